@@ -1,0 +1,224 @@
+"""`ChatServer`: the application. The one place that reads the registries and puts the parts together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any, Literal, TypeVar, overload
+
+from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
+
+from chatserve.chat_function import Chat, ChatOptions
+from chatserve.chat_function.chat import SYNC_CONCURRENCY, is_async
+from chatserve.engine import EngineParts, TurnEngine
+from chatserve.errors import ConfigurationError
+from chatserve.files import FileFolder
+from chatserve.formats.history import HISTORY_FORMATS
+from chatserve.formats.output import AnswerNormalizer
+from chatserve.routes.service import Service, build_application
+from chatserve.settings import Settings, read_settings
+from chatserve.stores import create_store
+from chatserve.types import HistoryFormatName, OnDisconnect, WhenBusy, YieldMode
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class ChatServer:
+    """An ASGI application that serves chat functions.
+
+    Run it with `chatserve run file.py` or `uvicorn module:app`, or mount it in a Starlette or FastAPI application. Any setting
+    of `chatserve.settings.Settings` may be given as a keyword; what is given here wins over the environment.
+
+    Raises:
+        ConfigurationError: a setting that is not what it should be.
+    """
+
+    def __init__(self, title: str = "chatserve", description: str = "", **settings: Any) -> None:
+        unknown = settings.keys() - Settings.model_fields.keys()
+        if unknown:
+            raise ConfigurationError(f"unknown setting(s): {', '.join(sorted(unknown))}")
+        self.title = title
+        self.description = description
+        self.chats: dict[str, Chat] = {}
+        self._given = settings
+        self._overrides: dict[str, Any] = {}
+        self._runtime: _Runtime | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force: the command line's, this application's, the environment's, the defaults."""
+        return read_settings({**self._given, **self._overrides})
+
+    def override(self, **settings: Any) -> None:
+        """Let the command line have the last word; None leaves a setting as it is."""
+        self._overrides.update({name: value for name, value in settings.items() if value is not None})
+
+    @overload
+    def chat(self, function: Function, /) -> Function: ...
+    @overload
+    def chat(
+        self,
+        *,
+        name: str | None = None,
+        title: str | None = None,
+        description: str | None = None,
+        history: HistoryFormatName = "messages",
+        yields: YieldMode = "snapshots",
+        multimodal: bool = False,
+        examples: Iterable[Any] = (),
+        cache_examples: Literal[False, True, "eager", "lazy"] = False,
+        concurrency_limit: int | Literal["default"] | None = "default",
+        max_queue: int = 1000,
+        when_busy: WhenBusy = "reject",
+        on_disconnect: OnDisconnect = "continue",
+        turn_timeout_s: float | None = None,
+        history_limit: int | None = None,
+        validator: Callable[..., Any] | None = None,
+        feedback: Iterable[str] = ("like", "dislike"),
+    ) -> Callable[[Function], Function]: ...
+    def chat(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Register a chat function: `@app.chat` or `@app.chat(name=…, …)`. The function itself stays as it is.
+
+        Args:
+            function: takes the message and the history, then typed inputs; returns or yields the answer.
+            **options: `name` (default: the function's), `title`, `description`;
+                `history`: `"messages"` or `"tuples"`, what the function is given;
+                `yields`: `"snapshots"` (each yield is the whole answer so far) or `"deltas"` (each string is appended);
+                `multimodal`: the message is `{"text", "files"}` and the history's content is lists of parts;
+                `examples`: messages, or `[message, *inputs]`; `cache_examples`: answer them from a cache, filled at the
+                start (`"eager"`, True) or when first asked (`"lazy"`);
+                `concurrency_limit`: turns that run at once in this process (default: any number of async ones, 64 sync
+                ones); `max_queue`: how many more may wait;
+                `when_busy`: what a message does while a turn runs in its session: `"reject"`, `"queue"`,
+                `"interrupt"` or `"rollback"`; `on_disconnect`: `"continue"` or `"stop"`;
+                `turn_timeout_s`; `history_limit`: the last so many entries; `validator`: called with the message and the
+                inputs before the turn starts, it raises `ChatError` or returns why not; `feedback`: values readers may give.
+
+        Raises:
+            ConfigurationError: not a chat function, an unknown option, or a name that is taken.
+        """
+        if function is None:
+            return lambda function: self._register(function, options)
+        return self._register(function, options)
+
+    def _register(self, function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+        name = options.pop("name", None) or getattr(function, "__name__", None) or type(function).__name__.lower()
+        if name in self.chats:
+            raise ConfigurationError(f"two chats are named {name!r}; give one another name: @app.chat(name=…)")
+        if not callable(function):
+            raise ConfigurationError(f"{function!r} cannot be called, so it is no chat function")
+        self.chats[name] = Chat(function, _chat_options(name, function, options))
+        return function
+
+    # ASGI
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await Starlette(lifespan=self._lifespan)(scope, receive, send)
+            return
+        runtime = self._runtime
+        if runtime is None or runtime.loop is not asyncio.get_running_loop():
+            runtime = await self._start_unasked()
+        await runtime.application(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Any) -> Any:
+        runtime = await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+            del runtime
+
+    async def start(self) -> _Runtime:
+        """Open the store and take requests; for applications that mount this one and run its lifespan themselves.
+
+        Raises:
+            ConfigurationError: no chat, or a store that cannot be opened.
+        """
+        if not self.chats:
+            raise ConfigurationError("the application has no chat function; register one with @app.chat")
+        runtime = _Runtime(self)
+        await runtime.open()
+        self._runtime = runtime
+        return runtime
+
+    async def stop(self) -> None:
+        """End what runs and close the store."""
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            await runtime.service.engine.close()
+
+    async def _start_unasked(self) -> _Runtime:
+        """Start at the first request: mounted applications are not told of the lifespan."""
+        loop = asyncio.get_running_loop()
+        if self._starting is None or self._starting.get_loop() is not loop:
+            self._starting = loop.create_task(self.start())
+        return await asyncio.shield(self._starting)
+
+    _starting: asyncio.Task[_Runtime] | None = None
+
+    @property
+    def engine(self) -> TurnEngine | None:
+        """The engine while the application runs."""
+        return self._runtime.service.engine if self._runtime else None
+
+
+class _Runtime:
+    """The application while it runs: bound to one event loop."""
+
+    def __init__(self, server: ChatServer) -> None:
+        settings = server.settings
+        self.loop = asyncio.get_running_loop()
+        files = FileFolder(files_dir(settings))
+        engine = TurnEngine(
+            EngineParts(
+                chats=server.chats,
+                store=create_store(settings.store),
+                files=files,
+                history_formats=HISTORY_FORMATS,
+                new_interpreter=AnswerNormalizer,
+                settings=settings,
+                clock=lambda: round(time.time(), 3),
+                new_id=lambda prefix: prefix + token_urlsafe(16),
+            )
+        )
+        self.service = Service(engine, server.chats, dict(HISTORY_FORMATS), files, server.title, server.description)
+        self.application = build_application(self.service)
+
+    async def open(self) -> None:
+        await self.service.engine.open()
+
+
+def files_dir(settings: Settings) -> Path:
+    """Return the folder for files: the setting, or beside the store."""
+    if settings.files_dir is not None:
+        return Path(settings.files_dir)
+    scheme, _, rest = settings.store.partition(":///")
+    return Path(f"{rest}.files") if scheme == "sqlite" else Path("chatserve.files")
+
+
+def _chat_options(name: str, function: Callable[..., Any], options: dict[str, Any]) -> ChatOptions:
+    limit = options.pop("concurrency_limit", "default")
+    if limit == "default":
+        limit = None if is_async(function) else SYNC_CONCURRENCY
+    cache = options.pop("cache_examples", False)
+    description = options.pop("description", None)
+    try:
+        return ChatOptions(
+            name=name,
+            title=options.pop("title", None) or name.replace("_", " ").capitalize(),
+            description=description if description is not None else (getattr(function, "__doc__", None) or "").strip(),
+            examples=tuple(options.pop("examples", ())),
+            cache_examples="eager" if cache is True else cache,
+            concurrency_limit=limit,
+            feedback=tuple(options.pop("feedback", ("like", "dislike"))),
+            **options,
+        )
+    except TypeError as error:
+        raise ConfigurationError(f"chat {name!r}: {error}") from error

@@ -1,0 +1,240 @@
+"""One registered chat function: its signature read once, its inputs checked per turn."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from chatserve.chat_function.context import ChatContext, is_context
+from chatserve.chat_function.pumps import AsyncCall, Interpret, MixedCall, prepare_call
+from chatserve.chat_function.threads import Threads
+from chatserve.errors import ConfigurationError, InputsInvalid
+from chatserve.types import HistoryFormatName, Json, OnDisconnect, WhenBusy, YieldMode
+
+Parameter = inspect.Parameter
+SYNC_CONCURRENCY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """The options of `@app.chat`; `ChatServer.chat` documents them."""
+
+    name: str
+    title: str
+    description: str = ""
+    history: HistoryFormatName = "messages"
+    yields: YieldMode = "snapshots"
+    multimodal: bool = False
+    examples: tuple[Any, ...] = ()
+    cache_examples: Literal[False, "eager", "lazy"] = False
+    concurrency_limit: int | None = None
+    max_queue: int = 1000
+    when_busy: WhenBusy = "reject"
+    on_disconnect: OnDisconnect = "continue"
+    turn_timeout_s: float | None = None
+    history_limit: int | None = None
+    validator: Callable[..., Any] | None = None
+    feedback: tuple[str, ...] = ("like", "dislike")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A message to try a chat with, and the inputs that go with it."""
+
+    text: str
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a chat function takes besides message and history."""
+
+    inputs: type[BaseModel]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    context: str | None = None
+    request: str | None = None
+
+
+class Chat:
+    """A chat function with its options. Calling it with the same arguments gives what the function gives."""
+
+    def __init__(self, function: Callable[..., Any], options: ChatOptions) -> None:
+        self.function = function
+        self.options = options
+        self.is_async = is_async(function)
+        self.is_generator = is_generator(function)
+        self.signature = read_signature(function, options.name)
+        self.examples = tuple(self._example(entry) for entry in options.examples)
+
+    def _example(self, entry: Any) -> Example:
+        """Read an example: a message, `[message, *inputs]`, or `{"message"?, "text"?, "inputs"?}`."""
+        if isinstance(entry, str):
+            return Example(entry)
+        if isinstance(entry, list | tuple) and entry and len(entry) <= 1 + len(self.input_names):
+            given = zip(self.input_names, entry[1:], strict=False)
+            return Example(self._example(entry[0]).text, {name: value for name, value in given if value is not None})
+        if isinstance(entry, Mapping):
+            text = entry.get("message", entry.get("text", ""))
+            return Example(text if isinstance(text, str) else str(text.get("text", "")), dict(entry.get("inputs", {})))
+        raise ConfigurationError(
+            f"chat {self.options.name!r}: the example {entry!r:.200} is neither a message nor [message, *inputs]"
+        )
+
+    @property
+    def inputs_schema(self) -> dict[str, Json]:
+        """JSON Schema of the inputs, an object."""
+        schema = self.signature.inputs.model_json_schema()
+        schema.pop("title", None)
+        return schema
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs, in the order of the function's parameters."""
+        return tuple(self.signature.inputs.model_fields)
+
+    def check_inputs(self, raw: Mapping[str, Json]) -> dict[str, Any]:
+        """Return the keyword arguments for these inputs, defaults filled in.
+
+        Raises:
+            InputsInvalid: one is missing, unknown or wrong; `errors` names each.
+        """
+        try:
+            checked = self.signature.inputs.model_validate(dict(raw))
+        except ValidationError as error:
+            raise _inputs_invalid(error) from error
+        names = self.signature.aliases
+        return {names.get(name, name): copy.deepcopy(getattr(checked, name)) for name in self.input_names}
+
+    def prepare(
+        self,
+        message: Any,
+        history: list[Any],
+        inputs: Mapping[str, Any],
+        context: ChatContext,
+        request: Any,
+        *,
+        interpret: Interpret,
+        threads: Threads,
+    ) -> AsyncCall | MixedCall:
+        """Prepare one call; `inputs` are those `check_inputs` returned, `interpret` gives values their meaning."""
+        keywords = dict(inputs)
+        if self.signature.context:
+            keywords[self.signature.context] = context
+        if self.signature.request:
+            keywords[self.signature.request] = request
+        function = self.function
+
+        def invoke() -> Any:
+            return function(message, history, **keywords)
+
+        call = prepare_call(invoke, is_async=self.is_async, interpret=interpret, threads=threads)
+        context.connect(call.report, call.is_cancelled)
+        return call
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling the function gives a coroutine or an async generator."""
+    return any(
+        inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate)
+        for candidate in _callables(function)
+    )
+
+
+def is_generator(function: Callable[..., Any]) -> bool:
+    """Whether the function yields; a wrapper that returns a generator cannot be told from its outside."""
+    return any(
+        inspect.isgeneratorfunction(candidate) or inspect.isasyncgenfunction(candidate)
+        for candidate in _callables(function)
+    )
+
+
+def _callables(function: Callable[..., Any]) -> tuple[Any, ...]:
+    return (function, getattr(function, "__call__", None))  # noqa: B004 - the method itself is wanted
+
+
+def read_signature(function: Callable[..., Any], chat: str) -> Signature:
+    """Read the parameters after message and history.
+
+    Raises:
+        ConfigurationError: fewer than two positional parameters, or an annotation pydantic cannot check.
+    """
+    parameters = _parameters(function, chat)
+    hints = _type_hints(function)
+    positional = [p for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(p.kind is Parameter.VAR_POSITIONAL for p in parameters)
+    if len(positional) < 2 and not takes_any:
+        raise ConfigurationError(
+            f"chat function {chat!r} takes {len(positional)} positional parameter(s): "
+            "the first two must be the message and the history, as in `def predict(message, history)`"
+        )
+    fields: dict[str, Any] = {}
+    aliases: dict[str, str] = {}
+    context = request = None
+    for parameter in parameters:
+        if parameter in positional[:2] or parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            continue
+        annotation = hints.get(parameter.name, parameter.annotation)
+        if is_context(annotation):
+            context = parameter.name
+        elif _is_request(annotation):
+            request = parameter.name
+        else:
+            name = parameter.name.lstrip("_") or "input"
+            aliases[name] = parameter.name
+            fields[name] = (_type_of(annotation), ... if parameter.default is Parameter.empty else parameter.default)
+    return Signature(_inputs_model(chat, fields), aliases, context, request)
+
+
+def _parameters(function: Callable[..., Any], chat: str) -> list[Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"chat function {chat!r} cannot be inspected: {error}") from error
+
+
+def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    target = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
+    target = getattr(function, "func", target)  # functools.partial
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except (NameError, TypeError):
+        return {}  # annotations that only exist for type checkers: the parameter takes any JSON
+
+
+def _type_of(annotation: Any) -> Any:
+    return Any if annotation is Parameter.empty or isinstance(annotation, str) else annotation
+
+
+def _is_request(annotation: Any) -> bool:
+    """Recognize `starlette.requests.Request` (and what derives from it) without importing HTTP here."""
+    return isinstance(annotation, type) and any(
+        base.__module__ == "starlette.requests" and base.__name__ == "HTTPConnection" for base in annotation.__mro__
+    )
+
+
+def _inputs_model(chat: str, fields: dict[str, Any]) -> type[BaseModel]:
+    try:
+        model: type[BaseModel] = create_model(
+            "Inputs",
+            __config__=ConfigDict(extra="forbid", protected_namespaces=(), validate_default=False, allow_inf_nan=False),
+            **fields,
+        )
+        model.model_json_schema()
+    except Exception as error:  # pydantic raises what it likes for annotations it cannot read
+        raise ConfigurationError(f"chat function {chat!r} has a parameter pydantic cannot check: {error}") from error
+    return model
+
+
+def _inputs_invalid(error: ValidationError) -> InputsInvalid:
+    errors = [
+        {"field": ".".join(["inputs", *map(str, entry["loc"])]), "message": entry["msg"], "type": entry["type"]}
+        for entry in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    first = errors[0]
+    return InputsInvalid(f"{first['field']}: {first['message']}", errors=errors)

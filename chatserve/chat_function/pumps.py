@@ -1,0 +1,422 @@
+"""Running the function: an async stream of batches, whatever kind of function it is.
+
+An async function is stepped by hand in the task that asks for batches: what it yields without waiting is handed out
+together, and no longer than `BATCH_SECONDS` goes by, or `BATCH_ITEMS` items, before the loop gets its turn. A sync function has a
+thread to itself for its whole life, with one context; its yields cross over in batches, at most `HANDOVER_ITEMS` ahead, and
+its generator is closed in that same thread.
+
+Values are interpreted where and when they are yielded (`interpret` copies what matters of them), since the function may
+change an object after it has yielded it. Strings are passed as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any, Final, Protocol, TypeAlias
+
+from chatserve.chat_function.context import Report
+from chatserve.chat_function.threads import Threads
+from chatserve.contracts import TextAppended
+
+BATCH_ITEMS: Final = 64
+BATCH_SECONDS: Final = 0.001
+HANDOVER_ITEMS: Final = 64
+
+Interpret: TypeAlias = Callable[[object], Any]
+"""Makes an immutable meaning of a value that is no string."""
+
+Batch: TypeAlias = list[Any]
+"""Strings, `Report`s, and whatever `interpret` returned, in the order in which the function said them."""
+
+
+class Call(Protocol):
+    """One running call of a chat function."""
+
+    def begin(self) -> None:
+        """Let the function begin."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Batch]: ...
+
+    def report(self, report: Report) -> None:
+        """Take what the function reports, in its place among the items. Callable from the function's thread."""
+        ...
+
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        ...
+
+    def cancel(self) -> None:
+        """Let the function stop: `ctx.cancelled` turns true, a sync generator is closed at its next step."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what is still open. Returns when an async function has ended; a thread is not waited for."""
+        ...
+
+    @property
+    def is_running(self) -> bool:
+        """True while the function's code has not ended."""
+        ...
+
+
+class AsyncCall:
+    """A coroutine function or async generator, stepped in the task that iterates."""
+
+    def __init__(self, result: Any, interpret: Interpret) -> None:
+        self._interpret = interpret
+        self._items: Batch = []
+        self._source = result
+        self._is_generator = not inspect.isawaitable(result)
+        self._step: Any = None  # the coroutine or `__anext__` the function is suspended in
+        self._waits_for: Any = None  # what it waits for, when the loop was not told yet
+        self._owes_wait = False
+        self._error: BaseException | None = None
+        self._ended = False
+        self._cancelled = False
+
+    def begin(self) -> None:
+        """Do nothing: the function begins when the first batch is asked for."""
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    def __anext__(self) -> AsyncCall:  # awaitable itself: no coroutine per batch
+        return self
+
+    def report(self, report: Report) -> None:
+        """Take what the function reports, in its place among the items."""
+        self._items.append(report)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
+    @property
+    def is_running(self) -> bool:
+        return not self._ended
+
+    def __await__(self) -> Generator[Any, Any, Batch]:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if self._ended:
+            raise StopAsyncIteration
+        if self._owes_wait:
+            self._owes_wait = False
+            resume, argument = yield from self._wait(self._waits_for)
+        else:
+            resume, argument = self._next_step(), None
+        return (yield from self._run(resume, argument))
+
+    def _run(self, resume: Callable[[Any], Any], argument: Any) -> Generator[Any, Any, Batch]:
+        """Drive the function until there is a batch to hand out."""
+        deadline = perf_counter() + BATCH_SECONDS
+        while True:
+            try:
+                waits_for = resume(argument)
+            except StopIteration as stop:
+                self._step = None
+                try:
+                    self._take(stop.value)
+                except Exception as error:  # noqa: BLE001 - not an answer; handed on after what was said before it
+                    return self._hand_out_last(error)
+                if self._ended or len(self._items) >= BATCH_ITEMS or perf_counter() > deadline:
+                    return self._hand_out(None, owes_wait=not self._ended)
+                resume, argument = self._next_step(), None
+            except StopAsyncIteration:
+                return self._hand_out_last(None)
+            except BaseException as error:  # noqa: BLE001 - handed on after what was said before it
+                return self._hand_out_last(error)
+            else:
+                if self._items:
+                    return self._hand_out(waits_for, owes_wait=True)
+                resume, argument = yield from self._wait(waits_for)
+
+    def _wait(self, waits_for: Any) -> Generator[Any, Any, tuple[Callable[[Any], Any], Any]]:
+        """Let the loop wait, and return how to resume: with a value or with an exception (a cancel, say)."""
+        try:
+            argument = yield waits_for
+        except BaseException as error:  # noqa: BLE001 - thrown into the function, whose it is
+            return (self._step.throw if self._step is not None else _reraise), error
+        return (self._step.send if self._step is not None else self._next_step()), argument
+
+    def _next_step(self) -> Callable[[Any], Any]:
+        self._step = self._source.__anext__().__await__() if self._is_generator else self._source.__await__()
+        step = self._step
+        return step.send if hasattr(step, "send") else lambda _argument: next(step)
+
+    def _take(self, value: Any) -> None:
+        if self._is_generator:
+            self._items.append(value if type(value) is str else self._interpret(value))
+        elif isinstance(value, AsyncIterator):
+            self._source, self._is_generator = value, True
+        else:
+            self._ended = True
+            is_plain = type(value) is str
+            self._items.append(
+                value if is_plain else _Blocking(value) if isinstance(value, Iterator) else self._interpret(value)
+            )
+
+    def _hand_out(self, waits_for: Any, *, owes_wait: bool) -> Batch:
+        self._waits_for, self._owes_wait = waits_for, owes_wait
+        items, self._items = self._items, []
+        return items
+
+    def _hand_out_last(self, error: BaseException | None) -> Batch:
+        self._ended = True
+        if not self._items:
+            raise error if error is not None else StopAsyncIteration
+        self._error = error
+        return self._hand_out(None, owes_wait=False)
+
+    async def aclose(self) -> None:
+        self._cancelled = True
+        if self._step is not None and not self._ended:
+            await _Unwinding(self._unwind())
+        self._ended = True
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            await close()
+
+    def _unwind(self) -> Generator[Any, Any, None]:
+        """Throw a cancel into the function where it waits, and let it clean up."""
+        resume, argument = self._step.throw, asyncio.CancelledError()
+        while True:
+            try:
+                waits_for = resume(argument)
+            except (StopIteration, StopAsyncIteration, asyncio.CancelledError):
+                return
+            resume, argument = yield from self._wait(waits_for)
+
+
+class _Unwinding:
+    """Makes a generator awaitable."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self, steps: Generator[Any, Any, None]) -> None:
+        self._steps = steps
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._steps
+
+
+def _reraise(error: BaseException) -> Any:
+    raise error
+
+
+class SyncCall:
+    """A plain function or generator in a thread of its own; the loop takes what it yields in batches."""
+
+    def __init__(self, function: Callable[[], Any], interpret: Interpret, threads: Threads) -> None:
+        self._function = function
+        self._interpret = interpret
+        self._loop = asyncio.get_running_loop()
+        self._items: deque[Any] = deque()
+        self._room: SimpleQueue[None] = SimpleQueue()
+        self._thread_waits = False
+        self._wake_is_due = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._cancelled = False
+        self._ended = False
+        self._error: BaseException | None = None
+        self._threads = threads
+
+    def begin(self) -> None:
+        """Let the thread begin."""
+        context = contextvars.copy_context()
+        self._threads.start(lambda: context.run(self._run))
+
+    # in the function's thread
+
+    def _run(self) -> None:
+        try:
+            self._say(self._function())
+        except BaseException as error:  # noqa: BLE001 - the one place a thread's exceptions end; the turn reports them
+            self._error = error
+        self._ended = True
+        self._wake_loop()
+
+    def _say(self, result: Any) -> None:
+        if inspect.isawaitable(result) or isinstance(result, AsyncIterator):
+            self._put(_Awaited(result))
+        elif isinstance(result, Iterator):
+            self._iterate(result)
+        else:
+            self._put(self._meaning(result))
+
+    def _iterate(self, iterator: Iterator[Any]) -> None:
+        appends = hasattr(iterator, "text_queue")  # a Hugging Face TextIteratorStreamer, whose text is always appended
+        try:
+            for value in iterator:
+                if not self._put((TextAppended(value),) if appends else self._meaning(value)):
+                    break
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+
+    def _meaning(self, value: Any) -> Any:
+        return value if type(value) is str else self._interpret(value)
+
+    def _put(self, item: Any) -> bool:
+        """Hand one item over; wait while the loop is behind. False once nobody wants more."""
+        while len(self._items) >= HANDOVER_ITEMS and not self._cancelled:
+            self._thread_waits = True
+            if len(self._items) >= HANDOVER_ITEMS and not self._cancelled:
+                self._room.get()
+        if self._cancelled:
+            return False
+        self._items.append(item)
+        self._wake_loop()
+        return True
+
+    def _wake_loop(self) -> None:
+        if self._wake_is_due:
+            return
+        self._wake_is_due = True
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:  # the loop is closed: nobody reads any more
+            self._cancelled = True
+
+    def report(self, report: Report) -> None:
+        """Take what the function reports, in its place among the items."""
+        self._put(report)
+
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
+    # in the loop
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    async def __anext__(self) -> Batch:
+        while not self._items:
+            if self._ended:
+                if self._error is not None and not self._cancelled:
+                    raise self._error
+                raise StopAsyncIteration
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        batch = list(self._items)
+        for _ in batch:
+            self._items.popleft()
+        self._make_room()
+        return batch
+
+    def _wake(self) -> None:
+        self._wake_is_due = False
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _make_room(self) -> None:
+        if self._thread_waits:
+            self._thread_waits = False
+            self._room.put(None)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._room.put(None)
+
+    @property
+    def is_running(self) -> bool:
+        return not self._ended
+
+    async def aclose(self) -> None:
+        self.cancel()
+
+
+class _Awaited:
+    """What a sync function returned for the loop to run: a coroutine or an async generator."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+class _Blocking:
+    """What an async function returned for a thread to run: a plain iterator, whose steps may block."""
+
+    __slots__ = ("iterator",)
+
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self.iterator = iterator
+
+
+class MixedCall:
+    """A call that may change its kind: a sync function that returns a coroutine, an async one that returns an iterator."""
+
+    def __init__(self, first: SyncCall | AsyncCall, interpret: Interpret, threads: Threads) -> None:
+        self._call = first
+        self._interpret = interpret
+        self._threads = threads
+
+    def begin(self) -> None:
+        """Let the function begin."""
+        self._call.begin()
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    async def __anext__(self) -> Batch:
+        batch = await self._call.__anext__()
+        follow_up = self._follow_up(batch[-1]) if batch else None
+        if follow_up is None:
+            return batch
+        self._call = follow_up
+        follow_up.begin()
+        return batch[:-1] or await self._call.__anext__()
+
+    def _follow_up(self, last: Any) -> SyncCall | AsyncCall | None:
+        if isinstance(last, _Awaited):
+            return AsyncCall(last.result, self._interpret)
+        if isinstance(last, _Blocking):
+            return SyncCall(lambda: last.iterator, self._interpret, self._threads)
+        return None
+
+    def report(self, report: Report) -> None:
+        """Take what the function reports, in its place among the items."""
+        self._call.report(report)
+
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._call.is_cancelled()
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+    @property
+    def is_running(self) -> bool:
+        return self._call.is_running
+
+    async def aclose(self) -> None:
+        await self._call.aclose()
+
+
+def prepare_call(
+    invoke: Callable[[], Any], *, is_async: bool, interpret: Interpret, threads: Threads
+) -> AsyncCall | MixedCall:
+    """Prepare one call of `invoke`; nothing of the function runs before `begin` and the first batch."""
+    if not is_async:
+        return MixedCall(SyncCall(invoke, interpret, threads), interpret, threads)
+    result = invoke()
+    if isinstance(result, AsyncIterator):
+        return AsyncCall(result, interpret)
+    return MixedCall(AsyncCall(result, interpret), interpret, threads)

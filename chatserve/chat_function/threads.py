@@ -1,0 +1,41 @@
+"""Threads for sync functions."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+
+
+class Threads:
+    """Threads for sync functions: as many as run, each for one function at a time, kept for the next when idle.
+
+    Daemon threads, so that a function that never returns cannot keep the process from ending.
+    """
+
+    def __init__(self, max_idle: int = 32) -> None:
+        self._idle: deque[SimpleQueue[Callable[[], None] | None]] = deque()
+        self._max_idle = max_idle
+
+    def start(self, job: Callable[[], None]) -> None:
+        """Run `job` in a thread that does nothing else until it has ended."""
+        try:
+            inbox = self._idle.pop()
+        except IndexError:
+            inbox = SimpleQueue()
+            threading.Thread(target=self._work, args=(inbox,), name="chatserve-function", daemon=True).start()
+        inbox.put(job)
+
+    def _work(self, inbox: SimpleQueue[Callable[[], None] | None]) -> None:
+        while (job := inbox.get()) is not None:
+            job()
+            del job
+            if len(self._idle) >= self._max_idle:
+                return
+            self._idle.append(inbox)
+
+    def close(self) -> None:
+        """Let idle threads end; busy ones end with the process."""
+        while self._idle:
+            self._idle.pop().put(None)

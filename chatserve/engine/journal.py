@@ -1,0 +1,110 @@
+"""Makes the events of running turns durable: one batch for all of them, a moment after they were shown.
+
+With `durability="events"` the order is turned round: `publish` waits until the events are stored. Logs that grow long are
+filed in pieces, so that memory holds only their newest part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from chatserve.contracts import RECOVERY_GAP, Store
+from chatserve.engine.log import KEPT_EVENTS, SessionLog
+from chatserve.engine.tasks import OwnedTasks
+from chatserve.errors import StoreError
+
+FLUSH_AFTER_S: Final = 0.04
+"""Below the 50 ms the contract allows; the rest is for the commit."""
+
+MAX_UNJOURNALED: Final = RECOVERY_GAP - 2000
+
+logger = logging.getLogger("chatserve.engine")
+
+
+class Journal:
+    """The way of events into the store while their turns run."""
+
+    def __init__(self, store: Store, tasks: OwnedTasks, clock: Callable[[], float], *, is_strict: bool) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._clock = clock
+        self._is_strict = is_strict
+        self._dirty: set[SessionLog] = set()
+        self._is_due = False
+        self._flushing = asyncio.Lock()
+
+    async def publish(self, log: SessionLog) -> None:
+        """Show new events to readers, and see to it that they are stored."""
+        if not log.session_id:
+            log.filed_seq = log.journaled_seq = log.last_seq  # a stateless turn: kept in memory only
+            log.trim()
+        elif self._is_strict:
+            self._dirty.add(log)
+            await self._flush_until(log)
+        else:
+            self._mark(log)
+            if log.last_seq - log.journaled_seq > MAX_UNJOURNALED:
+                await self._flush_until(log)
+        log.publish()
+
+    def publish_soon(self, log: SessionLog) -> None:
+        """Show events whose transaction is already behind them; the log's copy may follow."""
+        if log.session_id:
+            self._mark(log)
+        log.publish()
+
+    def _mark(self, log: SessionLog) -> None:
+        self._dirty.add(log)
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._start_flush)
+
+    def _start_flush(self) -> None:
+        self._tasks.spawn(self._flush_dirty(), name="chatserve-journal")
+
+    async def _flush_dirty(self) -> None:
+        try:
+            await self.flush()
+        except StoreError as error:
+            logger.warning("events could not be stored yet: %s", error)
+        self._is_due = False
+        if self._dirty:
+            self._mark(next(iter(self._dirty)))
+
+    async def _flush_until(self, log: SessionLog) -> None:
+        wanted = log.last_seq
+        while log.journaled_seq < wanted:
+            try:
+                await self.flush()
+            except StoreError as error:
+                logger.warning("events wait for the store: %s", error)
+                await asyncio.sleep(0.2)
+
+    async def flush(self) -> None:
+        """Store all events that a crash would still lose. Raises: StoreError."""
+        async with self._flushing:
+            logs, self._dirty = self._dirty, set()
+            batch = [(log, log.unjournaled()) for log in logs]
+            batch = [(log, events) for log, events in batch if events]
+            if not batch:
+                return
+            try:
+                await self._store.journal_events([(log.session_id, events) for log, events in batch], now=self._clock())
+            except StoreError:
+                self._dirty |= logs
+                raise
+            for log, events in batch:
+                log.journaled_seq = max(log.journaled_seq, events[-1].seq)
+            for log, _ in batch:
+                await self._file(log)
+
+    async def _file(self, log: SessionLog) -> None:
+        """File the older part of a long log, and forget what is filed."""
+        events = log.unfiled()
+        if len(events) > 2 * KEPT_EVENTS:
+            await self._store.append_events(log.session_id, events, now=self._clock())
+            log.filed_seq = max(log.filed_seq, events[-1].seq)
+        log.trim()

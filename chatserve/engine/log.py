@@ -1,0 +1,127 @@
+"""The live end of a session's log: numbers events, keeps the newest, encodes each once per format for all readers.
+
+Knows no store and no HTTP; formats are `FrameEncoder`s it is handed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from chatserve.contracts import FrameEncoder
+from chatserve.events import Done, Event, NumberedEvent
+
+KEPT_EVENTS: Final = 2048
+"""How many filed events stay in memory for readers that lag or come back."""
+
+
+class SessionLog:
+    """Events of one session, numbered from `base + 1`.
+
+    `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable, and the
+    last that `Store.read_events` knows.
+    """
+
+    __slots__ = (
+        "base",
+        "done_seqs",
+        "events",
+        "filed_seq",
+        "first_seqs",
+        "frames",
+        "journaled_seq",
+        "published_seq",
+        "session_id",
+        "waiters",
+    )
+
+    def __init__(self, session_id: str, last_seq: int) -> None:
+        self.session_id = session_id
+        self.base = last_seq
+        self.published_seq = last_seq
+        self.journaled_seq = last_seq
+        self.filed_seq = last_seq
+        self.events: list[NumberedEvent] = []
+        self.frames: dict[FrameEncoder, _Frames] = {}
+        self.first_seqs: dict[str, int] = {}
+        self.done_seqs: dict[str, int] = {}
+        self.waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the newest event."""
+        return self.base + len(self.events)
+
+    def append(self, turn_id: str | None, events: Iterable[Event]) -> None:
+        """Number events and keep them; `publish` lets readers see them."""
+        seq = self.base + len(self.events)
+        for event in events:
+            seq += 1
+            self.events.append(NumberedEvent(seq, turn_id, event))
+
+    def publish(self) -> None:
+        """Let readers see all there is, and wake those that wait."""
+        self.published_seq = self.base + len(self.events)
+        if self.waiters:
+            waiters, self.waiters = self.waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def begin_turn(self, turn_id: str) -> None:
+        """Remember that the next event is the first of this turn."""
+        self.first_seqs.setdefault(turn_id, self.last_seq + 1)
+
+    def close_turn(self, done: NumberedEvent) -> None:
+        """Take the last event of a turn, as the store completed it."""
+        assert done.turn_id is not None and isinstance(done.event, Done)
+        self.events.append(done)
+        self.done_seqs[done.turn_id] = done.seq
+
+    def unjournaled(self) -> Sequence[NumberedEvent]:
+        """Return the events that a crash would still lose."""
+        return self.events[self.journaled_seq - self.base :]
+
+    def unfiled(self) -> Sequence[NumberedEvent]:
+        """Return the events that only this log knows."""
+        return self.events[self.filed_seq - self.base :]
+
+    def trim(self) -> None:
+        """Forget old events that are filed, but for the newest `KEPT_EVENTS`."""
+        surplus = min(len(self.events) - KEPT_EVENTS, self.filed_seq - self.base)
+        if surplus < KEPT_EVENTS:
+            return
+        self.base += surplus
+        del self.events[:surplus]
+        for frames in self.frames.values():
+            frames.forget(self.base)
+        self.done_seqs = {turn_id: seq for turn_id, seq in self.done_seqs.items() if seq > self.base}
+        self.first_seqs = {turn_id: seq for turn_id, seq in self.first_seqs.items() if seq > self.base}
+
+    def encoded(self, encoder: FrameEncoder, after: int, until: int) -> list[bytes]:
+        """Return the frames of the events numbered `after + 1` to `until`, each encoded once for all readers."""
+        frames = self.frames.get(encoder)
+        if frames is None:
+            frames = self.frames[encoder] = _Frames(after if encoder.is_per_turn else self.base)
+        missing = frames.after + len(frames.encoded)
+        if missing < until:
+            encode = encoder.encode
+            frames.encoded.extend([encode(event) for event in self.events[missing - self.base : until - self.base]])
+        return frames.encoded[after - frames.after : until - frames.after]
+
+
+class _Frames:
+    """Encoded events of one format, those numbered from `after + 1`."""
+
+    __slots__ = ("after", "encoded")
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.encoded: list[bytes] = []
+
+    def forget(self, base: int) -> None:
+        """Drop the frames of events up to `base`."""
+        if base > self.after:
+            del self.encoded[: base - self.after]
+            self.after = base

@@ -1,0 +1,66 @@
+"""One turn while it is open: its function, its draft, who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from chatserve.chat_function import Call, Chat, ChatContext
+from chatserve.contracts import AnswerView, Interpreter, Output, TurnRecord
+from chatserve.draft import MessageDraft
+from chatserve.types import FilePart, LocalFile, Message, Session, Turn, TurnRequest
+
+if TYPE_CHECKING:
+    from chatserve.engine.room import Room
+
+
+@dataclass(slots=True, eq=False)
+class RunningTurn:
+    """A turn that is queued or runs, and for a while after its end.
+
+    `ended` is set when the turn has its status and `done` is in the log; `record` is what became of it then.
+    """
+
+    turn: Turn
+    room: Room
+    chat: Chat
+    request: TurnRequest
+    inputs: dict[str, Any]
+    user_message: Message | None
+    parent_id: str | None
+    draft: MessageDraft | None = None
+    call: Call | None = None
+    context: ChatContext | None = None
+    task: asyncio.Task[None] | None = None
+    deadline: asyncio.TimerHandle | None = None
+    abandon: asyncio.TimerHandle | None = None
+    readers: int = 0
+    detached: bool = False
+    closed: bool = False
+    replayed: bool = False
+    started_at: float = 0.0
+    session: Session | None = None
+    stored_files: dict[LocalFile, FilePart] = field(default_factory=dict)
+    record: TurnRecord | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    function_ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def turn_id(self) -> str:
+        """The turn's id."""
+        return self.turn.turn_id
+
+    def cancel_timers(self) -> None:
+        """Forget deadline and abandonment."""
+        for timer in (self.deadline, self.abandon):
+            if timer is not None:
+                timer.cancel()
+        self.deadline = self.abandon = None
+
+
+def interpretation(interpreter: Interpreter, view: AnswerView) -> Callable[[object], tuple[Output, ...]]:
+    """Return what gives each value of a turn its meaning, where and when it is yielded."""
+    normalize = interpreter.normalize
+    return lambda value: tuple(normalize(value, view))

@@ -1,0 +1,198 @@
+"""The closed set of events a session's log is made of, and the table of what may follow what.
+
+An event is one step of a turn; `NumberedEvent` gives it its place (`seq`, dense from 1) in the session's log.
+Events are born in `chatserve.draft` and in the engine, nowhere else. This module knows no wire format.
+
+The grammar of one turn::
+
+    turn+  ( message ( delta | replace | reasoning | part | part_delta | metadata | status )* )*  error?  done
+
+`metadata`, and a `replace` that carries a `message_id`, may name any message of the turn. A `snapshot` may
+stand wherever an answer was rewritten in a way the other events cannot say (messages taken back): it is the whole
+answer so far, and what follows builds on it. `history` and `bye` belong to the session, not to a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from chatserve.types import FinalStatus, Json, Message, Part, Role, Turn, TurnError, Usage
+
+HistoryOperation: TypeAlias = Literal["undo", "retry", "edit", "clear", "replace", "feedback"]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnAccepted:
+    """`turn`: the turn is queued (with its place in the queue) or runs. `user_message` is None on a retry."""
+
+    turn: Turn
+    user_message: Message | None
+    version: int
+    position: int | None = None
+    eta_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageOpened:
+    """`message`: a message opens; text that follows belongs to it."""
+
+    message_id: str
+    role: Role
+    metadata: Mapping[str, Json] | None = None
+
+
+class Delta(NamedTuple):
+    """`delta`: append to the open message. A named tuple, as it is the one event made per token."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """`replace`: the text of the open message, or of the message named, is now this."""
+
+    text: str
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """`reasoning`: append to the open message's reasoning."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartAdded:
+    """`part`: a part other than text joins a message."""
+
+    message_id: str
+    part_id: str
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class PartDelta:
+    """`part_delta`: a tool call's arguments as they stream."""
+
+    part_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataChanged:
+    """`metadata`: merged into the message named; a key with the value None is removed."""
+
+    message_id: str
+    metadata: Mapping[str, Json] | None = None
+    options: tuple[Mapping[str, Json], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReported:
+    """`status`: what the function says it is doing; not kept in history."""
+
+    text: str | None = None
+    done: float | None = None
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """`error`: always followed by `done`."""
+
+    error: TurnError
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """`done`: the turn is over and its answer is stored."""
+
+    turn_id: str
+    status: FinalStatus
+    finish_reason: str
+    messages: tuple[Message, ...]
+    usage: Usage | None = None
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`snapshot`: the turn's messages so far; what was sent before no longer counts."""
+
+    turn: Turn | None
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryChanged:
+    """`history`: the history changed by other means than a turn. Session streams only."""
+
+    version: int
+    operation: HistoryOperation
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """`bye`: the server is going away; reconnect with the last id. Never numbered, never stored."""
+
+    reconnect: bool = True
+
+
+Event: TypeAlias = (
+    TurnAccepted
+    | MessageOpened
+    | Delta
+    | Replaced
+    | ReasoningDelta
+    | PartAdded
+    | PartDelta
+    | MetadataChanged
+    | StatusReported
+    | Failed
+    | Done
+    | Snapshot
+    | HistoryChanged
+)
+
+EVENT_NAMES: Mapping[type, str] = {
+    TurnAccepted: "turn",
+    MessageOpened: "message",
+    Delta: "delta",
+    Replaced: "replace",
+    ReasoningDelta: "reasoning",
+    PartAdded: "part",
+    PartDelta: "part_delta",
+    MetadataChanged: "metadata",
+    StatusReported: "status",
+    Failed: "error",
+    Done: "done",
+    Snapshot: "snapshot",
+    HistoryChanged: "history",
+    Bye: "bye",
+}
+
+_IN_MESSAGE = frozenset({"delta", "replace", "reasoning", "part", "part_delta", "metadata", "status", "message"})
+_ENDING = frozenset({"error", "done"})
+MAY_FOLLOW: Mapping[str, frozenset[str]] = {
+    "": frozenset({"turn"}),
+    "turn": frozenset({"turn", "message", "status", "snapshot"}) | _ENDING,
+    "status": _IN_MESSAGE | {"snapshot"} | _ENDING,
+    "error": frozenset({"done"}),
+    "done": frozenset(),
+    **{
+        name: _IN_MESSAGE | {"snapshot"} | _ENDING
+        for name in ("message", "delta", "replace", "reasoning", "part", "part_delta", "metadata", "snapshot")
+    },
+}
+"""What may follow what within one turn; tests hold every stream against it."""
+
+
+class NumberedEvent(NamedTuple):
+    """An event with its place in the session's log. `turn_id` is None for `history` events."""
+
+    seq: int
+    turn_id: str | None
+    event: Event

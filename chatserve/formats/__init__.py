@@ -1,0 +1,1 @@
+"""Every outside shape: pure, synchronous, no clock, no I/O."""

@@ -1,0 +1,10 @@
+"""The shapes in which chat functions are given history; a new one is one new file here and one line below."""
+
+from chatserve.contracts import HistoryFormat
+from chatserve.formats.history.messages import MessagesHistory
+from chatserve.formats.history.tuples import TuplesHistory
+
+HISTORY_FORMATS: dict[str, HistoryFormat] = {
+    "messages": MessagesHistory(),
+    "tuples": TuplesHistory(),
+}

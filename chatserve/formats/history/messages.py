@@ -1,0 +1,171 @@
+"""History as messages: `{"role", "content"[, "metadata"][, "options"]}`, the shape of OpenAI and of Gradio since 5.
+
+`content` is always text, or, for multimodal chats, always a list of parts in Gradio 6's shape. Reasoning is left out.
+Tools appear in OpenAI's shape, so that a function can go on where tools ran in the client: the assistant's entry has
+`tool_calls`, each result is an entry of role `tool` with `tool_call_id` and the output as text; a message in which
+both occur becomes several entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from chatserve import codec
+from chatserve.contracts import ParsedMessage, RenderOptions
+from chatserve.formats.history_content import entries_of, json_text, parse_content, parse_extras, refuse, text_of
+from chatserve.types import (
+    ROLES,
+    DataPart,
+    FilePart,
+    Json,
+    Message,
+    Part,
+    SourcePart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+
+
+class MessagesHistory:
+    """Renders and reads the messages shape."""
+
+    def render(self, messages: Sequence[Message], options: RenderOptions) -> list[Any]:
+        multimodal = options.multimodal
+        entries: list[Any] = []
+        for message in messages:
+            content = message.content
+            if len(content) == 1 and type(content[0]) is TextPart and not (message.metadata or message.options):
+                text = content[0].text
+                entries.append({"role": message.role, "content": [_text(text)] if multimodal else text})
+            else:
+                entries.extend(_render_message(message, options))
+        return entries
+
+    def parse(self, history: Json) -> tuple[ParsedMessage, ...]:
+        return tuple(_parse_entry(entry, number) for number, entry in enumerate(entries_of(history)))
+
+    def copy(self, entries: list[Any]) -> list[Any]:
+        return [
+            entry.copy() if len(entry) == 2 and type(entry["content"]) is str else _copy_entry(entry)
+            for entry in entries
+        ]
+
+
+def _copy_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    parts = entry["content"]
+    if len(entry) > 2 or type(parts) is str:
+        return {key: _fresh(value) for key, value in entry.items()}
+    copied = [part.copy() if part["type"] == "text" else _fresh(part) for part in parts]
+    return {"role": entry["role"], "content": copied}
+
+
+def _fresh(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict | Mapping):
+        return {key: _fresh(item) for key, item in value.items()}
+    return list(map(_fresh, value)) if isinstance(value, list | tuple) else value
+
+
+# --- render ------------------------------------------------------------------------------------------------------
+
+
+def _render_message(message: Message, options: RenderOptions) -> list[dict[str, Any]]:
+    entries = list(_split(message, options))
+    if message.metadata:
+        entries[0]["metadata"] = _fresh(message.metadata)
+    if message.options:
+        entries[0]["options"] = _fresh(message.options)
+    return entries
+
+
+def _split(message: Message, options: RenderOptions) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a message: one for each tool result, and one for what stands before, between and after."""
+    waiting: list[Part] = []
+    has_results = False
+    for part in message.content:
+        if not isinstance(part, ToolResultPart):
+            waiting.append(part)
+            continue
+        if waiting:
+            yield _entry(message.role, waiting, options)
+            waiting = []
+        has_results = True
+        text = json_text(part.output)
+        content = [_text(text)] if options.multimodal else text
+        yield {"role": "tool", "content": content, "tool_call_id": part.tool_call_id}
+    if waiting or not has_results:
+        yield _entry(message.role, waiting, options)
+
+
+def _entry(role: str, parts: Sequence[Part], options: RenderOptions) -> dict[str, Any]:
+    content = [_render_part(part, options) for part in parts] if options.multimodal else text_of(parts)
+    entry = {"role": role, "content": content if isinstance(content, str) else list(filter(None, content))}
+    calls = [_tool_call(part) for part in parts if isinstance(part, ToolCallPart)]
+    return entry | ({"tool_calls": calls} if calls else {})
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _render_part(part: Part, options: RenderOptions) -> dict[str, Any] | None:
+    match part:
+        case TextPart():
+            return _text(part.text)
+        case FilePart():
+            file = {
+                "path": options.path_of(part.file_id),
+                "orig_name": part.name,
+                "mime_type": part.media_type,
+                "size": part.size,
+            }
+            return {"type": "file", "file": file}
+        case DataPart() | SourcePart():
+            return {key: _fresh(value) for key, value in codec.part_json(part).items()}
+        case _:
+            return None
+
+
+def _tool_call(call: ToolCallPart) -> dict[str, Any]:
+    """Source: OpenAI Chat Completions, assistant message, `tool_calls`."""
+    return {
+        "id": call.tool_call_id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
+
+
+# --- parse -------------------------------------------------------------------------------------------------------
+
+
+def _parse_entry(entry: Json, number: int) -> ParsedMessage:
+    if not isinstance(entry, dict):
+        refuse(number, f'it is {entry!r:.200}; make it an object with "role" and "content"')
+    role = entry.get("role")
+    if not isinstance(role, str) or role not in ROLES:
+        refuse(number, f"the role {role!r:.200} is unknown; use one of {', '.join(sorted(ROLES))}")
+    calls = _parse_tool_calls(entry.get("tool_calls"), number)
+    raw = entry.get("content")
+    if raw is None and not calls:
+        refuse(number, "it has no content")
+    content = () if raw is None else parse_content(raw, number)
+    if role == "tool" and isinstance(call_id := entry.get("tool_call_id"), str):
+        content = (ToolResultPart(call_id, text_of(content)),)
+    return parse_extras(entry, ParsedMessage(role, (*content, *calls)), number)
+
+
+def _parse_tool_calls(calls: Json, number: int) -> tuple[ToolCallPart, ...]:
+    if not calls:
+        return ()
+    try:
+        parsed = tuple(
+            ToolCallPart(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in calls
+        )
+    except (KeyError, TypeError):
+        refuse(number, f"the tool_calls {calls!r:.200} are not as OpenAI shapes them")
+    if not all(isinstance(text, str) for part in parsed for text in (part.tool_call_id, part.name, part.arguments)):
+        refuse(number, f"the tool_calls {calls!r:.200} hold something other than text")
+    return parsed

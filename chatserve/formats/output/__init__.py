@@ -1,0 +1,77 @@
+"""What chat functions give back, family by family, and the dispatcher that finds the family of a value.
+
+A new family is one new file here and one line in `OUTPUT_NORMALIZERS`. Model libraries are recognized by the shape of
+their values and never imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, Final
+
+from chatserve.contracts import AnswerView, Output, OutputNormalizer
+from chatserve.errors import AnswerInvalid
+from chatserve.formats.output.anthropic import AnthropicNormalizer
+from chatserve.formats.output.file import FileNormalizer
+from chatserve.formats.output.huggingface import HuggingFaceNormalizer
+from chatserve.formats.output.json_value import JsonValueNormalizer
+from chatserve.formats.output.langchain import LangChainNormalizer
+from chatserve.formats.output.message import MessageNormalizer
+from chatserve.formats.output.message_list import MessageListNormalizer
+from chatserve.formats.output.none import NoneNormalizer
+from chatserve.formats.output.openai_chat import OpenAIChatNormalizer
+from chatserve.formats.output.openai_responses import OpenAIResponsesNormalizer
+from chatserve.formats.output.text import TextNormalizer
+
+OUTPUT_NORMALIZERS: tuple[type[OutputNormalizer], ...] = (
+    TextNormalizer,
+    NoneNormalizer,
+    MessageListNormalizer,
+    OpenAIChatNormalizer,
+    OpenAIResponsesNormalizer,
+    AnthropicNormalizer,
+    LangChainNormalizer,
+    HuggingFaceNormalizer,
+    FileNormalizer,
+    MessageNormalizer,
+    JsonValueNormalizer,
+)
+"""Most specific first: the first that accepts a value reads it."""
+
+_SHAPED_BY_VALUE: Final = (dict, tuple, SimpleNamespace)
+"""Types whose values belong to different families; the type of any other value decides."""
+
+
+class AnswerNormalizer:
+    """Says what each value of one turn means: one per turn, for families keep state from value to value."""
+
+    def __init__(self, families: Sequence[type[OutputNormalizer]] = OUTPUT_NORMALIZERS) -> None:
+        self._families = families
+        self._instances: dict[type[OutputNormalizer], OutputNormalizer] = {}
+        self._by_type: dict[type, Callable[[Any, AnswerView], Sequence[Output]]] = {}
+
+    def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
+        """Return what one returned or yielded value means.
+
+        Raises:
+            AnswerInvalid: the value belongs to no family, or is broken.
+        """
+        normalize = self._by_type.get(type(value)) or self._select(value)
+        return normalize(value, view)
+
+    def _select(self, value: Any) -> Callable[[Any, AnswerView], Sequence[Output]]:
+        family = next((family for family in self._families if family.accepts(value)), None)
+        if family is None:
+            raise AnswerInvalid(
+                f"the chat function answered with a value of type {type(value).__name__}: {value!r:.200}; "
+                "answer with text, a message, a list of messages, a File, a JSON value or a model library's chunk"
+            )
+        normalizer = self._instances.get(family) or self._open(family)
+        if not isinstance(value, _SHAPED_BY_VALUE):
+            self._by_type[type(value)] = normalizer.normalize
+        return normalizer.normalize
+
+    def _open(self, family: type[OutputNormalizer]) -> OutputNormalizer:
+        normalizer = self._instances[family] = family()
+        return normalizer

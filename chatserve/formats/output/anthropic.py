@@ -1,0 +1,211 @@
+"""Anthropic Messages: raw stream events, the events of the SDK's `stream()` helper, and whole messages.
+
+Objects or dicts. `tool_use` is for the client; `server_tool_use` and `mcp_tool_use` ran at the model's side and come
+with their results. Signatures and redacted thinking are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from chatserve.contracts import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
+from chatserve.errors import AnswerInvalid
+from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member, plain_json
+from chatserve.types import SourcePart, ToolResultPart
+
+_NEEDS: Final[Mapping[str, str]] = {
+    "message_start": "message",
+    "content_block_start": "content_block",
+    "content_block_delta": "delta",
+    "content_block_stop": "index",
+    "message_delta": "delta",
+    "message_stop": "type",
+    "ping": "type",
+    "error": "error",
+    "text": "snapshot",
+    "thinking": "snapshot",
+    "input_json": "snapshot",
+    "citation": "snapshot",
+    "signature": "signature",
+    "message": "usage",
+}
+"""The values of `type`, and the member that tells an event from some other value of that type."""
+_CALLS: Final[Mapping[str, Literal["server", "client"]]] = {
+    "tool_use": "client",
+    "server_tool_use": "server",
+    "mcp_tool_use": "server",
+}
+
+
+class AnthropicNormalizer:
+    """Reads events and messages; always appends.
+
+    The helper sends each raw delta, then an event that says the same again: that counts only where no raw delta of its
+    kind was seen. A whole message after its own stream adds only its end.
+    """
+
+    def __init__(self) -> None:
+        self._tool_calls = ToolCalls()
+        self._usage = UsageTally()
+        self._response: str | None = None
+        self._input_tokens: int | None = None
+        self._place: Any = None
+        self._without_arguments: set[tuple[str | None, Any]] = set()
+        self._raw: set[str] = set()
+        self._streamed = False
+        self._readers: Mapping[str, Callable[[Any], list[Output]]] = {
+            "message_start": self._read_start,
+            "content_block_start": self._read_block_start,
+            "content_block_delta": self._read_delta,
+            "content_block_stop": self._read_block_stop,
+            "message_delta": self._read_message_delta,
+            "error": self._fail,
+            **dict.fromkeys(_REPEATS, self._read_helper_event),
+            "message": self._read_message,
+        }
+
+    @staticmethod
+    def accepts(value: object) -> bool:
+        kind = member(value, "type")
+        needed = _NEEDS.get(kind) if isinstance(kind, str) else None
+        return needed is not None and member(value, needed) is not None
+
+    def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
+        read = self._readers.get(member(value, "type"))
+        return () if read is None else read(value)
+
+    # raw events
+
+    def _read_start(self, event: Any) -> list[Output]:
+        message = member(event, "message")
+        self._response, self._streamed = member(message, "id"), True
+        self._input_tokens = _input_tokens(member(message, "usage"))
+        return []
+
+    def _read_block_start(self, event: Any) -> list[Output]:
+        self._streamed, self._place = True, member(event, "index")
+        return self._read_block(member(event, "content_block"), self._place)
+
+    def _read_delta(self, event: Any) -> list[Output]:
+        self._streamed, self._place = True, member(event, "index")
+        delta = member(event, "delta")
+        kind = member(delta, "type")
+        self._raw.add(kind)
+        return self._append(kind, delta)
+
+    def _append(self, kind: str, delta: Any) -> list[Output]:
+        match kind:
+            case "text_delta":
+                return [TextAppended(member(delta, "text"))]
+            case "thinking_delta":
+                return [ReasoningAppended(member(delta, "thinking"))]
+            case "input_json_delta":
+                return self._append_arguments(member(delta, "partial_json"))
+            case "citations_delta":
+                return _sources([member(delta, "citation")])
+            case _:
+                return []
+
+    def _append_arguments(self, text: str) -> list[Output]:
+        key = (self._response, self._place)
+        if text:
+            self._without_arguments.discard(key)
+        return self._tool_calls.append(key, None, None, text)
+
+    def _read_block_stop(self, event: Any) -> list[Output]:
+        key = (self._response, member(event, "index"))
+        if key not in self._without_arguments:
+            return []
+        self._without_arguments.discard(key)
+        return self._tool_calls.append(key, None, None, "{}")
+
+    def _read_message_delta(self, event: Any) -> list[Output]:
+        usage = member(event, "usage")
+        return finished(member(member(event, "delta"), "stop_reason"), self._tally(usage))
+
+    def _tally(self, usage: Any) -> Any:
+        if usage is None:
+            return None
+        input_tokens = _input_tokens(usage) or self._input_tokens
+        return self._usage.report(self._response, input_tokens, member(usage, "output_tokens"))
+
+    def _fail(self, event: Any) -> list[Output]:
+        error = member(event, "error")
+        raise AnswerInvalid(f"the model's stream failed: {member(error, 'type')}: {member(error, 'message')}")
+
+    # the helper's events
+
+    def _read_helper_event(self, event: Any) -> list[Output]:
+        kind = _REPEATS[member(event, "type")]
+        if kind in self._raw:
+            return []
+        self._streamed = True
+        return self._append(kind, event)
+
+    # whole messages
+
+    def _read_message(self, message: Any) -> list[Output]:
+        response = member(message, "id")
+        known = self._streamed and self._response in {response, None}
+        self._response, self._streamed = response, False
+        outputs = [] if known else self._read_blocks(member(message, "content") or ())
+        return outputs + finished(member(message, "stop_reason"), self._tally(member(message, "usage")))
+
+    def _read_blocks(self, blocks: Sequence[Any]) -> list[Output]:
+        outputs: list[Output] = []
+        for place, block in enumerate(blocks):
+            outputs += self._read_block(block, place)
+            outputs += self._read_block_stop({"index": place})
+        return outputs
+
+    def _read_block(self, block: Any, place: Any) -> list[Output]:
+        kind = member(block, "type")
+        if kind == "text":
+            text = member(block, "text")
+            return ([TextAppended(text)] if text else []) + _sources(member(block, "citations") or ())
+        if kind == "thinking":
+            thinking = member(block, "thinking")
+            return [ReasoningAppended(thinking)] if thinking else []
+        if kind in _CALLS:
+            return self._open_call(block, place)
+        if isinstance(kind, str) and kind.endswith("_tool_result"):
+            return [PartAppended(_read_tool_result(block))]
+        return []
+
+    def _open_call(self, block: Any, place: Any) -> list[Output]:
+        key = (self._response, place)
+        arguments = member(block, "input") or None
+        if arguments is None:
+            self._without_arguments.add(key)
+        where = _CALLS[member(block, "type")]
+        return self._tool_calls.append(key, member(block, "id"), member(block, "name"), arguments, where)
+
+
+_REPEATS: Final[Mapping[str, str]] = {
+    "text": "text_delta",
+    "thinking": "thinking_delta",
+    "input_json": "input_json_delta",
+    "citation": "citations_delta",
+}
+
+
+def _input_tokens(usage: Any) -> int | None:
+    """Return all tokens read, cached ones too: Anthropic counts those apart, the other libraries do not."""
+    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    counts = [count for name in names if isinstance(count := member(usage, name), int)]
+    return sum(counts) if counts else None
+
+
+def _sources(citations: Sequence[Any]) -> list[Output]:
+    return [
+        PartAppended(SourcePart(url, member(citation, "title")))
+        for citation in citations
+        if isinstance(url := member(citation, "url"), str)
+    ]
+
+
+def _read_tool_result(block: Any) -> ToolResultPart:
+    content = plain_json(member(block, "content"))
+    is_error = bool(member(block, "is_error")) or (isinstance(content, dict) and "error_code" in content)
+    return ToolResultPart(member(block, "tool_use_id"), content, is_error)

@@ -1,0 +1,23 @@
+"""One file: `pathlib.Path`, `chatserve.File`, or Gradio's dict `{"path", "orig_name"?, "mime_type"?, "alt_text"?}`.
+
+The bytes are read and stored by the engine; here a file is only named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chatserve.contracts import AnswerView, Output
+from chatserve.formats.content import is_file, part_answer, read_file
+
+
+class FileNormalizer:
+    """Reads a file as a message that is this file."""
+
+    @staticmethod
+    def accepts(value: object) -> bool:
+        return is_file(value)
+
+    def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
+        return part_answer(read_file(value), view)

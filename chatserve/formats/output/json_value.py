@@ -1,0 +1,20 @@
+"""Everything else that has a JSON form: numbers, dicts without content, tuples, pydantic models, dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chatserve.contracts import AnswerView, Output
+from chatserve.formats.content import is_data, part_answer, read_data
+
+
+class JsonValueNormalizer:
+    """Reads a value as a message that is one data part."""
+
+    @staticmethod
+    def accepts(value: object) -> bool:
+        return is_data(value)
+
+    def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
+        return part_answer(read_data(value), view)

@@ -1,0 +1,115 @@
+"""OpenAI Chat Completions: whole completions, chunks, and the events of the SDK's `stream()` helper.
+
+The shape is also that of Hugging Face's `ChatCompletionOutput` and `ChatCompletionStreamOutput` and of the many servers
+and libraries that speak it; dicts of it are read too. Only the first choice counts. Tool calls are for the client:
+the model asks whoever called it to run them. Legacy `function_call` and audio are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from chatserve.contracts import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
+from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member
+from chatserve.types import SourcePart
+
+_HELPER_MODULE: Final = "openai.lib.streaming.chat"
+
+
+class OpenAIChatNormalizer:
+    """Reads completions and chunks; always appends.
+
+    The helper sends each chunk, then events that say the same again: those count only where no chunk was seen. A whole
+    completion after its own chunks adds only its end.
+    """
+
+    def __init__(self) -> None:
+        self._tool_calls = ToolCalls()
+        self._usage = UsageTally()
+        self._streamed: set[str | None] = set()
+
+    @staticmethod
+    def accepts(value: object) -> bool:
+        kind = type(value)
+        if kind.__module__.startswith(_HELPER_MODULE):
+            return True
+        if not isinstance(member(value, "choices"), list):
+            return False
+        named = member(value, "object")
+        return (isinstance(named, str) and named.startswith("chat.completion")) or "ChatCompletion" in kind.__name__
+
+    def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
+        choices = member(value, "choices")
+        if choices is None:
+            return self._read_helper_event(value)
+        outputs: list[Output] = []
+        response, reason = member(value, "id"), None
+        for choice in choices:
+            if not member(choice, "index"):
+                reason = member(choice, "finish_reason")
+                outputs += self._read_choice(choice, response)
+        usage = member(value, "usage")
+        if reason is None and usage is None:
+            return outputs
+        return outputs + finished(reason, self._tally(response, usage))
+
+    def _read_choice(self, choice: Any, response: Any) -> list[Output]:
+        if (delta := member(choice, "delta")) is not None:
+            self._streamed.add(response)
+            return self._read_message(delta, response)
+        message = member(choice, "message")
+        return [] if message is None or response in self._streamed else self._read_message(message, response)
+
+    def _read_message(self, message: Any, response: Any) -> list[Output]:
+        outputs: list[Output] = []
+        if reasoning := member(message, "reasoning_content") or member(message, "reasoning"):
+            outputs += [ReasoningAppended(reasoning)] if isinstance(reasoning, str) else []
+        if content := member(message, "content"):
+            outputs += [TextAppended(content)] if isinstance(content, str) else _read_blocks(content)
+        if refusal := member(message, "refusal"):
+            outputs.append(TextAppended(refusal))
+        for place, call in enumerate(member(message, "tool_calls") or ()):
+            index, function = member(call, "index"), member(call, "function")
+            key = (response, place if index is None else index)
+            outputs += self._tool_calls.append(
+                key, member(call, "id"), member(function, "name"), member(function, "arguments")
+            )
+        return outputs + _read_annotations(member(message, "annotations") or ())
+
+    def _tally(self, response: Any, usage: Any) -> Any:
+        if usage is None:
+            return None
+        return self._usage.report(response, member(usage, "prompt_tokens"), member(usage, "completion_tokens"))
+
+    def _read_helper_event(self, event: Any) -> list[Output]:
+        if event.type == "chunk":
+            return list(self.normalize(event.chunk, _ANY_VIEW))
+        if self._streamed:
+            return []
+        match event.type:
+            case "content.delta" | "refusal.delta":
+                return [TextAppended(event.delta)]
+            case "tool_calls.function.arguments.delta":
+                return self._tool_calls.append(event.index, None, event.name, event.arguments_delta)
+            case _:
+                return []
+
+
+_ANY_VIEW: Final = AnswerView(0, None, "", "deltas", streaming=True)
+
+
+def _read_blocks(blocks: Any) -> list[Output]:
+    """Read content that is a list of text and thinking blocks, as some servers send it."""
+    outputs: list[Output] = []
+    for block in blocks:
+        if text := member(block, "text"):
+            outputs.append(TextAppended(text))
+        elif isinstance(thinking := member(block, "thinking"), str):
+            outputs.append(ReasoningAppended(thinking))
+    return outputs
+
+
+def _read_annotations(annotations: Any) -> list[Output]:
+    citations = [member(annotation, "url_citation") for annotation in annotations]
+    return [PartAppended(SourcePart(member(c, "url"), member(c, "title"))) for c in citations if c is not None]

@@ -1,0 +1,24 @@
+"""Plain strings: the whole answer so far, or, in deltas mode, text to append."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chatserve.contracts import AnswerView, Output, TextAppended
+from chatserve.formats.content import messages_answer, plain_text, read_text
+
+
+class TextNormalizer:
+    """Reads `str`, and `TextAppended`: a streamer's text, which `chat_function` marks as appended in any mode."""
+
+    @staticmethod
+    def accepts(value: object) -> bool:
+        return isinstance(value, str | TextAppended)
+
+    def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
+        if isinstance(value, TextAppended):
+            return (value,)
+        if view.yields == "deltas":
+            return (TextAppended(plain_text(value)),)
+        return messages_answer((read_text(value),), view)

@@ -1,0 +1,81 @@
+"""Errors as RFC 9457 problem documents.
+
+Source: RFC 9457 section 3. `code` is stable and public; `error_id` finds the error in the server's log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from secrets import token_hex
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chatserve.codec import dumps
+from chatserve.errors import ChatserveError, MethodNotAllowed, RouteUnknown
+from chatserve.types import Turn, TurnError
+
+logger = logging.getLogger("chatserve.http")
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem(
+    status_code: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> Response:
+    """Return a problem document; `members` are added to it."""
+    value = {
+        "type": "about:blank",
+        "title": HTTPStatus(status_code).phrase,
+        "status": status_code,
+        "code": code,
+        "detail": detail,
+        "error_id": members.pop("error_id", None) or f"e_{token_hex(8)}",
+        **members,
+    }
+    return Response(dumps(value), status_code, media_type=MEDIA_TYPE, headers=headers)
+
+
+def error_response(error: ChatserveError, **members: Any) -> Response:
+    """Return the problem document of an error of ours."""
+    extra = {**error.extra, **members}
+    headers = dict(error.headers) | extra.pop("headers", {})
+    return problem(error.status_code, error.code, error.detail, headers=headers, retryable=error.retryable, **extra)
+
+
+def turn_problem(turn: Turn, error: TurnError) -> Response:
+    """Return the problem document of a turn that failed while the client waited."""
+    return problem(
+        error.status_code,
+        error.code,
+        error.detail,
+        error_id=error.error_id,
+        retryable=error.retryable,
+        turn_id=turn.turn_id,
+        session_id=turn.session_id or None,
+    )
+
+
+async def on_chatserve_error(_request: Request, error: Exception) -> Response:
+    """Answer an error of ours."""
+    assert isinstance(error, ChatserveError)
+    return error_response(error)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what routing refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{request.method} is not allowed here"
+        return error_response(MethodNotAllowed(detail, headers=dict(error.headers or {})))
+    return error_response(RouteUnknown("there is nothing at this path; GET / lists what there is"))
+
+
+async def on_unexpected(request: Request, error: Exception) -> Response:
+    """Answer a bug of ours: the log has it, the client an id to find it by."""
+    error_id = f"e_{token_hex(8)}"
+    logger.error("%s %s failed (%s)", request.method, request.scope["path"], error_id, exc_info=error)
+    return problem(500, "internal_error", "the server failed; it is in its log", error_id=error_id, retryable=False)

@@ -1,0 +1,182 @@
+"""Reading requests: bodies within their limits, conditions, cursors, who asks."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from chatserve.codec import loads
+from chatserve.errors import BodyInvalid, BodyTooLarge, InputsInvalid, MediaTypeUnsupported, RequestError
+from chatserve.types import Json
+
+Body = TypeVar("Body", bound=BaseModel)
+Handler = Callable[[Request], Coroutine[Any, Any, Any]]
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_ETAG: Final = re.compile(r'"(\d{1,18})"')
+
+
+def owner_of(request: Request) -> str:
+    """Return whose sessions this request may see; "" where nobody is asked who they are."""
+    owner = request.scope.get("chatserve.owner", "")
+    assert isinstance(owner, str)
+    return owner
+
+
+async def read_body(request: Request, *, max_bytes: int, idle_s: float) -> bytes:
+    """Return the body.
+
+    Raises:
+        BodyTooLarge: longer than `max_bytes`; what comes after is not read.
+        RequestError: it stopped coming for `idle_s`, or is compressed.
+    """
+    return b"".join([chunk async for chunk in stream_body(request, max_bytes=max_bytes, idle_s=idle_s)])
+
+
+async def stream_body(request: Request, *, max_bytes: int, idle_s: float) -> AsyncIterator[bytes]:
+    """Yield the body piece by piece. Raises: as `read_body`."""
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise MediaTypeUnsupported("compressed bodies are not read; send it without Content-Encoding")
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > max_bytes:
+        raise _too_large(max_bytes)
+    size = 0
+    chunks = request.stream()
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(chunks, None), idle_s)
+        except TimeoutError:
+            raise _timed_out(idle_s) from None
+        except ClientDisconnect:
+            raise BodyInvalid("the connection was closed before the body was complete") from None
+        if chunk is None:
+            return
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        yield chunk
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {max_bytes} bytes", max_bytes=max_bytes)
+
+
+class BodyTimeout(RequestError):
+    """The body stopped coming."""
+
+    code = "body_timeout"
+    status_code = 408
+
+
+def _timed_out(idle_s: float) -> BodyTimeout:
+    return BodyTimeout(f"nothing of the body came for {idle_s:g} s")
+
+
+def require_json(request: Request) -> None:
+    """Check the content type. Raises: MediaTypeUnsupported."""
+    given = request.headers.get("content-type", "")
+    if given.partition(";")[0].strip().lower() != "application/json":
+        raise MediaTypeUnsupported(f"the content type must be application/json, not {given!r}")
+
+
+def decode_json(body: bytes) -> Json:
+    """Return the JSON value of a body. Raises: BodyInvalid."""
+    try:
+        return loads(body)
+    except ValueError as error:
+        raise BodyInvalid(f"the body is not JSON that can be read: {error}") from error
+
+
+def decode_body(model: type[Body], body: bytes) -> Body:
+    """Return the body as `model`; an empty body is an empty object.
+
+    Raises:
+        BodyInvalid: not JSON.
+        InputsInvalid: JSON of another shape; `errors` names each field.
+    """
+    value = decode_json(body) if body else {}
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _shape_invalid(error) from error
+
+
+async def read_model(request: Request, model: type[Body], *, max_bytes: int, idle_s: float) -> Body:
+    """Read a JSON body as `model`; a request without a body is an empty object. Raises: as its parts."""
+    body = await read_body(request, max_bytes=max_bytes, idle_s=idle_s)
+    if body:
+        require_json(request)
+    return decode_body(model, body)
+
+
+def _shape_invalid(error: ValidationError) -> InputsInvalid:
+    errors = [
+        {"field": ".".join(map(str, entry["loc"])) or "body", "message": entry["msg"], "type": entry["type"]}
+        for entry in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    return InputsInvalid(f"{errors[0]['field']}: {errors[0]['message']}", errors=errors)
+
+
+def body_hash(method: str, path: str, body: bytes) -> str:
+    """Return what tells one request from another under the same idempotency key."""
+    return sha256(b"\0".join((method.encode(), path.encode(), body))).hexdigest()
+
+
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """Return the client's key. Raises: BodyInvalid for one that is no key."""
+    key = headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise BodyInvalid(f"Idempotency-Key {key!r:.80} is not 1 to 255 visible ASCII characters")
+    return key
+
+
+def if_match(headers: Mapping[str, str]) -> int | None:
+    """Return the version a change is meant for, or None where any will do. Raises: BodyInvalid."""
+    value = headers.get("if-match")
+    if value is None or value == "*":
+        return None
+    match = _ETAG.fullmatch(value.removeprefix("W/"))
+    if match is None:
+        raise BodyInvalid(f'If-Match {value!r:.80} is not a version in quotes, like "3"')
+    return int(match[1])
+
+
+def read_cursor(request: Request) -> int | None:
+    """Return after which event a stream starts: `Last-Event-ID`, else `?after=`; None for neither.
+
+    A header that is no number becomes -1, which gets a snapshot: a browser given 400 would never come back.
+
+    Raises:
+        BodyInvalid: `?after=` is no number.
+    """
+    header = request.headers.get("last-event-id")
+    if header is not None:
+        return int(header) if header.isascii() and header.isdecimal() and len(header) < 19 else -1
+    after = request.query_params.get("after")
+    if after is None:
+        return None
+    if not (after.isascii() and after.isdecimal() and len(after) < 19):
+        raise BodyInvalid(f"after={after!r:.80} is not the number of an event")
+    return int(after)
+
+
+def read_limit(request: Request) -> int:
+    """Return how many items a page may have. Raises: BodyInvalid."""
+    text = request.query_params.get("limit", "100")
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= 1000):
+        raise BodyInvalid(f"limit={text!r:.80} is not a number from 1 to 1000")
+    return int(text)
+
+
+def read_flag(request: Request, name: str) -> bool:
+    """Return a true-or-false query parameter, false when it is not there. Raises: BodyInvalid."""
+    text = request.query_params.get(name, "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise BodyInvalid(f"{name}={text!r:.80} is neither true nor false")
+    return text in ("true", "1")

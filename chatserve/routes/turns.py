@@ -1,0 +1,393 @@
+"""Turns over HTTP: start one, watch it, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chatserve.chat_function import Chat
+from chatserve.codec import clean_json, dumps, message_json, turn_json, usage_json
+from chatserve.contracts import HistoryFormat, TurnRecord
+from chatserve.engine import Reader, RunningTurn, TurnEngine, ended_turn_frames
+from chatserve.errors import (
+    BodyTooLarge,
+    InputsInvalid,
+    Overloaded,
+    SessionUnknown,
+)
+from chatserve.formats.wire.native import NativeEncoder
+from chatserve.routes.problems import turn_problem
+from chatserve.routes.requests import (
+    body_hash,
+    decode_body,
+    idempotency_key,
+    if_match,
+    owner_of,
+    read_body,
+    read_cursor,
+    require_json,
+)
+from chatserve.routes.sse import EventStream, SoftReject
+from chatserve.routes.text import WordStream
+from chatserve.types import (
+    FilePart,
+    Json,
+    Message,
+    OnDisconnect,
+    ToolResultPart,
+    TurnOperation,
+    TurnRequest,
+    UserInput,
+    WhenBusy,
+)
+
+CLIENT_SESSION_ID: Final = re.compile(r"(?!s_)[A-Za-z0-9._-]{1,64}")
+SERVER_SESSION_ID: Final = re.compile(r"s_[A-Za-z0-9_-]{1,64}")
+NATIVE: Final = NativeEncoder()
+
+
+class ToolResultBody(BaseModel):
+    """What a tool that ran in the client answered."""
+
+    model_config = ConfigDict(extra="forbid")
+    tool_call_id: str
+    output: Any = None
+    is_error: bool = False
+
+
+class MessageBody(BaseModel):
+    """A message with more than words: files by id, or results of tools."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: str = ""
+    files: list[str] = Field(default_factory=list, max_length=100)
+    tool_results: list[ToolResultBody] | None = Field(None, min_length=1, max_length=100)
+
+
+class TurnBody(BaseModel):
+    """The body of `POST /chat`."""
+
+    model_config = ConfigDict(extra="forbid")
+    message: str | MessageBody | None = Field(None, description="the user's message; or give `example`")
+    session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="go on with this session")
+    inputs: dict[str, Any] = Field(
+        default_factory=dict, description="the chat function's inputs; GET / has their schema"
+    )
+    history: list[Any] | None = Field(None, description="a history in place of a session: nothing of the turn is kept")
+    stream: bool | None = Field(None, description="true: answer with server-sent events, whatever Accept says")
+    when_busy: WhenBusy | None = None
+    on_disconnect: OnDisconnect | None = None
+    example: Annotated[int, Field(ge=0)] | None = Field(None, description="send this example instead of a message")
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRoutes:
+    """Routes that start, watch and stop turns."""
+
+    engine: TurnEngine
+    chats: dict[str, Chat]
+    history_formats: dict[str, HistoryFormat]
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/chat", self.start, methods=["POST"]),
+            Route("/chat/{chat}", self.start, methods=["POST"]),
+            Route("/turns/{turn_id}", self.read, methods=["GET"]),
+            Route("/turns/{turn_id}/events", self.follow, methods=["GET"]),
+            Route("/turns/{turn_id}/stop", self.stop, methods=["POST"]),
+            Route("/sessions/{session_id}/events", self.follow_session, methods=["GET"]),
+            Route("/sessions/{session_id}/stop", self.stop_session, methods=["POST"]),
+        ]
+
+    # start
+
+    async def start(self, request: Request) -> Response:
+        """Start a turn, and answer as the client asked."""
+        settings = self.engine.settings
+        require_json(request)
+        body = await read_body(request, max_bytes=settings.max_history_body_bytes, idle_s=settings.body_idle_s)
+        decoded = decode_body(TurnBody, body)
+        if decoded.history is None and len(body) > settings.max_body_bytes:
+            raise BodyTooLarge(
+                f"the body is larger than {settings.max_body_bytes} bytes", max_bytes=settings.max_body_bytes
+            )
+        chat = self.engine.chat(request.path_params.get("chat") or next(iter(self.chats)))
+        turn_request = await self._turn_request(request, chat, decoded, body)
+        return await answer(self.engine, request, await self.engine.submit(turn_request), stream=decoded.stream)
+
+    async def _turn_request(self, request: Request, chat: Chat, body: TurnBody, raw: bytes) -> TurnRequest:
+        owner = owner_of(request)
+        turn_request = TurnRequest(
+            chat=chat.options.name,
+            owner=owner,
+            message=await self._message(owner, chat, body),
+            history=self._history(chat, body),
+            inputs=body.inputs,
+            example=body.example,
+            when_busy=body.when_busy,
+            on_disconnect=body.on_disconnect,
+            idempotency_key=idempotency_key(request.headers),
+            body_hash=body_hash("POST", request.scope["path"], raw),
+            if_version=if_match(request.headers),
+            headers=dict(request.headers),
+            http_request=request,
+        )
+        if body.example is not None:
+            return with_example(turn_request, chat, body)
+        return turn_request if body.session_id is None else self._in_session(turn_request, body)
+
+    def _in_session(self, turn_request: TurnRequest, body: TurnBody) -> TurnRequest:
+        session_id = body.session_id or ""
+        if body.history is not None:
+            raise InputsInvalid("history: send either a history or a session_id, not both", errors=[])
+        if SERVER_SESSION_ID.fullmatch(session_id):
+            return replace(turn_request, session_id=session_id)
+        if session_id.startswith("s_"):
+            raise SessionUnknown(f"no session {session_id!r}")
+        if not CLIENT_SESSION_ID.fullmatch(session_id):
+            raise InputsInvalid(
+                f"session_id: {session_id!r} is not 1 to 64 letters, digits, dots, dashes and underscores", errors=[]
+            )
+        settings = self.engine.settings
+        if not (settings.allow_client_session_ids or settings.debug or turn_request.owner):
+            raise SessionUnknown(
+                f"no session {session_id!r}; leave session_id out for a new one (choosing ids is off: a guessed id would "
+                "open the session; allow_client_session_ids turns it on)"
+            )
+        return replace(turn_request, session_id=session_id, create_session=True)
+
+    async def _message(self, owner: str, chat: Chat, body: TurnBody) -> UserInput:
+        if body.example is not None:
+            return UserInput()
+        if body.message is None:
+            raise InputsInvalid("message: Field required", errors=[{"field": "message", "message": "Field required"}])
+        message = MessageBody(text=body.message) if isinstance(body.message, str) else body.message
+        limit = self.engine.settings.max_message_bytes
+        if len(message.text.encode()) > limit:
+            raise BodyTooLarge(f"the message is longer than {limit} bytes", max_bytes=limit)
+        if message.files and not chat.options.multimodal:
+            raise InputsInvalid(f"message.files: the chat {chat.options.name!r} takes no files", errors=[])
+        if message.tool_results:
+            return UserInput(tool_results=tuple(map(_tool_result, message.tool_results)))
+        return UserInput(message.text, await self._files(owner, message.files))
+
+    async def _files(self, owner: str, file_ids: list[str]) -> tuple[FilePart, ...]:
+        if not file_ids:
+            return ()
+        return tuple(file.part for file in await self.engine.store.get_files(owner, file_ids))
+
+    def _history(self, chat: Chat, body: TurnBody) -> tuple[Message, ...] | None:
+        if body.history is None:
+            return None
+        is_tuples = bool(body.history) and all(isinstance(entry, list) for entry in body.history)
+        parsed = self.history_formats["tuples" if is_tuples else "messages"].parse(body.history)
+        now, new_id = self.engine.clock(), self.engine.new_id
+        return tuple(given_message(message, new_id("m_"), now) for message in parsed)
+
+    # watch and stop
+
+    async def read(self, request: Request) -> Response:
+        """Return a turn's state, and its answer as far as it is."""
+        record = await self.engine.get_turn(owner_of(request), request.path_params["turn_id"])
+        user_message = None if record.user_message is None else message_json(record.user_message)
+        return json_response(turn_json(record.turn) | answer_json(record) | {"user_message": user_message})
+
+    async def follow(self, request: Request) -> Response:
+        """Stream a turn's events; 204 when the client has them all."""
+        owner, turn_id, after = owner_of(request), request.path_params["turn_id"], read_cursor(request)
+        try:
+            followed = await self.engine.follow_turn(owner, turn_id, after, NATIVE)
+        except Overloaded:
+            return SoftReject()
+        if isinstance(followed, TurnRecord):
+            if after is not None and after >= (followed.turn.done_seq or 0):
+                return Response(status_code=204)
+            return _replay(followed, after or 0)
+        if followed.is_at_end:
+            self.engine.detach(followed)
+            return Response(status_code=204)
+        return EventStream(self.engine, followed, headers={})
+
+    async def follow_session(self, request: Request) -> Response:
+        """Stream a session's events."""
+        owner, session_id, after = owner_of(request), request.path_params["session_id"], read_cursor(request)
+        try:
+            reader = await self.engine.follow_session(owner, session_id, after, NATIVE)
+        except Overloaded:
+            return SoftReject()
+        return EventStream(self.engine, reader, headers={})
+
+    async def stop(self, request: Request) -> Response:
+        """Stop a turn; one that is over stays as it is."""
+        return json_response(
+            answer_json(await self.engine.stop_turn(owner_of(request), request.path_params["turn_id"]))
+        )
+
+    async def stop_session(self, request: Request) -> Response:
+        """Stop whatever runs and waits in a session."""
+        turns = await self.engine.stop_session(owner_of(request), request.path_params["session_id"])
+        return json_response({"stopped": [answer_json(turn.record) for turn in turns if turn.record]})
+
+
+# --- answering a turn, shared by every route that starts one -----------------------------------------------------------
+
+
+async def answer(engine: TurnEngine, request: Request, turn: RunningTurn, *, stream: bool | None) -> Response:
+    """Answer with the turn's events, its words, its location or its result: what the client asked for."""
+    headers = _turn_headers(turn)
+    wanted = _wanted(request, stream)
+    if wanted == "later":
+        turn.detached = True
+        return json_response(_accepted_json(turn), 202, headers | {"location": f"/turns/{turn.turn_id}"})
+    if wanted == "events":
+        return _event_stream(engine, turn, headers)
+    if wanted == "words":
+        return WordStream(engine, turn, headers=headers, on_leave=_on_leave(engine, turn))
+    return await _wait(engine, request, turn, headers)
+
+
+def _wanted(request: Request, stream: bool | None) -> Literal["events", "words", "result", "later"]:
+    accept = request.headers.get("accept", "")
+    if stream is True or (stream is None and "text/event-stream" in accept):
+        return "events"
+    if "respond-async" in request.headers.get("prefer", ""):
+        return "later"
+    if accept.startswith("text/plain"):
+        return "words"
+    return "result"
+
+
+def _turn_headers(turn: RunningTurn) -> dict[str, str]:
+    headers = {"x-turn-id": turn.turn_id, "x-session-id": turn.room.session_id}
+    if turn.replayed:
+        headers["idempotency-replayed"] = "true"
+    return {name: value for name, value in headers.items() if value}
+
+
+def _event_stream(engine: TurnEngine, turn: RunningTurn, headers: dict[str, str]) -> Response:
+    if turn.record is not None and turn.room.log is None:
+        return _replay(turn.record, 0, headers)
+    reader = engine.read_turn(turn, NATIVE)
+    return EventStream(engine, reader, headers=headers, on_leave=_on_leave(engine, turn))
+
+
+def _on_leave(engine: TurnEngine, turn: RunningTurn) -> Any:
+    policy = turn.request.on_disconnect or turn.chat.options.on_disconnect
+    return (lambda: engine.stop_soon(turn)) if policy == "stop" else None
+
+
+async def _wait(engine: TurnEngine, request: Request, turn: RunningTurn, headers: dict[str, str]) -> Response:
+    if not turn.ended.is_set():
+        reader = engine.read_turn(turn, NATIVE)  # counts as somebody who reads
+        try:
+            await _until_ended(engine, request, turn, reader)
+        finally:
+            engine.detach(reader)
+    record = turn.record
+    if record is None:
+        return json_response(_accepted_json(turn), 202, headers)
+    if record.turn.status == "failed" and record.turn.error is not None:
+        return turn_problem(record.turn, record.turn.error)
+    etag = {} if record.turn.version is None else {"etag": f'"{record.turn.version}"'}
+    return json_response(answer_json(record), 200, headers | etag)
+
+
+async def _until_ended(engine: TurnEngine, request: Request, turn: RunningTurn, reader: Reader) -> None:
+    """Wait for the end of the turn, or of the client's patience. Quick turns need no watch over the connection."""
+    try:
+        async with asyncio.timeout(0.2):
+            await turn.ended.wait()
+    except TimeoutError:
+        ended = asyncio.ensure_future(turn.ended.wait())
+        left = asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait({ended, left}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            left.cancel()
+        on_leave = _on_leave(engine, turn)
+        if not turn.ended.is_set() and on_leave is not None:
+            on_leave()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _replay(record: TurnRecord, after: int, headers: dict[str, str] | None = None) -> Response:
+    frames = ended_turn_frames(record, NATIVE, after)
+    return Response(
+        frames, 200, media_type="text/event-stream", headers={"cache-control": "no-store"} | (headers or {})
+    )
+
+
+def answer_json(record: TurnRecord) -> dict[str, Json]:
+    """Return what a waiting client is told of a turn (contract section 2)."""
+    turn = record.turn
+    spoken = [message for message in record.messages if message.role == "assistant" and not message.is_thought]
+    return {
+        "session_id": turn.session_id or None,
+        "turn_id": turn.turn_id,
+        "status": turn.status,
+        "text": spoken[-1].text if spoken else "",
+        "messages": [message_json(message) for message in record.messages],
+        "finish_reason": turn.finish_reason,
+        "usage": None if turn.usage is None else usage_json(turn.usage),
+        "version": turn.version,
+    }
+
+
+def _accepted_json(turn: RunningTurn) -> dict[str, Json]:
+    return {"session_id": turn.room.session_id or None, "turn_id": turn.turn_id, "status": turn.turn.status}
+
+
+def json_response(value: Json, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a JSON response."""
+    return Response(dumps(value), status_code, headers=headers, media_type="application/json")
+
+
+# --- decoding ------------------------------------------------------------------------------------------------------
+
+
+def with_example(turn_request: TurnRequest, chat: Chat, body: TurnBody) -> TurnRequest:
+    """Return the request with an example's message and inputs. Raises: InputsInvalid."""
+    examples = chat.examples
+    number = body.example
+    assert number is not None
+    if number >= len(examples):
+        raise InputsInvalid(f"example: there is no example {number}; the chat has {len(examples)}", errors=[])
+    example = examples[number]
+    return replace(
+        turn_request,
+        message=UserInput(example.text),
+        inputs=dict(example.inputs) | dict(body.inputs),
+        session_id=body.session_id,
+    )
+
+
+def _tool_result(body: ToolResultBody) -> ToolResultPart:
+    return ToolResultPart(body.tool_call_id, clean_json(body.output), body.is_error)
+
+
+def given_message(parsed: Any, message_id: str, now: float) -> Message:
+    """Return a message of a history the client sent."""
+    return Message(
+        message_id,
+        parsed.role,
+        tuple(parsed.content),
+        now,
+        metadata=parsed.metadata,
+        options=parsed.options,
+    )
+
+
+OPERATIONS: Final[tuple[TurnOperation, ...]] = ("send", "retry", "edit")

@@ -1,0 +1,29 @@
+"""Where sessions live: the registry of stores by URL scheme. A store is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final, cast
+
+from chatserve.contracts import Store
+from chatserve.errors import ConfigurationError
+
+STORES: Final[Mapping[str, str]] = {
+    "sqlite": "chatserve.stores.sqlite.store:SqliteStore",
+    "memory": "chatserve.stores.memory.store:MemoryStore",
+}
+
+
+def create_store(url: str) -> Store:
+    """Return the store a URL names, not yet open.
+
+    Raises:
+        ConfigurationError: no store of this scheme, or not a URL that its store understands.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in STORES:
+        allowed = ", ".join(f"{name}://" for name in STORES)
+        raise ConfigurationError(f"store: {url!r} is not a store URL; it must begin with one of {allowed}")
+    module, _, name = STORES[scheme].partition(":")
+    return cast("Store", getattr(import_module(module), name)(url))

@@ -1,0 +1,181 @@
+"""A room: one session in this process, with all that belongs to it. Knows no other session and no owner's rights."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+from chatserve.contracts import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, EventPage, TurnRecord
+from chatserve.events import NumberedEvent
+from chatserve.stores import branches, transitions
+from chatserve.stores.transitions import TurnPlace
+from chatserve.types import Message, Session, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Events that were stored together."""
+
+    events: tuple[NumberedEvent, ...]
+    stored_at: float
+
+
+@dataclass(slots=True)
+class Room:
+    """One session with all that belongs to it; dicts keep the order in which things were made."""
+
+    session: Session
+    messages: dict[str, Message] = field(default_factory=dict)
+    turns: dict[str, Turn] = field(default_factory=dict)
+    places: dict[str, TurnPlace] = field(default_factory=dict)
+    answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    segments: list[Segment] = field(default_factory=list)
+    open_turn_ids: dict[str, None] = field(default_factory=dict)
+    last_turn_id: str | None = None
+
+    # reading
+
+    @property
+    def running_turn_id(self) -> str | None:
+        """The turn that runs, or None."""
+        return next((turn.turn_id for turn in self.open_turns() if turn.status == "running"), None)
+
+    @property
+    def open_turn_id(self) -> str | None:
+        """A turn that runs or waits, or None."""
+        return next(iter(self.open_turn_ids), None)
+
+    def open_turns(self) -> list[Turn]:
+        """Return open turns in the order in which they come to an end: what runs, then the queue."""
+        accepted = [self.turns[turn_id] for turn_id in self.open_turn_ids]
+        return sorted(accepted, key=lambda turn: turn.status == "queued")
+
+    def branch(self, head: str | None) -> tuple[Message, ...]:
+        """Return the messages from the first to `head`."""
+        return tuple(self._newest_first(head))[::-1]
+
+    def _newest_first(self, head: str | None) -> Iterator[Message]:
+        while head is not None:
+            message = self.messages[head]
+            yield message
+            head = message.parent_id
+
+    def find_prompt(self) -> Message | None:
+        """Return the message that began the last turn of the branch."""
+        head = self.messages.get(self.session.head or "")
+        return branches.find_prompt(self._newest_first(self.session.head), self._turn_of(head))
+
+    def _turn_of(self, message: Message | None) -> Turn | None:
+        return None if message is None or message.turn_id is None else self.turns.get(message.turn_id)
+
+    def record_of(self, turn: Turn) -> TurnRecord:
+        """Return a turn with its messages."""
+        answer = tuple(self.messages[message_id] for message_id in self.answers.get(turn.turn_id, ()))
+        return TurnRecord(turn, self.messages.get(turn.user_message_id or ""), answer)
+
+    def begun(self, turn: Turn) -> BegunTurn:
+        """Return the outcome of begin and start."""
+        prompt = self.messages.get(turn.user_message_id or "")
+        return BegunTurn(copied(self.session), turn, prompt, None if prompt is None else prompt.parent_id)
+
+    # turns
+
+    def place_turn(self, begin: BeginTurn) -> tuple[tuple[Message, ...], Message, bool]:
+        """Return the rows a turn adds, the message it answers, and whether that follows the head of its time."""
+        if begin.operation == "send":
+            if begin.history is None:
+                prompt = transitions.prompt_of(begin, None)
+                return (prompt,), prompt, True
+            added = transitions.replace_history(begin, self.branch(self.session.head))
+            return added, added[-1], False
+        named = begin.target_message_id
+        found = self.find_prompt() if named is None else self.messages.get(named)
+        target = transitions.check_target(begin, found, self._turn_of(found))
+        if begin.operation == "retry":
+            return (), target, False
+        prompt = transitions.prompt_of(begin, target.parent_id)
+        return (prompt,), prompt, False
+
+    def accept_turn(self, begin: BeginTurn, prompt: Message, follows_head: bool) -> Turn:
+        """Keep a turn, queued."""
+        turn = self.turns[begin.turn_id] = transitions.accept_turn(begin, prompt)
+        self.places[begin.turn_id] = TurnPlace(follows_head, begin.rollback_turn_id)
+        self.open_turn_ids[begin.turn_id] = None
+        return turn
+
+    def join_turn(self, turn: Turn, now: float) -> BegunTurn:
+        """Let a turn run: its user message joins the branch."""
+        place = self.places[turn.turn_id]
+        head = self._roll_back(place.rollback_turn_id)
+        if place.follows_head and turn.user_message_id is not None:
+            prompt = self.messages[turn.user_message_id]
+            self.messages[turn.user_message_id] = replace(prompt, parent_id=head)
+        self.places[turn.turn_id] = TurnPlace(base_head=head)
+        self.session, started = transitions.start_turn(self.session, turn, now)
+        self.turns[turn.turn_id] = started
+        self.last_turn_id = turn.turn_id
+        return self.begun(started)
+
+    def _roll_back(self, turn_id: str | None) -> str | None:
+        if turn_id is None:
+            return self.session.head
+        head = self.messages.get(self.session.head or "")
+        return transitions.roll_back(self.session, head, self.turns.get(turn_id), self.places.get(turn_id))
+
+    def end_turn(self, commit: CommitTurn) -> CommittedTurn:
+        """End a turn; the caller adds the messages of `done`."""
+        session, turn, done = transitions.end_turn(self.session, self.turns[commit.turn_id], commit)
+        self.segments.append(Segment(transitions.last_events(self.session, commit, done), commit.now))
+        self.session, self.turns[commit.turn_id] = copied(session), turn
+        del self.open_turn_ids[commit.turn_id]
+        self.answers[commit.turn_id] = tuple(message.message_id for message in done.messages)
+        return CommittedTurn(copied(session), turn, done)
+
+    # the log
+
+    def append_events(self, events: Sequence[NumberedEvent], now: float) -> None:
+        """Store the events that are not stored yet."""
+        unseen = tuple(transitions.unseen_events(self.session.last_seq, events))
+        if not unseen:
+            return
+        self.segments.append(Segment(unseen, now))
+        self.session = replace(self.session, last_seq=unseen[-1].seq)
+        for turn_id, seq in transitions.first_seqs(unseen).items():
+            turn = self.turns.get(turn_id)
+            if turn is not None and turn.first_seq is None:
+                self.turns[turn_id] = replace(turn, first_seq=seq)
+
+    def read_events(self, after: int, limit: int) -> EventPage:
+        """Return stored events after a cursor, whole segments until `limit` is reached."""
+        last_seq = self.session.last_seq
+        first_seq = self.segments[0].events[0].seq if self.segments else last_seq + 1
+        start = bisect_right(self.segments, after, key=lambda segment: segment.events[-1].seq)
+        events: list[NumberedEvent] = []
+        for segment in self.segments[start:]:
+            events.extend(event for event in segment.events if event.seq > after)
+            if len(events) >= limit:
+                break
+        return EventPage(tuple(events), first_seq, last_seq)
+
+    def purge_segments(self, before: float, limit: int) -> int:
+        """Remove the oldest segments, those of open turns aside; return how many."""
+        first_seqs = [turn.first_seq for turn in self.open_turns() if turn.first_seq is not None]
+        open_from = min(first_seqs, default=self.session.last_seq + 1)
+        count = 0
+        for segment in self.segments[:limit]:
+            if segment.stored_at >= before or segment.events[-1].seq >= open_from:
+                break
+            count += 1
+        del self.segments[:count]
+        return count
+
+
+def copied(session: Session) -> Session:
+    """Return a session whose dicts nobody else holds: a chat function may change the state it is given."""
+    return replace(session, metadata=_copied_json(session.metadata), state=_copied_json(session.state))
+
+
+def _copied_json(value: Mapping[str, object]) -> Mapping[str, object]:
+    return deepcopy(dict(value)) if value else {}

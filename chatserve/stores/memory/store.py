@@ -1,0 +1,375 @@
+"""The store that keeps everything in this process, for tests and for servers that may forget.
+
+Nothing outlives the process; within it, every promise of the contract holds: no method awaits between its first look
+and its last change, so each is one transaction. Knows no files and no threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from chatserve.contracts import (
+    BeginTurn,
+    BegunTurn,
+    CommittedTurn,
+    CommitTurn,
+    EventPage,
+    HistoryMove,
+    Idempotency,
+    MovedHistory,
+    NewSession,
+    Page,
+    Purge,
+    Purged,
+    SessionChanges,
+    SessionRecord,
+    TurnRecord,
+)
+from chatserve.errors import ConfigurationError, StoreError
+from chatserve.events import HistoryChanged, NumberedEvent
+from chatserve.stores import branches as trees
+from chatserve.stores import transitions
+from chatserve.stores.memory.rooms import Room, Segment, copied
+from chatserve.types import Feedback, Message, Session, StoredFile, Turn
+
+
+class MemoryStore:
+    """A `Store` in dicts. `open` after `close` finds what was there, as after a crash."""
+
+    shared = False
+
+    def __init__(self, url: str = "memory://") -> None:
+        if url != "memory://":
+            raise ConfigurationError(f"store: {url!r} should be just memory://")
+        self._is_open = False
+        self._rooms: dict[str, Room] = {}
+        self._room_of_turn: dict[str, str] = {}
+        self._room_of_message: dict[str, str] = {}
+        self._files: dict[str, StoredFile] = {}
+        self._rooms_of_file: dict[str, dict[str, None]] = {}
+        self._keys: dict[tuple[str, str], tuple[Idempotency, str]] = {}
+
+    async def open(self, *, now: float) -> tuple[Turn, ...]:
+        self._is_open = True
+        return tuple(turn for room in self._rooms.values() for turn in self._recover(room, now))
+
+    def _recover(self, room: Room, now: float) -> Iterator[Turn]:
+        events = [event for segment in room.segments for event in segment.events]
+        for place, turn in enumerate(room.open_turns()):
+            if place == 0:
+                room.segments.clear()
+            begun = turn if turn.status == "running" else room.join_turn(turn, now).turn
+            done_seq = transitions.next_done_seq(room.session, is_first=place == 0)
+            yield self._end_turn(room, transitions.interrupt_turn(room.session, begun, events, done_seq, now)).turn
+
+    async def close(self) -> None:
+        self._is_open = False
+
+    async def check(self) -> None:
+        if not self._is_open:
+            raise StoreError("the store is closed")
+
+    # sessions
+
+    async def create_session(self, new: NewSession, *, now: float) -> Session:
+        if new.session_id in self._rooms:
+            raise transitions.session_exists(new.session_id)
+        return copied(self._create(new, now).session)
+
+    def _create(self, new: NewSession, now: float) -> Room:
+        room = self._rooms[new.session_id] = Room(copied(transitions.create_session(new, now)))
+        self._add_messages(room, new.messages)
+        return room
+
+    def _room(self, owner: str, session_id: str) -> Room:
+        room = self._rooms.get(session_id)
+        if room is None or room.session.owner != owner:
+            raise transitions.session_unknown(session_id)
+        return room
+
+    async def get_session(self, owner: str, session_id: str) -> Session:
+        return copied(self._room(owner, session_id).session)
+
+    async def list_sessions(self, owner: str, *, after: str | None, limit: int) -> Page:
+        own = [room.session for room in reversed(self._rooms.values()) if room.session.owner == owner]
+        own.sort(key=lambda session: session.created_at, reverse=True)
+        ids = [session.session_id for session in own]
+        if after is not None and after not in ids:
+            raise transitions.session_unknown(after)
+        chosen, following = _page(ids, after, limit)
+        return Page(tuple(copied(self._rooms[session_id].session) for session_id in chosen), following)
+
+    async def update_session(
+        self, owner: str, session_id: str, changes: SessionChanges, *, now: float, if_version: int | None = None
+    ) -> Session:
+        room = self._room(owner, session_id)
+        transitions.check_version(room.session, if_version)
+        room.session = copied(transitions.update_session(room.session, changes, now))
+        return copied(room.session)
+
+    async def delete_session(self, owner: str, session_id: str, *, if_version: int | None = None) -> tuple[str, ...]:
+        room = self._room(owner, session_id)
+        transitions.check_version(room.session, if_version)
+        transitions.check_idle(session_id, room.open_turn_id)
+        return self._remove([room])
+
+    def _remove(self, rooms: Sequence[Room]) -> tuple[str, ...]:
+        """Remove sessions with all that belongs to them; return the ids of files that now belong to none."""
+        for room in rooms:
+            del self._rooms[room.session.session_id]
+            for message_id in room.messages:
+                del self._room_of_message[message_id]
+            for turn_id in room.turns:
+                del self._room_of_turn[turn_id]
+        self._keys = {key: kept for key, kept in self._keys.items() if kept[1] in self._room_of_turn}
+        removed = {room.session.session_id for room in rooms}
+        freed = [file_id for file_id, owners in self._rooms_of_file.items() if owners and owners.keys() <= removed]
+        for session_id in removed:
+            for owners in self._rooms_of_file.values():
+                owners.pop(session_id, None)
+        self._drop_files(freed)
+        return tuple(freed)
+
+    def _drop_files(self, file_ids: Iterable[str]) -> None:
+        for file_id in file_ids:
+            del self._files[file_id], self._rooms_of_file[file_id]
+
+    # turns
+
+    async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
+        if (replayed := self._replay(begin)) is not None:
+            return replayed
+        room = self._room_for(begin)
+        transitions.check_version(room.session, begin.if_version)
+        if begin.status == "running":
+            transitions.check_idle(begin.session_id, room.running_turn_id)
+        added, prompt, follows_head = room.place_turn(begin)
+        if begin.session_id not in self._rooms:
+            self._rooms[begin.session_id] = room
+            self._add_messages(room, tuple(room.messages.values()))
+        self._add_messages(room, added)
+        turn = room.accept_turn(begin, prompt, follows_head)
+        self._room_of_turn[begin.turn_id] = begin.session_id
+        if begin.idempotency is not None:
+            self._keys[begin.owner, begin.idempotency.key] = begin.idempotency, begin.turn_id
+        return room.join_turn(turn, begin.now) if begin.status == "running" else room.begun(turn)
+
+    def _replay(self, begin: BeginTurn) -> BegunTurn | None:
+        if begin.idempotency is None:
+            return None
+        idempotency, turn_id = self._keys.get((begin.owner, begin.idempotency.key), (None, ""))
+        if idempotency is None or idempotency.expires_at <= begin.now:
+            return None
+        transitions.check_key(begin, idempotency.body_hash)
+        room = self._rooms[self._room_of_turn[turn_id]]
+        return replace(room.begun(room.turns[turn_id]), replayed=True)
+
+    def _room_for(self, begin: BeginTurn) -> Room:
+        """Return the session's room; a new one is not kept before nothing can fail any more."""
+        if begin.session_id in self._rooms or begin.create is None:
+            return self._room(begin.owner, begin.session_id)
+        room = Room(copied(transitions.create_session(begin.create, begin.now)))
+        room.messages = {message.message_id: message for message in begin.create.messages}
+        return room
+
+    async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
+        room, turn = self._find_turn(owner, session_id, turn_id)
+        if room is None or turn is None or turn.status != "queued":
+            raise transitions.turn_unknown(turn_id)
+        transitions.check_idle(session_id, room.running_turn_id)
+        return room.join_turn(turn, now)
+
+    def _find_turn(self, owner: str, session_id: str, turn_id: str) -> tuple[Room | None, Turn | None]:
+        room = self._rooms.get(session_id)
+        if room is None or room.session.owner != owner:
+            return None, None
+        return room, room.turns.get(turn_id)
+
+    async def append_events(self, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:
+        if session_id not in self._rooms:
+            raise transitions.session_unknown(session_id)
+        self._rooms[session_id].append_events(events, now)
+
+    async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
+        room, turn = self._find_turn(commit.owner, commit.session_id, commit.turn_id)
+        if room is None or turn is None or turn.turn_id not in room.open_turn_ids:
+            raise transitions.lease_lost(commit.turn_id)
+        return self._end_turn(room, commit)
+
+    def _end_turn(self, room: Room, commit: CommitTurn) -> CommittedTurn:
+        committed = room.end_turn(commit)
+        self._add_messages(room, committed.done.messages)
+        return committed
+
+    async def get_turn(self, owner: str, turn_id: str) -> TurnRecord:
+        room = self._rooms.get(self._room_of_turn.get(turn_id, ""))
+        if room is None or room.session.owner != owner:
+            raise transitions.turn_unknown(turn_id)
+        return room.record_of(room.turns[turn_id])
+
+    async def last_turn(self, owner: str, session_id: str) -> TurnRecord | None:
+        room = self._room(owner, session_id)
+        return None if room.last_turn_id is None else room.record_of(room.turns[room.last_turn_id])
+
+    # messages
+
+    def _add_messages(self, room: Room, messages: Sequence[Message]) -> None:
+        """Keep messages; the files they refer to belong to their session from now on."""
+        session = room.session
+        for message in messages:
+            room.messages[message.message_id] = message
+            self._room_of_message[message.message_id] = session.session_id
+        for file_id in trees.file_ids(messages):
+            if file_id in self._files and self._files[file_id].owner == session.owner:
+                self._rooms_of_file[file_id][session.session_id] = None
+
+    async def read_branch(self, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
+        room = self._room(owner, session_id)
+        if head is not None and head not in room.messages:
+            raise transitions.message_unknown(head)
+        return room.branch(head)
+
+    async def list_messages(
+        self, owner: str, session_id: str, *, after: str | None, limit: int, branches: bool
+    ) -> Page:
+        room = self._room(owner, session_id)
+        rows = list(room.messages) if branches else [row.message_id for row in room.branch(room.session.head)]
+        if after is not None and after not in rows:
+            raise transitions.message_unknown(after)
+        chosen, following = _page(rows, after, limit)
+        return Page(tuple(room.messages[message_id] for message_id in chosen), following)
+
+    async def move_history(self, move: HistoryMove) -> MovedHistory:
+        room = self._room(move.owner, move.session_id)
+        transitions.check_version(room.session, move.if_version)
+        transitions.check_idle(move.session_id, room.running_turn_id)
+        prompt = room.find_prompt() if move.operation == "undo" else None
+        if move.operation == "undo" and prompt is None:
+            raise transitions.nothing_to_undo(move.session_id)
+        room.session = transitions.move_head(room.session, move, prompt)
+        event = NumberedEvent(move.seq, None, HistoryChanged(room.session.version, move.operation))
+        room.segments.append(Segment((event,), move.now))
+        return MovedHistory(copied(room.session), prompt)
+
+    async def fork_session(
+        self,
+        owner: str,
+        session_id: str,
+        *,
+        message_id: str | None,
+        new_session_id: str,
+        new_ids: Callable[[], str],
+        now: float,
+    ) -> Session:
+        room = self._room(owner, session_id)
+        if message_id is not None and message_id not in room.messages:
+            raise transitions.message_unknown(message_id)
+        copies = trees.copy_branch(room.branch(message_id or room.session.head), new_ids)
+        return await self.create_session(transitions.fork(room.session, new_session_id, copies), now=now)
+
+    async def set_feedback(
+        self, owner: str, message_id: str, feedback: Feedback, *, now: float
+    ) -> tuple[Session, Message]:
+        room = self._rooms.get(self._room_of_message.get(message_id, ""))
+        if room is None or room.session.owner != owner or room.messages[message_id].role == "user":
+            raise transitions.message_unknown(message_id)
+        message = room.messages[message_id] = replace(room.messages[message_id], feedback=feedback)
+        room.session = transitions.give_feedback(room.session, now)
+        return copied(room.session), message
+
+    # the log and files
+
+    async def read_events(self, session_id: str, *, after: int, limit: int) -> EventPage:
+        if session_id not in self._rooms:
+            raise transitions.session_unknown(session_id)
+        return self._rooms[session_id].read_events(after, limit)
+
+    async def add_file(self, file: StoredFile) -> None:
+        if file.session_id is not None:
+            self._room(file.owner, file.session_id)
+        self._files[file.file_id] = file
+        self._rooms_of_file[file.file_id] = {} if file.session_id is None else {file.session_id: None}
+
+    async def get_files(self, owner: str, file_ids: Sequence[str]) -> tuple[StoredFile, ...]:
+        return tuple(self._file(owner, file_id) for file_id in file_ids)
+
+    def _file(self, owner: str, file_id: str) -> StoredFile:
+        file = self._files.get(file_id)
+        if file is None or file.owner != owner:
+            raise transitions.file_unknown(file_id)
+        return replace(file, session_id=next(iter(self._rooms_of_file[file_id]), None))
+
+    async def attach_files(self, owner: str, session_id: str, file_ids: Sequence[str]) -> None:
+        room = self._room(owner, session_id)
+        for file in [self._file(owner, file_id) for file_id in file_ids]:
+            self._rooms_of_file[file.file_id][room.session.session_id] = None
+
+    # moving and removing
+
+    async def export_session(self, owner: str, session_id: str) -> SessionRecord:
+        room = self._room(owner, session_id)
+        own = (file for file_id, file in self._files.items() if session_id in self._rooms_of_file[file_id])
+        files = tuple(replace(file, session_id=session_id) for file in own)
+        return SessionRecord(copied(room.session), tuple(room.messages.values()), tuple(room.turns.values()), files)
+
+    async def import_session(self, record: SessionRecord) -> Session:
+        transitions.check_record(record)
+        session = record.session
+        if self._is_taken(record):
+            raise transitions.session_exists(session.session_id)
+        room = self._rooms[session.session_id] = Room(copied(session))
+        for file in record.files:
+            self._files.setdefault(file.file_id, file)
+            self._rooms_of_file.setdefault(file.file_id, {})[session.session_id] = None
+        self._add_messages(room, record.messages)
+        for turn in transitions.imported_turns(record):
+            room.turns[turn.turn_id] = turn
+            room.answers[turn.turn_id] = trees.answer_ids(record.messages, turn)
+            self._room_of_turn[turn.turn_id] = session.session_id
+        room.last_turn_id = transitions.last_begun(room.turns.values())
+        return copied(session)
+
+    def _is_taken(self, record: SessionRecord) -> bool:
+        owner = record.session.owner
+        return (
+            record.session.session_id in self._rooms
+            or any(message.message_id in self._room_of_message for message in record.messages)
+            or any(turn.turn_id in self._room_of_turn for turn in record.turns)
+            or any(self._files.get(file.file_id, file).owner != owner for file in record.files)
+        )
+
+    async def erase_owner(self, owner: str) -> tuple[str, ...]:
+        rooms = [room for room in self._rooms.values() if room.session.owner == owner]
+        for room in rooms:
+            transitions.check_idle(room.session.session_id, room.open_turn_id)
+        freed = self._remove(rooms)
+        loose = [file.file_id for file in self._files.values() if file.owner == owner]
+        self._drop_files(loose)
+        return (*freed, *loose)
+
+    async def purge(self, purge: Purge) -> Purged:
+        rooms = [room for room in self._rooms.values() if _is_expired(room, purge.now)][: purge.limit]
+        freed = self._remove(rooms)
+        old = (file.file_id for file in self._files.values() if file.created_at < purge.files_before)
+        loose = [file_id for file_id in old if not self._rooms_of_file[file_id]][: purge.limit]
+        self._drop_files(loose)
+        keys = [key for key, kept in self._keys.items() if kept[0].expires_at < purge.now][: purge.limit]
+        for key in keys:
+            del self._keys[key]
+        segments = 0
+        for room in self._rooms.values():
+            segments += room.purge_segments(purge.events_before, purge.limit - segments)
+        return Purged(tuple(room.session.session_id for room in rooms), (*freed, *loose), segments, len(keys))
+
+
+def _is_expired(room: Room, now: float) -> bool:
+    expires_at = room.session.expires_at
+    return expires_at is not None and expires_at < now and room.open_turn_id is None
+
+
+def _page(ids: Sequence[str], after: str | None, limit: int) -> tuple[Sequence[str], str | None]:
+    """Return the ids of one page, and the cursor for the next."""
+    start = 0 if after is None else ids.index(after) + 1
+    chosen = ids[start : start + limit]
+    return chosen, chosen[-1] if start + limit < len(ids) else None

@@ -1,0 +1,127 @@
+"""The file on disk: who owns it, how connections to it are set up. Knows no tables beyond that they are migrated.
+
+SQLite before 3.51.3 may corrupt a file to which two connections write or checkpoint at once; so exactly one connection
+does either, and a lock beside the file keeps other processes away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from chatserve.errors import ConfigurationError, StoreError, StoreFull
+from chatserve.stores.sqlite.schema import migrate
+
+SCHEME: Final = "sqlite:///"
+_BUSY_TIMEOUT_S: Final = 5.0
+_CACHED_STATEMENTS: Final = 256
+_FOR_ALL: Final = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -16384", "PRAGMA temp_store = MEMORY")
+_FOR_WRITER: Final = ("PRAGMA synchronous = FULL", f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
+_FOR_READERS: Final = ("PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0")
+
+
+def path_of(url: str) -> Path:
+    """Return the file a store URL names: `sqlite:///relative.db`, `sqlite:////absolute/path.db`.
+
+    Raises:
+        ConfigurationError: the URL names no file.
+    """
+    name = url.removeprefix(SCHEME)
+    if not url.startswith(SCHEME) or name in {"", ":memory:"} or name.endswith("/"):
+        raise ConfigurationError(f"store: {url!r} names no file; write sqlite:///chat.db or sqlite:////var/lib/chat.db")
+    return Path(name)
+
+
+class Database:
+    """One SQLite file, owned by this process from `open` to `close`. Both run in the thread that writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock_fd: int | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The one connection that writes. Raises: StoreError where the database is not open."""
+        if self._connection is None:
+            raise StoreError("the store is closed")
+        return self._connection
+
+    def open(self) -> None:
+        """Own the file and bring its schema up to date. Raises: ConfigurationError."""
+        self._lock_fd = _lock(self.path)
+        try:
+            self._connection = _connect(self.path, _FOR_WRITER)
+            self._prepare(self._connection)
+        except (sqlite3.Error, ConfigurationError) as error:
+            self.close()
+            raise ConfigurationError(f"store: cannot use {str(self.path)!r}: {error}") from None
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise ConfigurationError(f"its file system allows no write-ahead log (journal mode is {mode!r})")
+        migrate(db)
+
+    def close(self) -> None:
+        """Empty the write-ahead log and give the file up. Readers must be closed before."""
+        if self._connection is not None:
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error:
+                pass  # what is in the log is safe there, and is moved at the next start
+            finally:
+                self._connection.close()
+                self._connection = None
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Open a connection that can neither write nor checkpoint."""
+    return _connect(path, _FOR_READERS)
+
+
+def _connect(path: Path, pragmas: tuple[str, ...]) -> sqlite3.Connection:
+    db = sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, cached_statements=_CACHED_STATEMENTS, uri=False
+    )
+    try:
+        for pragma in (*_FOR_ALL, *pragmas):
+            db.execute(pragma)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _lock(path: Path) -> int:
+    """Lock `<file>.lock` and leave this process's id in it. The file stays: removing it would race with a new owner."""
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"store: cannot write {str(lock_path)!r}: {error.strerror}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = os.read(fd, 32).decode("ascii", "replace").strip()
+        os.close(fd)
+        by = f" (process {owner})" if owner else ""
+        detail = f"store: {str(path)!r} is in use by another chatserve{by}; one process owns a SQLite store"
+        raise ConfigurationError(detail) from None
+    os.truncate(fd, 0)
+    os.write(fd, str(os.getpid()).encode())
+    return fd
+
+
+def store_error(error: sqlite3.Error) -> StoreError:
+    """Return what callers are told of a failure of SQLite."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull("the disk under the store is full; nothing was changed")
+    return StoreError(f"the store failed: {error}; nothing was changed")

@@ -1,0 +1,116 @@
+"""Operations on histories: read, page, undo, clear, fork, feedback. Each runs in a transaction of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from sqlite3 import Connection
+
+from chatserve.codec import dumps
+from chatserve.contracts import HistoryMove, MovedHistory, Page
+from chatserve.events import HistoryChanged, NumberedEvent
+from chatserve.stores import branches as trees
+from chatserve.stores import transitions
+from chatserve.stores.sqlite import rows, sessions, tables
+from chatserve.types import Feedback, Message, Session
+
+
+def read_branch(db: Connection, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
+    """Return the messages from the first to `head`. Raises: SessionUnknown, MessageUnknown."""
+    tables.get_session(db, owner, session_id)
+    found = tables.read_branch(db, session_id, head)
+    if head is not None and not found:
+        raise transitions.message_unknown(head)
+    return found
+
+
+def list_messages(
+    db: Connection, owner: str, session_id: str, *, after: str | None, limit: int, branches: bool
+) -> Page:
+    """Page through the current branch, or through all rows. Raises: SessionUnknown, MessageUnknown."""
+    session = tables.get_session(db, owner, session_id)
+    found = _page_of_all(db, session, after, limit + 1) if branches else _page_of_branch(db, session, after, limit + 1)
+    return Page(found[:limit], found[limit - 1].message_id if len(found) > limit else None)
+
+
+def _page_of_all(db: Connection, session: Session, after: str | None, limit: int) -> tuple[Message, ...]:
+    found = db.execute(
+        "SELECT * FROM message WHERE session_id = ? AND n > ? ORDER BY n LIMIT ?",
+        (session.session_id, 0 if after is None else _number_of(db, session, after), limit),
+    )
+    return tuple(map(rows.message_of, found))
+
+
+def _number_of(db: Connection, session: Session, message_id: str) -> int:
+    row = db.execute(
+        "SELECT n FROM message WHERE message_id = ? AND session_id = ?", (message_id, session.session_id)
+    ).fetchone()
+    if row is None:
+        raise transitions.message_unknown(message_id)
+    return int(row[0])
+
+
+def _page_of_branch(db: Connection, session: Session, after: str | None, limit: int) -> tuple[Message, ...]:
+    ids = db.execute(
+        tables.BRANCH + " SELECT message_id, n FROM branch ORDER BY depth DESC",  # noqa: S608 constants
+        (session.head, session.session_id),
+    ).fetchall()
+    places = {message_id: place for place, (message_id, _) in enumerate(ids)}
+    if after is not None and after not in places:
+        raise transitions.message_unknown(after)
+    start = 0 if after is None else places[after] + 1
+    numbers = [n for _, n in ids[start : start + limit]]
+    found = db.execute("SELECT * FROM message WHERE n IN (SELECT value FROM json_each(?))", (dumps(numbers).decode(),))
+    return tuple(sorted(map(rows.message_of, found), key=lambda message: places[message.message_id]))
+
+
+def move_history(db: Connection, move: HistoryMove) -> MovedHistory:
+    """Undo or clear. Raises: SessionUnknown, SessionBusy, VersionConflict, NothingToUndo."""
+    session, running_turn_id = tables.get_session_and_running(db, move.owner, move.session_id)
+    transitions.check_version(session, move.if_version)
+    transitions.check_idle(move.session_id, running_turn_id)
+    prompt = tables.find_prompt(db, session) if move.operation == "undo" else None
+    if move.operation == "undo" and prompt is None:
+        raise transitions.nothing_to_undo(move.session_id)
+    session = transitions.move_head(session, move, prompt)
+    tables.save_session(db, session)
+    event = NumberedEvent(move.seq, None, HistoryChanged(session.version, move.operation))
+    tables.add_segment(db, move.session_id, [event], move.now)
+    return MovedHistory(session, prompt)
+
+
+def fork_session(
+    db: Connection,
+    owner: str,
+    session_id: str,
+    *,
+    message_id: str | None,
+    new_session_id: str,
+    new_ids: Callable[[], str],
+    now: float,
+) -> Session:
+    """Copy a branch into a new session. Raises: SessionUnknown, MessageUnknown, SessionExists."""
+    session = tables.get_session(db, owner, session_id)
+    branch = tables.read_branch(db, session_id, message_id or session.head)
+    if message_id is not None and not branch:
+        raise transitions.message_unknown(message_id)
+    new = transitions.fork(session, new_session_id, trees.copy_branch(branch, new_ids))
+    return sessions.create_session(db, new, now=now)
+
+
+def set_feedback(
+    db: Connection, owner: str, message_id: str, feedback: Feedback, *, now: float
+) -> tuple[Session, Message]:
+    """Set the feedback of an answer message. Raises: MessageUnknown."""
+    row = db.execute(
+        "SELECT session.* FROM message JOIN session USING (session_id)"
+        " WHERE message_id = ? AND owner = ? AND role <> 'user'",
+        (message_id, owner),
+    ).fetchone()
+    if row is None:
+        raise transitions.message_unknown(message_id)
+    session = transitions.give_feedback(rows.session_of(row), now)
+    tables.save_progress(db, session)
+    (updated,) = db.execute(
+        "UPDATE message SET feedback = ? WHERE message_id = ? RETURNING *", (rows.feedback_text(feedback), message_id)
+    ).fetchall()
+    return session, rows.message_of(updated)

@@ -1,0 +1,113 @@
+"""Operations that remove: delete, erase, purge. Each runs in a transaction of its own.
+
+Foreign keys take a session's messages, turns, segments, keys and file links away with it.
+"""
+
+from __future__ import annotations
+
+from sqlite3 import Connection
+
+from chatserve.codec import dumps
+from chatserve.contracts import Purge, Purged
+from chatserve.stores import transitions
+from chatserve.stores.sqlite import tables
+
+
+def delete_session(db: Connection, owner: str, session_id: str, *, if_version: int | None = None) -> tuple[str, ...]:
+    """Delete a session; return the files that belong to none now.
+
+    Raises: SessionUnknown, VersionConflict, SessionBusy.
+    """
+    transitions.check_version(tables.get_session(db, owner, session_id), if_version)
+    transitions.check_idle(session_id, tables.open_turn_id(db, session_id))
+    return _remove_session(db, session_id)
+
+
+def _remove_session(db: Connection, session_id: str) -> tuple[str, ...]:
+    freed = db.execute(
+        "SELECT file_id FROM file_session AS own WHERE session_id = ? AND NOT EXISTS (SELECT 1 FROM file_session"
+        " AS other WHERE other.file_id = own.file_id AND other.session_id <> own.session_id) ORDER BY file_id",
+        (session_id,),
+    ).fetchall()
+    db.execute("DELETE FROM session WHERE session_id = ?", (session_id,))
+    file_ids = tuple(file_id for (file_id,) in freed)
+    if file_ids:
+        tables.delete_files(db, file_ids)
+    return file_ids
+
+
+def erase_owner(db: Connection, owner: str) -> tuple[str, ...]:
+    """Remove all that belongs to an owner; return the files to be unlinked. Raises: SessionBusy."""
+    busy = db.execute(
+        "SELECT session_id, turn_id FROM turn JOIN session USING (session_id)"
+        " WHERE owner = ? AND status IN ('queued', 'running') LIMIT 1",
+        (owner,),
+    ).fetchone()
+    if busy is not None:
+        transitions.check_idle(*busy)
+    db.execute("DELETE FROM session WHERE owner = ?", (owner,))
+    db.execute("DELETE FROM idempotency WHERE owner = ?", (owner,))
+    files = db.execute("DELETE FROM file WHERE owner = ? RETURNING file_id", (owner,)).fetchall()
+    return tuple(file_id for (file_id,) in files)
+
+
+def purge(db: Connection, purge: Purge) -> Purged:
+    """Remove what is past its time."""
+    sessions, freed = _purge_sessions(db, purge)
+    loose = _purge_files(db, purge)
+    return Purged(sessions, (*freed, *loose), _purge_segments(db, purge), _purge_keys(db, purge))
+
+
+def _purge_sessions(db: Connection, purge: Purge) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Remove expired sessions one by one, until about `limit` rows are gone with them."""
+    expired = db.execute(
+        "SELECT session_id FROM session WHERE expires_at < ? AND NOT EXISTS (SELECT 1 FROM turn"
+        " WHERE turn.session_id = session.session_id AND status IN ('queued', 'running')) LIMIT ?",
+        (purge.now, purge.limit),
+    ).fetchall()
+    removed: list[str] = []
+    freed: list[str] = []
+    changes = db.total_changes
+    for (session_id,) in expired:
+        freed.extend(_remove_session(db, session_id))
+        removed.append(session_id)
+        if db.total_changes - changes >= purge.limit:
+            break
+    return tuple(removed), tuple(freed)
+
+
+def _purge_files(db: Connection, purge: Purge) -> tuple[str, ...]:
+    loose = db.execute(
+        "DELETE FROM file WHERE n IN (SELECT n FROM file WHERE is_attached = 0 AND created_at < ? LIMIT ?)"
+        " RETURNING file_id",
+        (purge.files_before, purge.limit),
+    ).fetchall()
+    return tuple(file_id for (file_id,) in loose)
+
+
+def _purge_keys(db: Connection, purge: Purge) -> int:
+    return db.execute(
+        "DELETE FROM idempotency WHERE (owner, key) IN"
+        " (SELECT owner, key FROM idempotency WHERE expires_at < ? LIMIT ?)",
+        (purge.now, purge.limit),
+    ).rowcount
+
+
+def _purge_segments(db: Connection, purge: Purge) -> int:
+    """Remove the oldest segments, those of open turns aside.
+
+    Rows are numbered in the order of their making, in all sessions, so the look ends at the first that is young: what
+    is removed of a session is always the beginning of its log, also when the clock was set back.
+    """
+    old: list[int] = []
+    for n, stored_at, is_open in db.execute(
+        "SELECT n, stored_at, EXISTS (SELECT 1 FROM turn WHERE turn.session_id = segment.session_id"
+        " AND status IN ('queued', 'running') AND turn.first_seq <= segment.last_seq) FROM segment ORDER BY n"
+    ):
+        if stored_at >= purge.events_before or len(old) >= purge.limit:
+            break
+        if not is_open:
+            old.append(n)
+    if old:
+        db.execute("DELETE FROM segment WHERE n IN (SELECT value FROM json_each(?))", (dumps(old).decode(),))
+    return len(old)

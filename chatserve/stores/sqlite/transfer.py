@@ -1,0 +1,63 @@
+"""Operations that move whole sessions: export and import. Each runs in a transaction of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from sqlite3 import Connection, IntegrityError
+
+from chatserve.contracts import SessionRecord
+from chatserve.stores import branches, transitions
+from chatserve.stores.sqlite import rows, tables
+from chatserve.stores.transitions import TurnPlace
+from chatserve.types import Session, StoredFile
+
+
+def export_session(db: Connection, owner: str, session_id: str) -> SessionRecord:
+    """Return all that belongs to a session. Raises: SessionUnknown."""
+    session = tables.get_session(db, owner, session_id)
+    messages = db.execute("SELECT * FROM message WHERE session_id = ? ORDER BY n", (session_id,))
+    turns = db.execute("SELECT * FROM turn WHERE session_id = ? ORDER BY n", (session_id,))
+    files = db.execute(
+        "SELECT file.*, session_id FROM file JOIN file_session USING (file_id) WHERE session_id = ? ORDER BY file.n",
+        (session_id,),
+    )
+    return SessionRecord(
+        session,
+        tuple(map(rows.message_of, messages)),
+        tuple(map(rows.turn_of, turns)),
+        tuple(map(rows.file_of, files)),
+    )
+
+
+def import_session(db: Connection, record: SessionRecord) -> Session:
+    """Write a session as it was exported. Raises: SessionExists, InputsInvalid (not a tree of messages)."""
+    transitions.check_record(record)
+    session = record.session
+    if tables.has_session(db, session.session_id):
+        raise transitions.session_exists(session.session_id)
+    try:
+        _write_record(db, record)
+    except IntegrityError:
+        raise transitions.session_exists(session.session_id) from None
+    return session
+
+
+def _write_record(db: Connection, record: SessionRecord) -> None:
+    session = record.session
+    tables.insert_session(db, session)
+    for file in record.files:
+        _write_file(db, session, file)
+    tables.add_messages(db, session, record.messages)
+    for turn in transitions.imported_turns(record):
+        answer = branches.answer_ids(record.messages, turn)
+        tables.insert_turn(db, turn, TurnPlace(), answer[-1] if answer else None)
+
+
+def _write_file(db: Connection, session: Session, file: StoredFile) -> None:
+    """Record a file, or share the one that is there. Raises: SessionExists (a stranger's)."""
+    row = db.execute("SELECT owner FROM file WHERE file_id = ?", (file.file_id,)).fetchone()
+    if row is None:
+        tables.insert_file(db, replace(file, owner=session.owner))
+    elif row[0] != session.owner:
+        raise transitions.session_exists(session.session_id)
+    tables.attach_file(db, session, file.file_id)

@@ -1,0 +1,173 @@
+"""The one thread that writes: it takes what callers wait for in batches and makes one commit of each batch.
+
+An operation is a function of the connection. It runs without a savepoint: one that raises before it changed anything is
+simply answered, and one that fails half-way makes the batch roll back and run again, each operation by itself. So
+the usual batch costs one BEGIN and one COMMIT for all its callers. Knows no tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+from typing import Concatenate, Final, ParamSpec, TypeVar, cast
+
+from chatserve.errors import StoreError
+from chatserve.stores.sqlite.database import Database, store_error
+from chatserve.stores.sqlite.jobs import Job, Outcome, new_job, tell
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_WAITING: Final = 10_000
+MAX_BATCH: Final = 512
+KILL_VARIABLE: Final = "CHATSERVE_TEST_KILL_AT"
+"""For crash tests: `name:before` or `name:after` (of the commit), and perhaps `:N` for the N-th time."""
+
+
+class _HalfDone(Exception):
+    """An operation failed after it had changed something."""
+
+
+class Writer:
+    """Runs operations on the database's one writing connection, in the order in which they were submitted."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._closed: asyncio.Future[None] | None = None
+        self._is_open = False
+        self._kill_point = _KillPoint.from_environment()
+
+    async def open(self) -> None:
+        """Start the thread; return when the database is open in it."""
+        loop = asyncio.get_running_loop()
+        opened: asyncio.Future[None] = loop.create_future()
+        self._closed = loop.create_future()
+        self._jobs = SimpleQueue()
+        Thread(target=self._run, args=(loop, opened, self._closed), name="chatserve-writer", daemon=True).start()
+        await opened
+        self._is_open = True
+
+    async def submit(
+        self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `operation(connection, ...)` and return what it returned, after it was committed.
+
+        Raises:
+            StoreError: closed, 10,000 operations wait already, or SQLite failed; else what the operation raised.
+        """
+        if not self._is_open:
+            raise StoreError("the store is closed")
+        if self._jobs.qsize() >= MAX_WAITING:
+            raise StoreError(f"{MAX_WAITING} writes wait for the store already")
+        job = new_job(operation, args, kwargs)
+        self._jobs.put(job)
+        return cast("T", await job.future)
+
+    def refuse(self) -> None:
+        """Take no more operations; those submitted are finished."""
+        self._is_open = False
+
+    async def close(self) -> None:
+        """Finish what was submitted, then close the database in its thread; idempotent."""
+        self.refuse()
+        if self._closed is not None:
+            self._jobs.put(None)
+            await asyncio.shield(self._closed)
+
+    # the thread
+
+    def _run(self, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], closed: asyncio.Future[None]) -> None:
+        try:
+            self._database.open()
+        except BaseException as error:  # noqa: BLE001 whoever opens the store gets it
+            tell(loop, [Outcome(opened, None, error), Outcome(closed, None, None)])
+            return
+        tell(loop, [Outcome(opened, None, None)])
+        while self._write_batch():
+            pass
+        try:
+            self._database.close()
+        finally:
+            tell(loop, [Outcome(closed, None, None)])
+
+    def _write_batch(self) -> bool:
+        """Commit all that waits, at most `MAX_BATCH` at once; return False when it was the last."""
+        first = self._jobs.get()
+        waiting = min(self._jobs.qsize(), MAX_BATCH - 1)
+        taken = [first, *(self._jobs.get_nowait() for _ in range(waiting))]
+        batch = [job for job in taken if job is not None]
+        if batch:
+            outcomes = self._commit(batch)
+            for loop in {job.loop for job in batch}:
+                tell(loop, [outcome for job, outcome in zip(batch, outcomes, strict=True) if job.loop is loop])
+        return len(batch) == len(taken)
+
+    def _commit(self, batch: Sequence[Job]) -> list[Outcome]:
+        db = self._database.connection
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            outcomes = [_apply(db, job) for job in batch]
+            self._pass("before", batch)
+            db.execute("COMMIT")
+            self._pass("after", batch)
+        except sqlite3.Error as error:
+            _roll_back(db)
+            return [Outcome(job.future, None, store_error(error)) for job in batch]
+        except _HalfDone as failure:
+            _roll_back(db)
+            if len(batch) > 1:
+                return [outcome for job in batch for outcome in self._commit([job])]
+            return [Outcome(batch[0].future, None, _cause(failure))]
+        return outcomes
+
+    def _pass(self, moment: str, batch: Sequence[Job]) -> None:
+        if self._kill_point is not None:
+            for job in batch:
+                self._kill_point.pass_by(job.operation.__name__, moment)
+
+
+def _apply(db: sqlite3.Connection, job: Job) -> Outcome:
+    changes = db.total_changes
+    try:
+        return Outcome(job.future, job.operation(db, *job.args, **job.kwargs), None)
+    except Exception as error:
+        # SQLite may have ended the transaction by itself, as it does when the disk is full.
+        if isinstance(error, sqlite3.Error) or db.total_changes != changes:
+            raise _HalfDone from error
+        return Outcome(job.future, None, error)
+
+
+def _cause(failure: _HalfDone) -> BaseException | None:
+    error = failure.__cause__
+    return store_error(error) if isinstance(error, sqlite3.Error) else error
+
+
+def _roll_back(db: sqlite3.Connection) -> None:
+    if db.in_transaction:
+        with suppress(sqlite3.Error):  # then the next BEGIN fails, and its callers are told
+            db.execute("ROLLBACK")
+
+
+class _KillPoint:
+    """Where a crash test wants this process to end."""
+
+    def __init__(self, name: str, moment: str, times: int) -> None:
+        self._name, self._moment, self._times_left = name, moment, times
+
+    @classmethod
+    def from_environment(cls) -> _KillPoint | None:
+        name, _, rest = os.environ.get(KILL_VARIABLE, "").partition(":")
+        moment, _, times = rest.partition(":")
+        return cls(name, moment, int(times or 1)) if name else None
+
+    def pass_by(self, name: str, moment: str) -> None:
+        if (name, moment) == (self._name, self._moment):
+            self._times_left -= 1
+            if self._times_left == 0:
+                os._exit(137)

@@ -1,0 +1,330 @@
+"""What each intent makes of a session and a turn: pure functions from values to values, shared by all stores.
+
+A store loads values, asks this module for the next ones, and saves them. Here stand the rules every store must agree
+on: when a version grows, which error is raised, what a crash leaves. Knows no tables and no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from chatserve.contracts import (
+    RECOVERY_GAP,
+    TURN_OPEN,
+    BeginTurn,
+    CommitTurn,
+    HistoryMove,
+    NewSession,
+    SessionChanges,
+    SessionRecord,
+)
+from chatserve.draft import fold_events
+from chatserve.errors import (
+    FileUnknown,
+    IdempotencyConflict,
+    LeaseLost,
+    MessageUnknown,
+    NothingToUndo,
+    SessionBusy,
+    SessionExists,
+    SessionUnknown,
+    TurnUnknown,
+    VersionConflict,
+)
+from chatserve.events import Done, NumberedEvent
+from chatserve.stores import branches
+from chatserve.types import Message, Session, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPlace:
+    """Where a turn stands in the tree of messages, beyond what a `Turn` tells.
+
+    `follows_head`: its user message is linked to whatever is the head when the turn starts. `rollback_turn_id`: the
+    turn to take off the branch then. `base_head`: the head before the turn began, to which a rollback of it returns.
+    """
+
+    follows_head: bool = False
+    rollback_turn_id: str | None = None
+    base_head: str | None = None
+
+
+# --- errors: one wording for all stores --------------------------------------------------------------------------
+
+
+def session_unknown(session_id: str) -> SessionUnknown:
+    """Return the error for a session that is not there, or is a stranger's."""
+    return SessionUnknown(f"no session {session_id!r}")
+
+
+def session_exists(session_id: str) -> SessionExists:
+    """Return the error for a session whose id, or an id within it, is taken."""
+    return SessionExists(f"session {session_id!r}, or something in it, is there already")
+
+
+def turn_unknown(turn_id: str) -> TurnUnknown:
+    """Return the error for a turn that is not there, or is a stranger's."""
+    return TurnUnknown(f"no turn {turn_id!r}")
+
+
+def message_unknown(message_id: str | None) -> MessageUnknown:
+    """Return the error for a message that is not there, or cannot be what it is named for."""
+    return MessageUnknown("there is no user message yet" if message_id is None else f"no such message {message_id!r}")
+
+
+def file_unknown(file_id: str) -> FileUnknown:
+    """Return the error for a file that is not there, or is a stranger's."""
+    return FileUnknown(f"no file {file_id!r}")
+
+
+def lease_lost(turn_id: str) -> LeaseLost:
+    """Return the error for a turn that is over, or was never there."""
+    return LeaseLost(f"turn {turn_id!r} is not open any more")
+
+
+def nothing_to_undo(session_id: str) -> NothingToUndo:
+    """Return the error for a history without a turn."""
+    return NothingToUndo(f"session {session_id!r} has no turn to undo")
+
+
+def check_version(session: Session, if_version: int | None) -> None:
+    """Check `If-Match`. Raises: VersionConflict."""
+    if if_version is not None and if_version != session.version:
+        detail = f"session {session.session_id!r} is at version {session.version}, not {if_version}"
+        raise VersionConflict(detail, version=session.version)
+
+
+def check_idle(session_id: str, open_turn_id: str | None) -> None:
+    """Check that no turn is in the way. Raises: SessionBusy."""
+    if open_turn_id is not None:
+        raise SessionBusy(f"session {session_id!r} is busy with turn {open_turn_id!r}", turn_id=open_turn_id)
+
+
+def check_key(begin: BeginTurn, body_hash: str) -> None:
+    """Check that an idempotency key came with the body it came with before. Raises: IdempotencyConflict."""
+    if begin.idempotency is not None and begin.idempotency.body_hash != body_hash:
+        raise IdempotencyConflict(f"idempotency key {begin.idempotency.key!r} was used with another body")
+
+
+# --- sessions ----------------------------------------------------------------------------------------------------
+
+
+def create_session(new: NewSession, now: float) -> Session:
+    """Return the session that is to be made."""
+    return Session(
+        session_id=new.session_id,
+        owner=new.owner,
+        title=new.title,
+        metadata=new.metadata,
+        state=new.state,
+        version=1,
+        head=branches.end_of(new.messages),
+        last_seq=0,
+        created_at=now,
+        updated_at=now,
+        expires_at=new.expires_at,
+    )
+
+
+def update_session(session: Session, changes: SessionChanges, now: float) -> Session:
+    """Return the session after a PATCH."""
+    return replace(
+        session,
+        title=session.title if changes.title is None else changes.title or None,
+        metadata=session.metadata if changes.metadata is None else changes.metadata,
+        state=session.state if changes.state is None else changes.state,
+        version=session.version + 1,
+        updated_at=now,
+    )
+
+
+def move_head(session: Session, move: HistoryMove, prompt: Message | None) -> Session:
+    """Return the session after undo (before `prompt`) or clear."""
+    return replace(
+        session,
+        head=None if prompt is None else prompt.parent_id,
+        state={} if move.operation == "clear" else session.state,
+        version=session.version + 1,
+        last_seq=move.seq,
+        updated_at=move.now,
+    )
+
+
+def fork(session: Session, new_session_id: str, copies: tuple[Message, ...]) -> NewSession:
+    """Return the session to create for a fork: a copy of all but the turns, with these messages."""
+    return NewSession(
+        session_id=new_session_id,
+        owner=session.owner,
+        title=session.title,
+        metadata=session.metadata,
+        state=session.state,
+        messages=copies,
+        expires_at=session.expires_at,
+    )
+
+
+def give_feedback(session: Session, now: float) -> Session:
+    """Return the session after one of its messages got feedback."""
+    return replace(session, version=session.version + 1, updated_at=now)
+
+
+# --- turns -------------------------------------------------------------------------------------------------------
+
+
+def roll_back(session: Session, head: Message | None, turn: Turn | None, place: TurnPlace | None) -> str | None:
+    """Return the head without the messages of `turn`, where the branch ends with them; else the head as it is."""
+    if head is None or turn is None or place is None or turn.version is None:
+        return session.head
+    ends_branch = turn.turn_id == head.turn_id or turn.user_message_id == head.message_id
+    return place.base_head if ends_branch else session.head
+
+
+def accept_turn(begin: BeginTurn, prompt: Message) -> Turn:
+    """Return the turn that is accepted, queued; `prompt` is the message it answers."""
+    return Turn(begin.turn_id, begin.session_id, begin.chat, "queued", prompt.message_id, created_at=begin.now)
+
+
+def prompt_of(begin: BeginTurn, parent_id: str | None) -> Message:
+    """Return the user message of a turn, linked to its turn and its parent."""
+    if begin.user_message is None:
+        raise ValueError(f"operation {begin.operation!r} needs a user message")
+    return replace(begin.user_message, turn_id=begin.turn_id, parent_id=parent_id)
+
+
+def replace_history(begin: BeginTurn, stored: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the rows to add for a history the client sent, the user message last: what is not in `stored` already."""
+    history = begin.history or ()
+    kept = branches.common_start(stored, history)
+    fork_point = branches.end_of(stored[:kept])
+    rows = branches.chain(history[kept:], fork_point)
+    return (*rows, prompt_of(begin, branches.end_of(rows, fork_point)))
+
+
+def check_target(begin: BeginTurn, target: Message | None, turn: Turn | None) -> Message:
+    """Return the message that retry or edit works on; `turn` is its turn. Raises: MessageUnknown."""
+    if target is None or not branches.is_prompt(target, turn):
+        raise message_unknown(begin.target_message_id)
+    return target
+
+
+def start_turn(session: Session, turn: Turn, now: float) -> tuple[Session, Turn]:
+    """Return session and turn after a queued turn began to run."""
+    version = session.version + 1
+    started = replace(turn, status="running", version=version)
+    return replace(session, version=version, head=turn.user_message_id, updated_at=now), started
+
+
+def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session, Turn, Done]:
+    """Return session, turn and the `done` event after a commit.
+
+    A turn that never began changes neither branch nor version, and has no version itself.
+    """
+    began = turn.version is not None
+    version = session.version + 1 if began else session.version
+    messages = _answer(turn, commit)
+    ended = replace(
+        turn,
+        status=commit.status,
+        finished_at=commit.now,
+        finish_reason=commit.finish_reason,
+        usage=commit.usage,
+        error=commit.error,
+        first_seq=_first_seq(turn, commit),
+        done_seq=commit.done_seq,
+        version=version if began else None,
+    )
+    done = Done(commit.turn_id, commit.status, commit.finish_reason, messages, commit.usage, version)
+    if not began:
+        return replace(session, last_seq=commit.done_seq), ended, done
+    after = replace(
+        session,
+        version=version,
+        head=branches.end_of(messages, session.head),
+        state=session.state if commit.state is None else commit.state,
+        title=session.title if commit.title is None else commit.title or None,
+        last_seq=commit.done_seq,
+        updated_at=commit.now,
+    )
+    return after, ended, done
+
+
+def _answer(turn: Turn, commit: CommitTurn) -> tuple[Message, ...]:
+    """Return the answer's messages, linked behind the user message and to their turn."""
+    owned = [m if m.turn_id == turn.turn_id else replace(m, turn_id=turn.turn_id) for m in commit.messages]
+    return branches.chain(owned, turn.user_message_id)
+
+
+def _first_seq(turn: Turn, commit: CommitTurn) -> int:
+    if turn.first_seq is not None:
+        return turn.first_seq
+    return next((event.seq for event in commit.events if event.turn_id == turn.turn_id), commit.done_seq)
+
+
+def last_events(session: Session, commit: CommitTurn, done: Done) -> tuple[NumberedEvent, ...]:
+    """Return what a commit adds to the log: the events not stored yet, and `done`."""
+    unseen = (event for event in commit.events if session.last_seq < event.seq < commit.done_seq)
+    return (*unseen, NumberedEvent(commit.done_seq, commit.turn_id, done))
+
+
+def unseen_events(session_last_seq: int, events: Sequence[NumberedEvent]) -> Sequence[NumberedEvent]:
+    """Return the events that are not stored yet."""
+    if events and events[0].seq > session_last_seq:
+        return events
+    return [event for event in events if event.seq > session_last_seq]
+
+
+def first_seqs(events: Iterable[NumberedEvent]) -> dict[str, int]:
+    """Return the lowest number of each turn that has events among these."""
+    lowest: dict[str, int] = {}
+    for event in events:
+        if event.turn_id is not None:
+            lowest.setdefault(event.turn_id, event.seq)
+    return lowest
+
+
+# --- crashes and imports -----------------------------------------------------------------------------------------
+
+
+def interrupt_turn(
+    session: Session, turn: Turn, events: Sequence[NumberedEvent], done_seq: int, now: float
+) -> CommitTurn:
+    """Return the commit that ends a turn a crash left open, with the answer its stored events tell of."""
+    return CommitTurn(
+        owner=session.owner,
+        session_id=session.session_id,
+        turn_id=turn.turn_id,
+        now=now,
+        status="interrupted",
+        finish_reason="interrupted",
+        messages=fold_events(events, turn.turn_id, status="interrupted", now=now),
+        events=(),
+        done_seq=done_seq,
+    )
+
+
+def next_done_seq(session: Session, is_first: bool) -> int:
+    """Return the number of a recovered turn's `done`: the first in a session stands after the gap."""
+    return session.last_seq + (RECOVERY_GAP if is_first else 1)
+
+
+def imported_turns(record: SessionRecord) -> tuple[Turn, ...]:
+    """Return the turns of a record; one that was open when it was exported runs nowhere now: it is interrupted."""
+    ended_at = record.session.updated_at
+    return tuple(
+        replace(turn, status="interrupted", finish_reason="interrupted", finished_at=ended_at)
+        if turn.status in TURN_OPEN
+        else turn
+        for turn in record.turns
+    )
+
+
+def check_record(record: SessionRecord) -> None:
+    """Check that a record from outside can be a session. Raises: InputsInvalid."""
+    branches.check_tree(record.messages, record.session.head)
+
+
+def last_begun(turns: Iterable[Turn]) -> str | None:
+    """Return the id of the turn that began last, by version; turns that never began have none."""
+    begun = [turn for turn in turns if turn.version is not None]
+    return max(begun, key=lambda turn: turn.version or 0).turn_id if begun else None

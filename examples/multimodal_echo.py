@@ -1,0 +1,17 @@
+"""Files in, files out: `message` is `{"text", "files"}` with local paths; a returned `File` is served under an id.
+
+Run it:   chatserve run examples/multimodal_echo.py
+Ask it:   curl localhost:8000/files -F file=@photo.png                               (answers {"id": "f_…", …})
+          curl localhost:8000/chat --json '{"message": {"text": "look", "files": ["f_…"]}}'
+"""
+
+from chatserve import ChatServer, File
+
+app = ChatServer(title="Multimodal echo")
+
+
+@app.chat(multimodal=True)
+def predict(message, history):
+    answer = [f"You wrote {message['text']!r} and uploaded {len(message['files'])} files."]
+    answer += [File(path) for path in message["files"]]
+    return answer

@@ -1,0 +1,1 @@
+"""What tests share: a served chat function, a stream reader, peers that listen on loopback, needed programs."""
