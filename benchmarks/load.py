@@ -34,7 +34,7 @@ class Exchange:
 
 @dataclass(slots=True)
 class Tally:
-    """What was received. Times are in seconds; `first_token_s` and `duration_s` have one entry per answer."""
+    """What was received. Times are in seconds; `first_token_s` and `duration_s` have an entry per answer."""
 
     tokens: int = 0
     events: int = 0
@@ -46,12 +46,16 @@ class Tally:
     wall_s: float = 0.0
     client_cpu_s: float = 0.0
 
-    def count(self, response: Response) -> None:
-        """Add what one answer delivered."""
-        self.answers += 1
+    def count(self, response: Response, expected_tokens: int | None, duration_s: float) -> None:
+        """Add what one answer delivered; one with too many or too few tokens is a failure and has no duration."""
         self.tokens += response.tokens
         self.events += response.events
         self.received_bytes += response.received_bytes
+        if expected_tokens in {None, response.tokens}:
+            self.answers += 1
+            self.duration_s.append(duration_s)
+        else:
+            self.failures.append(f"{response.tokens} tokens instead of {expected_tokens}")
 
 
 @dataclass(slots=True)
@@ -192,14 +196,7 @@ class Load:
             client.step += 1
             self._send(client)
             return
-        self._finish_exchange(client)
+        self.tally.count(client.response, client.exchange.tokens, time.perf_counter() - client.begun)
         if not self._keep_alive:
             self._disconnect(client)
         self._begin_next(client)
-
-    def _finish_exchange(self, client: Client) -> None:
-        wanted, got = client.exchange.tokens, client.response.tokens
-        self.tally.count(client.response)
-        self.tally.duration_s.append(time.perf_counter() - client.begun)
-        if wanted is not None and wanted != got:
-            self.tally.failures.append(f"{got} tokens instead of {wanted}")

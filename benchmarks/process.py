@@ -23,7 +23,7 @@ STOP_GRACE_S: Final = 2.0
 
 
 class ServerFailed(Exception):
-    """The server did not start, or ended by itself; the message ends with its last words."""
+    """The server did not start, or ended by itself; the message ends with its last line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class ServerProcess:
     def check_alive(self) -> None:
         """Raise ServerFailed if the server has ended."""
         if self._process.poll() is not None:
-            last_words = self._output.read_text(errors="replace").strip()[-600:]
-            raise ServerFailed(f"ended with code {self._process.returncode}: {last_words}")
+            lines = self._output.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise ServerFailed(f"ended with code {self._process.returncode}: {lines[-1][-300:]}")
 
     def cpu_s(self) -> float:
         """Return the CPU seconds the tree has used: exact for living processes, in ticks for ended ones."""

@@ -35,7 +35,7 @@ class Scale:
     closed_loop_s: float = 5.0
     paced_tokens: int = ANSWER_TOKENS
     fanout_tokens: int = 100
-    first_token_rounds: int = 6
+    first_token_rounds: int = 4
     idle_streams: int = 1000
     history_turns: int = 200
     reader_tokens: int = 500

@@ -21,6 +21,7 @@ from chatserve.files import FileFolder
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
 from chatserve.routes.service import Service, build_application
+from chatserve.routes.sse import SERVER_SEND, drain_with_server
 from chatserve.settings import Settings, read_settings
 from chatserve.stores import create_store
 from chatserve.types import HistoryFormatName, OnDisconnect, WhenBusy, YieldMode
@@ -63,6 +64,7 @@ class ChatServer:
     @overload
     def chat(
         self,
+        /,
         *,
         name: str | None = None,
         title: str | None = None,
@@ -124,16 +126,16 @@ class ChatServer:
         runtime = self._runtime
         if runtime is None or runtime.loop is not asyncio.get_running_loop():
             runtime = await self._start_unasked()
+        scope[SERVER_SEND] = send
         await runtime.application(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> Any:
-        runtime = await self.start()
+        await self._start_watching()
         try:
             yield
         finally:
             await self.stop()
-            del runtime
 
     async def start(self) -> _Runtime:
         """Open the store and take requests; for applications that mount this one and run its lifespan themselves.
@@ -151,17 +153,41 @@ class ChatServer:
     async def stop(self) -> None:
         """End what runs and close the store."""
         runtime, self._runtime = self._runtime, None
-        if runtime is not None:
-            await runtime.service.engine.close()
+        if runtime is None:
+            return
+        engine = runtime.service.engine
+        if self._watching is not None and not engine.is_draining:
+            self._watching.cancel()
+        await engine.drain(0)
+        engine.readers.say_bye()
+        await engine.close()
+
+    async def erase(self, owner: str) -> None:
+        """Remove all that belongs to an owner: sessions, messages, logs, files. Turns of his that run are stopped.
+
+        Call it on the server's event loop, when the owner is let in no more.
+
+        Raises:
+            SessionBusy: a new turn of his began meanwhile; nothing was removed.
+        """
+        runtime = self._runtime or await self._start_unasked()
+        await runtime.service.engine.erase_owner(owner)
 
     async def _start_unasked(self) -> _Runtime:
         """Start at the first request: mounted applications are not told of the lifespan."""
         loop = asyncio.get_running_loop()
         if self._starting is None or self._starting.get_loop() is not loop:
-            self._starting = loop.create_task(self.start())
+            self._starting = loop.create_task(self._start_watching())
         return await asyncio.shield(self._starting)
 
+    async def _start_watching(self) -> _Runtime:
+        """Start, and drain with the server around: one that does not tell of its end before all streams have ended."""
+        runtime = await self.start()
+        self._watching = runtime.loop.create_task(drain_with_server(runtime.service.engine))
+        return runtime
+
     _starting: asyncio.Task[_Runtime] | None = None
+    _watching: asyncio.Task[None] | None = None
 
     @property
     def engine(self) -> TurnEngine | None:

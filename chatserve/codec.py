@@ -72,15 +72,15 @@ def dumps_indented(value: Json) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2)
 
 
-def loads(data: bytes | str) -> Json:
+def loads(data: bytes | str, max_depth: int = MAX_DEPTH) -> Json:
     """Decode JSON from outside.
 
     Raises:
-        ValueError: not JSON, lone surrogates, or nested deeper than 32 levels.
+        ValueError: not JSON, lone surrogates, or nested deeper than `max_depth` levels.
     """
     value = orjson.loads(data)
-    if _depth_exceeds(value, MAX_DEPTH):
-        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    if _depth_exceeds(value, max_depth):
+        raise ValueError(f"nested deeper than {max_depth} levels")
     return value
 
 
@@ -474,15 +474,22 @@ def _done_json(event: Done) -> dict[str, Json]:
 
 def encode_events(events: Iterable[NumberedEvent]) -> bytes:
     """Return events as the stores keep them: a JSON array of `[seq, turn_id, name, data]`."""
-    return orjson.dumps([(seq, turn_id, EVENT_NAMES[type(event)], event_json(event)) for seq, turn_id, event in events])
+    return orjson.dumps(numbered_json(events))
+
+
+def numbered_json(events: Iterable[NumberedEvent]) -> list[Json]:
+    """Return the JSON of events with their numbers, `[seq, turn_id, name, data]` each."""
+    return [(seq, turn_id, EVENT_NAMES[type(event)], event_json(event)) for seq, turn_id, event in events]
 
 
 def decode_events(data: bytes) -> list[NumberedEvent]:
     """Read what `encode_events` wrote. Raises: ValueError, KeyError on a tampered store."""
-    return [
-        NumberedEvent(seq, turn_id, _EVENT_DECODERS[name](payload))
-        for seq, turn_id, name, payload in orjson.loads(data)
-    ]
+    return decode_numbered(orjson.loads(data))
+
+
+def decode_numbered(values: Iterable[Json]) -> list[NumberedEvent]:
+    """Read what `numbered_json` returned. Raises: ValueError, KeyError on a tampered store."""
+    return [NumberedEvent(seq, turn_id, _EVENT_DECODERS[name](data)) for seq, turn_id, name, data in values]
 
 
 def _decode_accepted(v: Mapping[str, Json]) -> Event:

@@ -8,7 +8,7 @@ This module knows no implementation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -218,6 +218,10 @@ class FileKeeper(Protocol):
         """Copy a file the chat function answered with; return its name, media type and size. Raises: AnswerInvalid."""
         ...
 
+    async def remove(self, file_ids: Iterable[str]) -> None:
+        """Unlink files; those that are gone already do not matter."""
+        ...
+
 
 # --- stores ------------------------------------------------------------------------------------------------------
 
@@ -290,7 +294,8 @@ class BegunTurn:
 @dataclass(frozen=True, slots=True)
 class CommitTurn:
     """The end of a turn: its answer, its status, the end of its log. `events` are those not stored yet, in order;
-    `done_seq` is the number of `done`, which the store completes with the version it writes.
+    `done_seq` is the number of `done`, which the store completes with the version it writes. `first_seq` is the number of
+    the turn's first event, which may have been filed with another turn's (None: the first there is in `events`).
     """
 
     owner: str
@@ -302,6 +307,7 @@ class CommitTurn:
     messages: tuple[Message, ...]
     events: tuple[NumberedEvent, ...]
     done_seq: int
+    first_seq: int | None = None
     usage: Usage | None = None
     error: TurnError | None = None
     state: Mapping[str, Json] | None = None
@@ -530,6 +536,10 @@ class Store(Protocol):
 
     # messages
 
+    async def get_message(self, owner: str, message_id: str) -> Message:
+        """Return one message, of whatever session and branch. Raises: MessageUnknown."""
+        ...
+
     async def read_branch(self, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
         """Return the messages from the first to `head`, oldest first; () for None. Raises: SessionUnknown."""
         ...
@@ -565,9 +575,26 @@ class Store(Protocol):
         ...
 
     async def set_feedback(
-        self, owner: str, message_id: str, feedback: Feedback, *, now: float
+        self, owner: str, message_id: str, feedback: Feedback, *, now: float, if_version: int | None = None
     ) -> tuple[Session, Message]:
-        """Set what a reader thought of an answer message, in place of what was there. Raises: MessageUnknown."""
+        """Set what a reader thought of an answer message, in place of what was there.
+
+        Raises: MessageUnknown, VersionConflict.
+        """
+        ...
+
+    # keys of requests that create something other than a turn
+
+    async def claim_key(self, owner: str, idempotency: Idempotency, made_id: str, *, now: float) -> str | None:
+        """Let a client's key stand for what is about to be made; return the id it stands for already, or None.
+
+        Whoever claims first makes `made_id`; everybody after makes or finds what the first one claimed, so that a crash
+        between claim and creation is healed by the next try. Keys of turns and these are of one namespace.
+
+        Raises:
+            IdempotencyConflict: the key came with another body.
+            SessionExists: the key is new, and `made_id` is a session that is there already.
+        """
         ...
 
     # the log

@@ -7,8 +7,9 @@ itself, for recovery after a crash, and for readers that need a snapshot. Knows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, count
 from typing import cast
 
 from chatserve.codec import clean_text
@@ -39,6 +40,8 @@ from chatserve.events import (
 )
 from chatserve.types import (
     ROLES,
+    DataPart,
+    FilePart,
     FinalStatus,
     Json,
     LocalFile,
@@ -46,6 +49,7 @@ from chatserve.types import (
     Part,
     ReasoningPart,
     Role,
+    SourcePart,
     TextPart,
     ToolCallPart,
     ToolResultPart,
@@ -59,7 +63,8 @@ Events = Sequence[Event]
 class MessageDraft:
     """One answer in the making. Methods take what the function said and return the events it amounts to.
 
-    `max_bytes` bounds the text of the answer (UTF-8); a rewritten answer counts what it was rewritten to.
+    `max_bytes` bounds the text of the answer (UTF-8), tools' arguments included; a rewritten answer counts what it was
+    rewritten to. What does not fit is cut off, and `check_size` tells. A method that raises has changed nothing.
     """
 
     def __init__(
@@ -74,7 +79,8 @@ class MessageDraft:
         self._size = 0
         self._parts = 0
         self._snapshot: str | None = None  # the last plain snapshot, while the answer is nothing else
-        self._held = ""  # a high surrogate that waits for its other half
+        self._held = ""  # a high surrogate that waits for its other half: see `close`
+        self.is_too_large = False
         self._appending = False  # the open message takes appended text
 
     # the hot path: plain strings
@@ -86,40 +92,54 @@ class MessageDraft:
             return self._return_to_text(text) if self._answer.messages else self._open_text(text)
         if not text.startswith(before):
             return self._replace_text(text)
-        if len(text) == len(before):
-            return ()
-        self._held = ""
-        if "\ud800" <= text[-1] <= "\udbff":
-            text, self._held = text[:-1], text[-1]  # its other half comes with the next snapshot, or never: see `close`
-        self._snapshot = text
-        return self._append(text[len(before) :])
+        added = text[len(before) :]
+        if added.isascii():
+            self._snapshot, self._held = text, ""
+            return self._append(added)
+        self._snapshot, self._held = _without_half(text)
+        return self._append(self._snapshot[len(before) :])
 
     def append_text(self, text: str) -> Events:
         """Append `text` to the answer."""
+        if self._appending and not self._held and text.isascii():
+            return self._append(text)
+        if not self._appending:
+            return (*self._open_appending(), *self.append_text(text))
         if self._held:
             text, self._held = self._held + text, ""
-        if text and "\ud800" <= text[-1] <= "\udbff":
+        if "\ud800" <= text[-1:] <= "\udbff":
             text, self._held = text[:-1], text[-1]
-        if self._appending:
-            return self._append(text)
-        return (self._open_appending(), *self._append(text))
+        return self._append(text)
 
     def _append(self, text: str) -> Events:
-        if not text:
+        size = len(text)
+        if size and self._size + size <= self._max_bytes and text.isascii():
+            self._size += size
+        elif not text or not (text := self._measured(text)):
             return ()
-        text = self._measured(text)
         self._answer.append_text(text)
         return (Delta(text),)
 
     def _measured(self, text: str) -> str:
+        """Clean and count a text; return as much of it as the answer may still grow."""
         if text.isascii():
-            self._size += len(text)
+            size = len(text)
         else:
             text = clean_text(text)
-            self._size += len(text.encode())
-        if self._size > self._max_bytes:
+            size = len(text.encode())
+        self._size += size
+        return text if self._size <= self._max_bytes else self._cut(text, self._size - self._max_bytes)
+
+    def _cut(self, text: str, surplus: int) -> str:
+        self.is_too_large = True
+        self._size = self._max_bytes
+        fitting = text.encode()[:-surplus]
+        return fitting.decode("utf-8", "ignore")
+
+    def check_size(self) -> None:
+        """Check that nothing was cut off. Raises: AnswerTooLarge."""
+        if self.is_too_large:
             raise AnswerTooLarge(f"the answer is longer than {self._max_bytes} bytes (max_answer_bytes)")
-        return text
 
     def _open_text(self, text: str) -> Events:
         opened = self._born(MessageOpened(self._new_message_id(), "assistant"))
@@ -127,19 +147,20 @@ class MessageDraft:
         return (opened, *self.snapshot_text(text))
 
     def _replace_text(self, text: str) -> Events:
+        self._snapshot, self._held = _without_half(text)
         self._size = 0
-        self._snapshot = text
-        return (self._born(Replaced(self._measured(text))),)
+        return (self._born(Replaced(self._measured(self._snapshot))),)
 
     def _return_to_text(self, text: str) -> Events:
-        events = self._apply_snapshot((ParsedMessage("assistant", (TextPart(text),)),))
-        self._snapshot = text
+        whole, half = _without_half(text)
+        events = self._apply_snapshot((ParsedMessage("assistant", (TextPart(whole),)),))
+        self._snapshot, self._held = whole, half
         return events
 
-    def _open_appending(self) -> Event:
-        self._snapshot = None
+    def _open_appending(self) -> Events:
+        last = self._leave_plain_text()
         self._appending = True
-        return self._born(MessageOpened(self._new_message_id(), "assistant"))
+        return (*last, self._born(MessageOpened(self._new_message_id(), "assistant")))
 
     def _born(self, event: Event) -> Event:
         self._answer.apply(event)
@@ -147,16 +168,12 @@ class MessageDraft:
 
     # everything else
 
-    def apply(self, outputs: Iterable[Output]) -> Events:
-        """Take what a normalizer made of one value; files must be stored parts by now.
+    def apply(self, output: Output) -> Events:
+        """Take one thing a normalizer made of a value; files must be stored parts by now.
 
         Raises:
             AnswerInvalid: an unknown role, arguments for a tool call that was never opened.
-            AnswerTooLarge: beyond `max_bytes`.
         """
-        return [event for output in outputs for event in self._apply_one(output)]
-
-    def _apply_one(self, output: Output) -> Events:
         match output:
             case AnswerSnapshot(messages=messages):
                 only = _plain_text(messages)
@@ -164,97 +181,99 @@ class MessageDraft:
             case TextAppended(text=text):
                 return self.append_text(text)
             case MessageAppended(message=message):
-                self._leave_plain_text()
-                return self._open_message(_checked(message))
+                parts = _checked(message)
+                return (*self._leave_plain_text(), *self._open_message(message, parts))
             case AnswerFinished():
                 self.finish_reason = output.finish_reason or self.finish_reason
                 self.usage = output.usage or self.usage
                 return ()
-            case _:
-                return self._append_part(output)
-
-    def _append_part(self, output: ReasoningAppended | PartAppended | ToolCallOpened | ToolArgumentsAppended) -> Events:
-        if isinstance(output, ToolArgumentsAppended):
-            return (self._born(self._arguments_delta(output)),)
-        opened = () if self._appending else (self._open_appending(),)
-        match output:
+            case ToolArgumentsAppended():
+                return (self._born(self._arguments_delta(output)),)
             case ReasoningAppended(text=text):
-                return (*opened, self._born(ReasoningDelta(self._measured(text)))) if text else opened
+                return self._append_part(ReasoningPart(text))
             case PartAppended(part=part):
-                return (*opened, self._add_part(_stored(part)))
+                return self._append_part(part)
             case ToolCallOpened(call=call):
-                return (*opened, self._add_part(call))
+                return self._append_part(call)
+
+    def _append_part(self, part: Part | LocalFile) -> Events:
+        cleaned = _merged((part,))
+        last = self.close() if self._appending else self._open_appending()
+        return (*last, *chain.from_iterable(map(self._add_content, cleaned)))
 
     def _arguments_delta(self, output: ToolArgumentsAppended) -> Event:
-        part_id = self._answer.part_id_of_call(output.tool_call_id)
+        part_id = self._answer.part_id_of_call(clean_text(output.tool_call_id))
         if part_id is None:
             raise AnswerInvalid(f"arguments for the tool call {output.tool_call_id!r}, which was never opened")
         return PartDelta(part_id, self._measured(output.text))
 
     def _add_part(self, part: Part) -> Event:
         self._parts += 1
+        if isinstance(part, ToolCallPart):
+            part = replace(part, arguments=self._measured(part.arguments))
         return self._born(PartAdded(self._answer.open.message_id, f"p{self._parts}", part))
 
-    def _leave_plain_text(self) -> None:
+    def _leave_plain_text(self) -> Events:
+        last = self.close()
         self._snapshot = None
         self._appending = False
+        return last
 
-    def _open_message(self, message: ParsedMessage) -> Events:
+    def _open_message(self, message: ParsedMessage, parts: Sequence[Part]) -> Events:
         metadata = _without_none(message.metadata)
         events = [self._born(MessageOpened(self._new_message_id(), cast("Role", message.role), metadata))]
-        events.extend(self._add_content(part) for part in _merged(message.content) if part != TextPart(""))
+        events.extend(chain.from_iterable(map(self._add_content, parts)))
         if message.options:
             events.append(self._born(MetadataChanged(self._answer.open.message_id, None, tuple(message.options))))
         return events
 
-    def _add_content(self, part: Part) -> Event:
+    def _add_content(self, part: Part) -> Events:
         if isinstance(part, TextPart):
-            return self._born(Delta(self._measured(part.text)))
+            return self._append(part.text)
         if isinstance(part, ReasoningPart):
-            return self._born(ReasoningDelta(self._measured(part.text)))
-        return self._add_part(part)
+            text = self._measured(part.text)
+            return (self._born(ReasoningDelta(text)),) if text else ()
+        return (self._add_part(part),)
 
     # snapshots of several messages, or of messages with more than text
 
     def _apply_snapshot(self, messages: Sequence[ParsedMessage]) -> Events:
         """Find the events that lead from the answer as it is to `messages`; where there are none, say it whole."""
+        new = [(message, _checked(message)) for message in messages]
+        self._held = ""
         self._leave_plain_text()
-        checked = [_checked(message) for message in messages]
         current = self._answer.messages
-        pairs = list(zip(current, checked, strict=False))
-        changes = [_changes(state, message, is_open=state is current[-1]) for state, message in pairs]
-        if len(checked) < len(current) or any(change is None for change in changes):
-            return self._rewrite(checked)
+        changes = [
+            _changes(state, *pair, is_open=state is current[-1]) for state, pair in zip(current, new, strict=False)
+        ]
+        if len(new) < len(current) or any(change is None for change in changes):
+            return self._rewrite(new)
         events: list[Event] = []
-        for (state, _), change in zip(pairs, changes, strict=True):
-            events.extend(self._apply_changes(state, change or ()))
-        for message in checked[len(current) :]:
-            events.extend(self._open_message(message))
+        for state, change in zip(list(current), changes, strict=True):
+            events.extend(chain.from_iterable(self._apply_change(state, step) for step in change or ()))
+        for message, parts in new[len(changes) :]:
+            events.extend(self._open_message(message, parts))
         return events
 
-    def _apply_changes(self, state: MessageState, changes: Sequence[Change]) -> Events:
-        return [self._apply_change(state, change) for change in changes]
-
-    def _apply_change(self, state: MessageState, change: Change) -> Event:
+    def _apply_change(self, state: MessageState, change: Change) -> Events:
         match change:
-            case TextPart(text=text):
-                return self._born(Delta(self._measured(text)))
-            case ReasoningPart(text=text):
-                return self._born(ReasoningDelta(self._measured(text)))
             case Replaced(text=text):
-                is_open = state is self._answer.messages[-1]
-                return self._born(Replaced(self._measured(text), None if is_open else state.message_id))
-            case MetadataChanged() | PartDelta():
-                return self._born(change)
+                self._size -= len(state.text().encode())
+                is_open = state is self._answer.open
+                return (self._born(Replaced(self._measured(text), None if is_open else state.message_id)),)
+            case PartDelta(part_id=part_id, text=text):
+                return (self._born(PartDelta(part_id, self._measured(text))),)
+            case MetadataChanged():
+                return (self._born(change),)
             case _:
-                return self._add_part(change)
+                return self._add_content(change)
 
-    def _rewrite(self, messages: Sequence[ParsedMessage]) -> Events:
+    def _rewrite(self, new: Sequence[tuple[ParsedMessage, Sequence[Part]]]) -> Events:
         kept = [state.message_id for state in self._answer.messages]
         self._answer.messages.clear()
-        self._size = 0
-        for message in messages:
-            self._open_message(message)
+        self._size = self._parts = 0
+        for message, parts in new:
+            self._open_message(message, parts)
         for state, message_id in zip(self._answer.messages, kept, strict=False):
             state.message_id = message_id
         return (Snapshot(self._turn, self._answer.freeze()),)
@@ -262,7 +281,7 @@ class MessageDraft:
     # the end
 
     def close(self) -> Events:
-        """Return what is still owed when the function has ended: half a character that never got its other half."""
+        """Return what is still owed when no more text follows: half a character that never got its other half."""
         if self._held:
             self._held = ""
             return self._append("\N{REPLACEMENT CHARACTER}")
@@ -296,32 +315,52 @@ def _plain_text(messages: Sequence[ParsedMessage]) -> str | None:
     return part.text if isinstance(part, TextPart) else None
 
 
-def _checked(message: ParsedMessage) -> ParsedMessage:
+def _without_half(text: str) -> tuple[str, str]:
+    """Split off a high surrogate at the end: its other half comes with the next text, or never."""
+    return (text[:-1], text[-1]) if "\ud800" <= text[-1:] <= "\udbff" else (text, "")
+
+
+def _checked(message: ParsedMessage) -> list[Part]:
+    """Return the parts of a message that can be one. Raises: AnswerInvalid."""
     if message.role not in ROLES:
         raise AnswerInvalid(f"unknown role {message.role!r} in an answer: use one of {', '.join(sorted(ROLES))}")
-    return message
-
-
-def _stored(part: Part | LocalFile) -> Part:
-    if isinstance(part, LocalFile):
-        raise AnswerInvalid(f"the file {part.source!r:.200} was not stored before it reached the answer")
-    return part
+    return _merged(message.content)
 
 
 def _merged(content: Sequence[Part | LocalFile]) -> list[Part]:
-    """Join neighbouring text, as a reader that only sees deltas would; clean it."""
+    """Clean the parts, leave out empty ones, and join neighbouring text as a reader that only sees deltas would."""
     merged: list[Part] = []
-    for part in map(_stored, content):
+    for part in map(_cleaned, content):
         last = merged[-1] if merged else None
-        if isinstance(part, TextPart):
-            text = clean_text(part.text)
-            if isinstance(last, TextPart):
-                merged[-1] = TextPart(last.text + text)
-            else:
-                merged.append(TextPart(text))
-        else:
+        if isinstance(part, TextPart) and isinstance(last, TextPart):
+            merged[-1] = TextPart(last.text + part.text)
+        elif isinstance(part, ReasoningPart) and isinstance(last, ReasoningPart):
+            merged[-1] = ReasoningPart(last.text + part.text)
+        elif not isinstance(part, TextPart | ReasoningPart) or part.text:
             merged.append(part)
     return merged
+
+
+def _cleaned(part: Part | LocalFile) -> Part:
+    """Return a part every encoder can write; its JSON values were cleaned when they were read."""
+    match part:
+        case TextPart(text=text):
+            return TextPart(clean_text(text))
+        case ReasoningPart(text=text):
+            return ReasoningPart(clean_text(text))
+        case ToolCallPart():
+            tool_call_id, tool, arguments = map(clean_text, (part.tool_call_id, part.name, part.arguments))
+            return ToolCallPart(tool_call_id, tool, arguments, part.where)
+        case ToolResultPart():
+            return replace(part, tool_call_id=clean_text(part.tool_call_id))
+        case FilePart():
+            return replace(part, name=clean_text(part.name), media_type=clean_text(part.media_type))
+        case SourcePart(url=url, title=title):
+            return SourcePart(clean_text(url), None if title is None else clean_text(title))
+        case DataPart(data=data, name=name):
+            return DataPart(data, None if name is None else clean_text(name))
+        case LocalFile(source=source):
+            raise AnswerInvalid(f"the file {source!r:.200} was not stored before it reached the answer")
 
 
 def _without_none(metadata: Mapping[str, Json] | None) -> dict[str, Json] | None:
@@ -329,17 +368,19 @@ def _without_none(metadata: Mapping[str, Json] | None) -> dict[str, Json] | None
     return kept or None
 
 
-def _changes(state: MessageState, message: ParsedMessage, *, is_open: bool) -> Sequence[Change] | None:
+def _changes(
+    state: MessageState, message: ParsedMessage, parts: Sequence[Part], *, is_open: bool
+) -> Sequence[Change] | None:
     """Return what must be said for `state` to become `message`, or None when no event can say it."""
     if state.role != message.role:
         return None
-    content = _content_changes(state, _merged(message.content), is_open=is_open)
+    content = _content_changes(state, parts, is_open=is_open)
     return None if content is None else [*content, *_metadata_changes(state, message)]
 
 
-def _content_changes(state: MessageState, new: list[Part], *, is_open: bool) -> Sequence[Change] | None:
+def _content_changes(state: MessageState, new: Sequence[Part], *, is_open: bool) -> Sequence[Change] | None:
     old = state.content()
-    if old == new or (not old and new == [TextPart("")]):
+    if old == new:
         return ()
     if is_open and (extension := _extension(state, old, new)) is not None:
         return extension
@@ -432,8 +473,12 @@ class MessageState:
         return next(reversed(self.part_ids))
 
     def content(self) -> list[Part]:
-        """Return the parts; a text that stayed empty is left out unless it is all there is."""
-        return [_frozen(segment) for segment in self.segments if segment != []]
+        """Return the parts, without empty text."""
+        return [_frozen(segment) for segment in self.segments if segment not in ([], [""])]
+
+    def text(self) -> str:
+        """Return the words."""
+        return "".join(part.text for part in self.content() if isinstance(part, TextPart))
 
 
 class _Reasoning(list[str]):
@@ -474,7 +519,11 @@ class Answer:
 
     def append_text(self, text: str) -> None:
         """Take a delta."""
-        self.messages[-1].append_text(text)
+        segments = self.messages[-1].segments
+        if segments and type(segments[-1]) is list:
+            segments[-1].append(text)
+        else:
+            segments.append([text])
 
     def apply(self, event: Event) -> None:
         """Take one event of the turn; those that change no message are ignored."""
@@ -494,7 +543,7 @@ class Answer:
             case MetadataChanged():
                 self._merge_metadata(event)
             case Snapshot():
-                self.messages = [_thawed(message) for message in event.messages]
+                self.messages = _thawed(event.messages)
             case _:
                 pass
 
@@ -540,16 +589,22 @@ class Answer:
         )
 
 
-def _thawed(message: Message) -> MessageState:
+def _thawed(messages: Iterable[Message]) -> list[MessageState]:
+    """Return messages to go on from. Parts get the ids they have in the stream: numbered through the whole answer."""
+    numbers = count(1)
+    return [_thawed_message(message, numbers) for message in messages]
+
+
+def _thawed_message(message: Message, numbers: Iterator[int]) -> MessageState:
     state = MessageState(message.message_id, message.role, message.metadata, message.created_at)
     state.options = message.options or ()
-    for number, part in enumerate(message.content):
+    for part in message.content:
         if isinstance(part, TextPart):
             state.append_text(part.text)
         elif isinstance(part, ReasoningPart):
             state.append_reasoning(part.text)
         else:
-            state.add_part(f"{message.message_id}.{number}", part)
+            state.add_part(f"p{next(numbers)}", part)
     return state
 
 

@@ -114,6 +114,20 @@ class HostUnknown(RequestError):
     status_code = 421
 
 
+class UrlTooLong(RequestError):
+    """Path and query beyond their limit."""
+
+    code = "url_too_long"
+    status_code = 414
+
+
+class HeadersTooLarge(RequestError):
+    """More header fields, or more bytes in them, than are read."""
+
+    code = "headers_too_large"
+    status_code = 431
+
+
 class NotFound(RequestError):
     """Nothing there, or nothing of yours: both look the same."""
 

@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Final
 
-from anyio import to_thread
+from anyio import AsyncFile, open_file, to_thread
 
 from chatserve.errors import AnswerInvalid, BodyTooLarge, StoreError
 from chatserve.types import LocalFile
 
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
+PIECE_BYTES: Final = 3 * 32 * 1024
 
 
 class FileFolder:
@@ -56,6 +57,38 @@ class FileFolder:
             await to_thread.run_sync(_discard, temporary)
             raise
         return size
+
+    async def write_as(self, file_id: str, content: bytes) -> bool:
+        """Store bytes under an id that came from outside; False when the very same bytes lie there already.
+
+        Raises:
+            FileExistsError: other bytes lie there. They are left alone.
+            StoreError: the folder cannot be written.
+        """
+        return await to_thread.run_sync(self._write_as, file_id, content)
+
+    def _write_as(self, file_id: str, content: bytes) -> bool:
+        temporary = self._open_temporary()
+        target = Path(self.path_of(file_id))
+        try:
+            with os.fdopen(os.dup(temporary[0]), "wb") as file:
+                file.write(content)
+            os.fsync(temporary[0])
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            target.hardlink_to(temporary[1])
+        except FileExistsError:
+            return False
+        finally:
+            _discard(temporary)
+        return True
+
+    async def open(self, file_id: str) -> AsyncIterator[bytes]:
+        """Open a file and return its bytes in pieces of a length that is a multiple of three: base64 can be joined.
+
+        Raises:
+            FileNotFoundError: its bytes are gone.
+        """
+        return _read_pieces(await open_file(self.path_of(file_id), "rb"))
 
     async def store_local(self, file_id: str, file: LocalFile) -> tuple[str, str, int]:
         """Copy a file the chat function answered with; return its name, media type and size.
@@ -110,6 +143,12 @@ def _discard(temporary: tuple[int, str]) -> None:
     except OSError:
         return  # published already
     Path(path).unlink(missing_ok=True)
+
+
+async def _read_pieces(file: AsyncFile[bytes]) -> AsyncIterator[bytes]:
+    async with file:
+        while piece := await file.read(PIECE_BYTES):
+            yield piece
 
 
 def _unlink_all(paths: list[Path]) -> None:

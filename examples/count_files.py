@@ -1,7 +1,7 @@
 """History with files: with `multimodal=True` every `content` is a list of parts, on every path and in every turn.
 
 Run it:   chatserve run examples/count_files.py
-Ask it:   curl localhost:8000/files -F file=@photo.png                               (answers {"id": "f_…", …})
+Ask it:   curl 'localhost:8000/files?name=photo.png' --data-binary @photo.png        (answers {"id": "f_…", …})
           curl localhost:8000/chat --json '{"message": {"text": "", "files": ["f_…"]}}'
 """
 

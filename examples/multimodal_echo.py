@@ -1,7 +1,7 @@
 """Files in, files out: `message` is `{"text", "files"}` with local paths; a returned `File` is served under an id.
 
 Run it:   chatserve run examples/multimodal_echo.py
-Ask it:   curl localhost:8000/files -F file=@photo.png                               (answers {"id": "f_…", …})
+Ask it:   curl 'localhost:8000/files?name=photo.png' --data-binary @photo.png        (answers {"id": "f_…", …})
           curl localhost:8000/chat --json '{"message": {"text": "look", "files": ["f_…"]}}'
 """
 

@@ -41,8 +41,7 @@ def uvicorn(app: str) -> tuple[str, ...]:
 
 def chatserve(file: str, store: str) -> tuple[str, ...]:
     """Return the command that serves `file` with chatserve, its settings untouched but for store and port."""
-    start = "import sys; from chatserve.cli import main; sys.exit(main())"
-    return ("-c", start, "run", f"{{servers}}/{file}.py", "--store", store, "--port", "{port}")
+    return ("-m", "chatserve", "run", f"{{servers}}/{file}.py", "--store", store, "--port", "{port}")
 
 
 def adk(sessions: str) -> tuple[str, ...]:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from chatserve.chat_function.context import ChatContext, is_context
 from chatserve.chat_function.pumps import AsyncCall, Interpret, MixedCall, prepare_call
 from chatserve.chat_function.threads import Threads
-from chatserve.errors import ConfigurationError, InputsInvalid
+from chatserve.errors import ChatError, ConfigurationError, InputsInvalid
 from chatserve.types import HistoryFormatName, Json, OnDisconnect, WhenBusy, YieldMode
 
 Parameter = inspect.Parameter
@@ -110,6 +111,25 @@ class Chat:
             raise _inputs_invalid(error) from error
         names = self.signature.aliases
         return {names.get(name, name): copy.deepcopy(getattr(checked, name)) for name in self.input_names}
+
+    async def validate(self, message: str, inputs: Mapping[str, Any]) -> None:
+        """Ask the validator, if the chat has one.
+
+        Raises:
+            InputsInvalid: it returned why not, or raised `ChatError` or `ValueError`.
+        """
+        validator = self.options.validator
+        if validator is None:
+            return
+        try:
+            if is_async(validator):
+                verdict = await validator(message, **inputs)
+            else:
+                verdict = await to_thread.run_sync(lambda: validator(message, **inputs))
+        except (ChatError, ValueError) as error:
+            verdict = str(error)
+        if isinstance(verdict, str) or verdict is False:
+            raise InputsInvalid(verdict or "the message was refused", errors=[])
 
     def prepare(
         self,

@@ -40,9 +40,9 @@ def _drop(_report: Report) -> None:
 class ChatContext:
     """The turn, for the function that answers it: annotate a parameter with this class to get one.
 
-    `params` holds the request fields of the client's protocol that are no inputs; `tools` what the client offers, `tool_results` what
-    it answers when its tools have run (the message is empty then); `headers` the request's headers, lower case, without cookies and authorization. Every method may be called from the
-    function's thread or task.
+    `params` holds the request fields of the client's protocol that are no inputs; `tools` what the client offers,
+    `tool_results` what it answers when its tools have run (the message is empty then); `headers` the request's headers,
+    lower case, without cookies and authorization. Every method may be called from the function's thread or task.
     """
 
     session: SessionView

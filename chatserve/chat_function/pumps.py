@@ -1,9 +1,9 @@
 """Running the function: an async stream of batches, whatever kind of function it is.
 
 An async function is stepped by hand in the task that asks for batches: what it yields without waiting is handed out
-together, and no longer than `BATCH_SECONDS` goes by, or `BATCH_ITEMS` items, before the loop gets its turn. A sync function has a
-thread to itself for its whole life, with one context; its yields cross over in batches, at most `HANDOVER_ITEMS` ahead, and
-its generator is closed in that same thread.
+together, and no longer than `BATCH_SECONDS` goes by, or `BATCH_ITEMS` items, before the loop gets its turn. A sync
+function has a thread to itself for its whole life, with one context; its yields cross over in batches, at most
+`HANDOVER_ITEMS` ahead, and its generator is closed in that same thread.
 
 Values are interpreted where and when they are yielded (`interpret` copies what matters of them), since the function may
 change an object after it has yielded it. Strings are passed as they are.
@@ -106,41 +106,39 @@ class AsyncCall:
         return not self._ended
 
     def __await__(self) -> Generator[Any, Any, Batch]:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        """Drive the function until there is a batch to hand out."""
         if self._ended:
-            raise StopAsyncIteration
+            raise self._ending()
+        argument: Any = None
         if self._owes_wait:
             self._owes_wait = False
             resume, argument = yield from self._wait(self._waits_for)
         else:
-            resume, argument = self._next_step(), None
-        return (yield from self._run(resume, argument))
-
-    def _run(self, resume: Callable[[Any], Any], argument: Any) -> Generator[Any, Any, Batch]:
-        """Drive the function until there is a batch to hand out."""
-        deadline = perf_counter() + BATCH_SECONDS
+            resume = self._next_step()
+        deadline = 0.0
         while True:
             try:
                 waits_for = resume(argument)
             except StopIteration as stop:
                 self._step = None
-                try:
-                    self._take(stop.value)
-                except Exception as error:  # noqa: BLE001 - not an answer; handed on after what was said before it
-                    return self._hand_out_last(error)
-                if self._ended or len(self._items) >= BATCH_ITEMS or perf_counter() > deadline:
-                    return self._hand_out(None, owes_wait=not self._ended)
+                if not self._take(stop.value):
+                    break
+                deadline = deadline or perf_counter() + BATCH_SECONDS
+                if len(self._items) >= BATCH_ITEMS or perf_counter() > deadline:
+                    return self._hand_out(None)
                 resume, argument = self._next_step(), None
-            except StopAsyncIteration:
-                return self._hand_out_last(None)
             except BaseException as error:  # noqa: BLE001 - handed on after what was said before it
-                return self._hand_out_last(error)
+                self._error = self._failure(error)
+                break
             else:
                 if self._items:
-                    return self._hand_out(waits_for, owes_wait=True)
+                    return self._hand_out(waits_for)
                 resume, argument = yield from self._wait(waits_for)
+        self._ended = True
+        if not self._items:
+            raise self._ending()
+        items, self._items = self._items, []
+        return items
 
     def _wait(self, waits_for: Any) -> Generator[Any, Any, tuple[Callable[[Any], Any], Any]]:
         """Let the loop wait, and return how to resume: with a value or with an exception (a cancel, say)."""
@@ -155,42 +153,55 @@ class AsyncCall:
         step = self._step
         return step.send if hasattr(step, "send") else lambda _argument: next(step)
 
-    def _take(self, value: Any) -> None:
-        if self._is_generator:
-            self._items.append(value if type(value) is str else self._interpret(value))
-        elif isinstance(value, AsyncIterator):
-            self._source, self._is_generator = value, True
-        else:
-            self._ended = True
-            is_plain = type(value) is str
-            self._items.append(
-                value if is_plain else _Blocking(value) if isinstance(value, Iterator) else self._interpret(value)
-            )
+    def _ending(self) -> BaseException:
+        return self._error if self._error is not None else StopAsyncIteration()
 
-    def _hand_out(self, waits_for: Any, *, owes_wait: bool) -> Batch:
-        self._waits_for, self._owes_wait = waits_for, owes_wait
+    def _failure(self, error: BaseException) -> BaseException | None:
+        """Return what went wrong: nothing, when the error is how an async iterator says that it is through."""
+        return None if self._is_generator and isinstance(error, StopAsyncIteration) else _as_error(error)
+
+    def _take(self, value: Any) -> bool:
+        """Take what a step gave; False when that was the end."""
+        try:
+            if self._is_generator:
+                self._items.append(value if type(value) is str else self._interpret(value))
+            elif isinstance(value, AsyncIterator):
+                self._source, self._is_generator = value, True
+            else:
+                self._items.append(self._returned(value))
+                return False
+        except Exception as error:  # noqa: BLE001 - the value is no answer; handed on after what was said before it
+            self._error = error
+            return False
+        return True
+
+    def _returned(self, value: Any) -> Any:
+        if type(value) is str:
+            return value
+        return _Blocking(value) if isinstance(value, Iterator) else self._interpret(value)
+
+    def _hand_out(self, waits_for: Any) -> Batch:
+        """Hand out what there is; the loop is told what the function waits for when the next batch is asked for."""
+        self._waits_for, self._owes_wait = waits_for, True
         items, self._items = self._items, []
         return items
 
-    def _hand_out_last(self, error: BaseException | None) -> Batch:
-        self._ended = True
-        if not self._items:
-            raise error if error is not None else StopAsyncIteration
-        self._error = error
-        return self._hand_out(None, owes_wait=False)
-
     async def aclose(self) -> None:
         self._cancelled = True
-        if self._step is not None and not self._ended:
-            await _Unwinding(self._unwind())
-        self._ended = True
-        close = getattr(self._source, "aclose", None)
-        if close is not None:
-            await close()
+        try:
+            if self._step is not None and not self._ended:
+                await _Unwinding(self._unwind())
+            close = getattr(self._source, "aclose", None)
+            if close is not None:
+                await close()
+        finally:
+            self._ended = True
 
     def _unwind(self) -> Generator[Any, Any, None]:
-        """Throw a cancel into the function where it waits, and let it clean up."""
+        """Cancel the function where it waits, as its task would, and let it clean up."""
         resume, argument = self._step.throw, asyncio.CancelledError()
+        if self._owes_wait and self._waits_for is not None and self._waits_for.cancel():
+            resume, argument = yield from self._wait(self._waits_for)
         while True:
             try:
                 waits_for = resume(argument)
@@ -213,6 +224,15 @@ class _Unwinding:
 
 def _reraise(error: BaseException) -> Any:
     raise error
+
+
+def _as_error(error: BaseException) -> BaseException:
+    """Return what is raised for an error that would otherwise mean the end of an iteration."""
+    if not isinstance(error, StopIteration | StopAsyncIteration):
+        return error
+    failure = RuntimeError(f"the chat function raised {type(error).__name__}")
+    failure.__cause__ = error
+    return failure
 
 
 class SyncCall:
@@ -249,7 +269,8 @@ class SyncCall:
 
     def _say(self, result: Any) -> None:
         if inspect.isawaitable(result) or isinstance(result, AsyncIterator):
-            self._put(_Awaited(result))
+            if not self._put(_Awaited(result)) and inspect.iscoroutine(result):
+                result.close()
         elif isinstance(result, Iterator):
             self._iterate(result)
         else:
@@ -271,15 +292,20 @@ class SyncCall:
 
     def _put(self, item: Any) -> bool:
         """Hand one item over; wait while the loop is behind. False once nobody wants more."""
-        while len(self._items) >= HANDOVER_ITEMS and not self._cancelled:
-            self._thread_waits = True
-            if len(self._items) >= HANDOVER_ITEMS and not self._cancelled:
-                self._room.get()
+        if len(self._items) >= HANDOVER_ITEMS:
+            self._wait_for_room()
         if self._cancelled:
             return False
         self._items.append(item)
         self._wake_loop()
         return True
+
+    def _wait_for_room(self) -> None:
+        while len(self._items) >= HANDOVER_ITEMS and not self._cancelled:
+            self._thread_waits = True
+            if len(self._items) >= HANDOVER_ITEMS and not self._cancelled:
+                self._room.get()
+        self._room.put(None)  # for other threads of the function, which report and wait as this one did
 
     def _wake_loop(self) -> None:
         if self._wake_is_due:
@@ -304,10 +330,13 @@ class SyncCall:
         return self
 
     async def __anext__(self) -> Batch:
-        while not self._items:
-            if self._ended:
+        while True:
+            has_ended = self._ended  # asked first: what was said before the end counts
+            if self._items:
+                break
+            if has_ended:
                 if self._error is not None and not self._cancelled:
-                    raise self._error
+                    raise _as_error(self._error)
                 raise StopAsyncIteration
             self._waiter = self._loop.create_future()
             try:
@@ -361,7 +390,7 @@ class _Blocking:
 
 
 class MixedCall:
-    """A call that may change its kind: a sync function that returns a coroutine, an async one that returns an iterator."""
+    """A call that may change its kind: a sync function may return a coroutine, an async one an iterator."""
 
     def __init__(self, first: SyncCall | AsyncCall, interpret: Interpret, threads: Threads) -> None:
         self._call = first

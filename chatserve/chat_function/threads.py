@@ -17,6 +17,7 @@ class Threads:
     def __init__(self, max_idle: int = 32) -> None:
         self._idle: deque[SimpleQueue[Callable[[], None] | None]] = deque()
         self._max_idle = max_idle
+        self._is_closed = False
 
     def start(self, job: Callable[[], None]) -> None:
         """Run `job` in a thread that does nothing else until it has ended."""
@@ -31,11 +32,12 @@ class Threads:
         while (job := inbox.get()) is not None:
             job()
             del job
-            if len(self._idle) >= self._max_idle:
+            if self._is_closed or len(self._idle) >= self._max_idle:
                 return
             self._idle.append(inbox)
 
     def close(self) -> None:
-        """Let idle threads end; busy ones end with the process."""
+        """Let idle threads end, and busy ones when their function has."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().put(None)

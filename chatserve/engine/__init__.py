@@ -4,8 +4,8 @@ A turn runs apart from the request that asked for it and writes numbered events 
 them follows the log. Knows stores, formats and files only by their contracts, and nothing of HTTP.
 """
 
-from chatserve.engine.engine import EngineParts, TurnEngine
+from chatserve.engine.engine import TICK_S, EngineParts, TurnEngine
 from chatserve.engine.readers import Reader, ended_turn_frames
 from chatserve.engine.turn import RunningTurn
 
-__all__ = ["EngineParts", "Reader", "RunningTurn", "TurnEngine", "ended_turn_frames"]
+__all__ = ["TICK_S", "EngineParts", "Reader", "RunningTurn", "TurnEngine", "ended_turn_frames"]

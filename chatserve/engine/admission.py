@@ -16,10 +16,10 @@ class Admission(Generic[Waiting]):
         self.limit = limit
         self.max_queue = max_queue
         self.running = 0
+        self.expected = 0  # turns that will wait, as soon as they are written down
         self.waiting: deque[Waiting] = deque()
         self._mean_turn_s = 0.0
 
-    @property
     def has_slot(self) -> bool:
         """True when another turn may run now."""
         return self.limit is None or self.running < self.limit
@@ -27,7 +27,7 @@ class Admission(Generic[Waiting]):
     @property
     def queue_is_full(self) -> bool:
         """True when no more turns may wait."""
-        return len(self.waiting) >= self.max_queue
+        return len(self.waiting) + self.expected >= self.max_queue
 
     def enter(self) -> None:
         """Take a slot."""

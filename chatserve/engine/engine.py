@@ -19,8 +19,8 @@ from chatserve.chat_function import Chat
 from chatserve.contracts import (
     BeginTurn,
     BegunTurn,
-    CommitTurn,
     CommittedTurn,
+    CommitTurn,
     FileKeeper,
     FrameEncoder,
     HistoryFormat,
@@ -34,27 +34,34 @@ from chatserve.contracts import (
     TurnRecord,
 )
 from chatserve.engine.admission import Admission
+from chatserve.engine.attachments import Attachments
 from chatserve.engine.examples import ExampleCache
 from chatserve.engine.histories import Histories
+from chatserve.engine.janitor import keep_clean
 from chatserve.engine.journal import Journal
+from chatserve.engine.log import SessionLog
+from chatserve.engine.readers import Reader, Readers
 from chatserve.engine.room import Room
 from chatserve.engine.rooms import Rooms
-from chatserve.engine.readers import Reader, Readers
-from chatserve.engine.runner import TurnRunner, changed_state, changed_title
+from chatserve.engine.runner import TurnRunner, changed_session
+from chatserve.engine.sessions import Sessions
 from chatserve.engine.tasks import OwnedTasks
 from chatserve.engine.turn import RunningTurn
 from chatserve.errors import (
+    ChatserveError,
     ChatUnknown,
     LeaseLost,
     Overloaded,
     QueueFull,
+    RequestError,
     SessionBusy,
     ShuttingDown,
     StoreError,
+    VersionConflict,
 )
 from chatserve.events import Done, Event, Failed, HistoryChanged, NumberedEvent, TurnAccepted
 from chatserve.settings import Settings
-from chatserve.types import FinalStatus, Message, Session, Turn, TurnError, TurnRequest
+from chatserve.types import FinalStatus, Message, Session, Turn, TurnError, TurnRequest, UserInput
 
 logger = logging.getLogger("chatserve.engine")
 
@@ -99,23 +106,35 @@ class TurnEngine:
         }
         render_options = {flag: RenderOptions(flag, parts.files.path_of) for flag in (False, True)}
         self.histories = Histories(parts.store, parts.history_formats, render_options)
+        self.examples = ExampleCache()
+        self.attachments = Attachments(parts.store)
         self._journal = Journal(parts.store, self._tasks, parts.clock, is_strict=parts.settings.durability == "events")
         self._runner = TurnRunner(
             parts.store,
             parts.files,
             self.histories,
+            self.examples,
             self._journal,
             parts.new_interpreter,
             parts.settings,
             parts.clock,
             parts.new_id,
         )
-        self.examples = ExampleCache()
         self.rooms = Rooms(parts.store)
         self._turns: dict[str, RunningTurn] = {}
         self._stateless: deque[str] = deque()
         self._left_running: list[RunningTurn] = []
         self.readers = Readers(parts.store, parts.settings.max_readers)
+        self.sessions = Sessions(
+            parts.store,
+            parts.files,
+            self.rooms,
+            self.histories,
+            self.readers,
+            parts.settings,
+            parts.clock,
+            parts.new_id,
+        )
 
     # life
 
@@ -123,15 +142,33 @@ class TurnEngine:
         """Open the store; return the turns that a crash had left open. Raises: ConfigurationError."""
         left_open = await self.store.open(now=self.clock())
         self._tasks.spawn(self._tick(), name="chatserve-tick")
+        self._tasks.spawn(self._answer_examples(), name="chatserve-examples")
+        self._tasks.spawn(keep_clean(self.sessions), name="chatserve-janitor")
         return left_open
 
     async def _tick(self) -> None:
         """Once a second: pings for silent streams, an end for stalled ones."""
-        clock = asyncio.get_running_loop().time
+        ping_ticks = max(1, round(self.settings.ping_interval_s / TICK_S))
+        stall_ticks = max(1, round(self.settings.send_timeout_s / TICK_S))
         while True:
             await asyncio.sleep(TICK_S)
-            self.readers.wake_silent(clock() - self.settings.ping_interval_s)
-            self.readers.drop_stalled(clock() - self.settings.send_timeout_s)
+            self.readers.tick(ping_ticks, stall_ticks)
+
+    async def _answer_examples(self) -> None:
+        """Fill the caches that are filled at the start."""
+        for name, chat in self._chats.items():
+            if chat.options.cache_examples != "eager":
+                continue
+            for number, example in enumerate(chat.examples):
+                request = TurnRequest(
+                    name, "", UserInput(example.text), history=(), inputs=example.inputs, example=number
+                )
+                try:
+                    turn = await self.submit(request)
+                except RequestError as error:
+                    logger.warning("example %d of chat %r was not answered: %s", number, name, error)
+                    continue
+                await turn.ended.wait()
 
     @property
     def open_turns(self) -> Sequence[RunningTurn]:
@@ -157,8 +194,7 @@ class TurnEngine:
         """End what is left, store what is not stored, close the store."""
         self.is_draining = True
         await self.interrupt_all()
-        with contextlib.suppress(StoreError):
-            await self._journal.flush()
+        await self._journal.close()
         left = await self._tasks.close(timeout_s=self.settings.stop_grace_s)
         if left:
             logger.warning("%d task(s) did not end", left)
@@ -187,9 +223,16 @@ class TurnEngine:
         chat = self.chat(request.chat)
         inputs = chat.check_inputs(request.inputs)
         self._check_left_running()
+        await chat.validate(request.message.text, inputs)
+        if request.history is not None:
+            request = replace(request, history=await self.attachments.check(request.owner, request.history))
         if request.session_id is None and request.history is not None:
             return self._submit_stateless(chat, request, inputs)
         request = self._with_session(request)
+        return await self._tasks.finish(self._enter(chat, request, inputs), name="chatserve-submit")
+
+    async def _enter(self, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
+        """Go on in the session's room; whoever is there is not cancelled, for that would leave a turn half begun."""
         async with self.rooms.use(request.owner, request.session_id or "") as room, room.lock:
             return await self._submit_in(room, chat, request, inputs)
 
@@ -205,7 +248,7 @@ class TurnEngine:
 
     def _submit_stateless(self, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
         admission = self._admissions[chat.options.name]
-        status = self._place(admission, waits=not admission.has_slot)
+        status = self._place(admission, waits=not admission.has_slot())
         room = Room(request.owner, "")
         room.open_log(0)
         now = self.clock()
@@ -223,6 +266,7 @@ class TurnEngine:
             raise QueueFull(
                 f"{len(admission.waiting)} turns wait already; try again later", max_queue=admission.max_queue
             )
+        admission.expected += 1
         return "queued"
 
     async def _submit_in(self, room: Room, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
@@ -232,17 +276,40 @@ class TurnEngine:
             replayed = await self._replayed(room, chat, request, inputs)
             if replayed is not None:
                 return replayed
+            request = await self._at_version(room, request)
             rolled_back = await self._make_way(room, when_busy)
-        admission = self._admissions[chat.options.name]
         if room.is_busy and when_busy != "queue":
             return await self._begin(room, chat, request, inputs, "running")  # a replay, or SessionBusy
-        status = self._place(admission, waits=room.is_busy or not admission.has_slot)
+        admission = self._admissions[chat.options.name]
+        status = self._place(admission, waits=room.is_busy or not admission.has_slot())
         try:
-            return await self._begin(room, chat, request, inputs, status, rolled_back)
+            turn = await self._begin(room, chat, request, inputs, status, rolled_back)
         except BaseException:
-            if status == "running":
-                admission.leave()
+            self._give_back(admission, status)
             raise
+        if turn.replayed:
+            self._give_back(admission, status)
+        return turn
+
+    def _give_back(self, admission: Admission[RunningTurn], status: Literal["queued", "running"]) -> None:
+        """Give back what `_place` took for a turn that did not come to be."""
+        if status == "running":
+            admission.leave()
+            self._start_waiting(admission)
+        else:
+            admission.expected -= 1
+
+    async def _at_version(self, room: Room, request: TurnRequest) -> TurnRequest:
+        """Check the version a request is meant for before anything is ended for it. Raises: VersionConflict."""
+        if request.if_version is None:
+            return request
+        session = await self.store.get_session(room.owner, room.session_id)
+        if session.version != request.if_version:
+            raise VersionConflict(
+                f"session {room.session_id!r} is at version {session.version}, not {request.if_version}",
+                version=session.version,
+            )
+        return replace(request, if_version=None)
 
     async def _replayed(
         self, room: Room, chat: Chat, request: TurnRequest, inputs: dict[str, Any]
@@ -276,8 +343,6 @@ class TurnEngine:
         begun = await self.store.begin_turn(self._begin_turn(room, request, status, rolled_back))
         room.open_log(begun.session.last_seq)
         if begun.replayed:
-            if status == "running" and not room.is_busy:
-                self._admissions[chat.options.name].leave()
             return await self._known_turn(room, chat, request, begun)
         file_ids = [part.file_id for part in request.message.files]
         if file_ids:
@@ -333,18 +398,22 @@ class TurnEngine:
             self._start(turn, begun)
             return turn
         admission = self._admissions[turn.chat.options.name]
+        admission.expected -= 1
         admission.waiting.append(turn)
         turn.room.queue.append(turn)
         position = len(admission.waiting)
         self._log(
             turn, TurnAccepted(turn.turn, turn.user_message, begun.session.version, position, admission.eta_s(position))
         )
+        self._start_waiting(admission)  # a slot may have become free while the turn was written down
         return turn
 
     def _start(self, turn: RunningTurn, begun: BegunTurn) -> None:
         options = turn.chat.options
         turn.started_at = self.clock()
         user_message = None if turn.request.operation == "retry" else turn.user_message
+        assert turn.room.log is not None
+        turn.room.log.entry_seq = turn.room.log.last_seq
         self._log(turn, TurnAccepted(turn.turn, user_message, begun.session.version))
         turn.session = None if turn.room.is_stateless else begun.session
         turn.task = self._tasks.start(self._run(turn), name=f"chatserve-turn {turn.turn_id}")
@@ -366,9 +435,12 @@ class TurnEngine:
             error = await self._runner.run(turn)
         finally:
             turn.function_ended.set()
-        async with turn.room.lock:
-            if not turn.closed:
-                await self._end(turn, "failed" if error else "completed", "error" if error else "stop", error)
+        while not turn.closed:
+            with contextlib.suppress(asyncio.CancelledError):  # the function may have left a cancel behind
+                end = self._end_unless_closed(
+                    turn, "failed" if error else "completed", "error" if error else "stop", error
+                )
+                await self._tasks.finish(end, name=f"chatserve-end {turn.turn_id}")
 
     def _time_out(self, turn: RunningTurn, timeout_s: float) -> None:
         error = TurnError(
@@ -403,7 +475,7 @@ class TurnEngine:
         if error is not None:
             last.append(Failed(error))
         log.append(turn.turn_id, last)
-        log.publish()
+        self._journal.publish(log)
         commit = self._commit_turn(turn, status, _finish_reason(turn, status, reason), error)
         committed = await self._commit(turn, commit)
         self._conclude(turn, committed)
@@ -424,6 +496,7 @@ class TurnEngine:
     def _commit_turn(self, turn: RunningTurn, status: FinalStatus, reason: str, error: TurnError | None) -> CommitTurn:
         log, draft = turn.room.log, turn.draft
         assert log is not None
+        state, title = changed_session(turn)
         return CommitTurn(
             owner=turn.room.owner,
             session_id=turn.room.session_id,
@@ -433,11 +506,12 @@ class TurnEngine:
             finish_reason=reason,
             messages=draft.messages(status) if draft else (),
             events=tuple(log.unfiled()),
+            first_seq=log.first_seqs.get(turn.turn_id),
             done_seq=log.last_seq + 1,
             usage=draft.usage if draft else None,
             error=error,
-            state=changed_state(turn),
-            title=changed_title(turn),
+            state=state,
+            title=title,
         )
 
     async def _commit(self, turn: RunningTurn, commit: CommitTurn) -> CommittedTurn:
@@ -454,12 +528,31 @@ class TurnEngine:
                 if pause_s is None:
                     break
                 await asyncio.sleep(pause_s)
+            except Exception:  # a turn ends, whatever else is broken
+                logger.exception("turn %s cannot be committed", turn.turn_id)
+                break
         return self._uncommitted(turn, commit)
 
     def _uncommitted(self, turn: RunningTurn, commit: CommitTurn) -> CommittedTurn:
-        """Say of a turn that could not be committed what the next start will find: it was interrupted."""
-        logger.error("turn %s was not committed; the next start will end it as interrupted", turn.turn_id)
-        return _stateless_commit(turn, replace(commit, status="interrupted", finish_reason="store_unavailable"))
+        """Say of a turn that could not be committed what the next start would make of it: it was interrupted."""
+        logger.error("turn %s was not committed in time; it is shown as interrupted", turn.turn_id)
+        commit = replace(commit, status="interrupted", finish_reason="store_unavailable")
+        self._tasks.spawn(self._commit_late(commit), name=f"chatserve-commit {turn.turn_id}")
+        return _stateless_commit(turn, commit)
+
+    async def _commit_late(self, commit: CommitTurn) -> None:
+        """Write the end of a turn when the store is back, so that its session is free again before the next start."""
+        while True:
+            await asyncio.sleep(COMMIT_RETRY_S[-1])
+            try:
+                await self.store.commit_turn(commit)
+            except LeaseLost:
+                return
+            except StoreError:
+                continue
+            except Exception:
+                logger.exception("turn %s cannot be committed; the next start will end it", commit.turn_id)
+            return
 
     def _conclude(self, turn: RunningTurn, committed: CommittedTurn) -> None:
         """Let everybody know that the turn is over."""
@@ -467,14 +560,20 @@ class TurnEngine:
         assert log is not None
         done = NumberedEvent(log.last_seq + 1, turn.turn_id, committed.done)
         log.close_turn(done)
+        if turn.started_at:
+            log.entry_seq = done.seq
         log.filed_seq = log.journaled_seq = done.seq
         log.publish()
         log.trim()
         turn.turn = committed.turn
         turn.record = TurnRecord(committed.turn, turn.user_message, committed.done.messages)
+        if turn.room.is_stateless:
+            turn.room.record = turn.record
         self._remember_history(turn, committed.done)
         turn.ended.set()
         self._forget(turn)
+        if committed.turn.status == "completed" and turn.request.example is not None:
+            self.examples.put(turn.chat.options.name, turn.request.example, committed.done.messages)
         call = turn.call
         if call is not None and call.is_running:
             self._left_running.append(turn)
@@ -507,11 +606,11 @@ class TurnEngine:
 
     def _start_waiting(self, admission: Admission[RunningTurn]) -> None:
         """Let those run that waited longest, as far as there are slots and their sessions are free."""
-        if not admission.waiting or not admission.has_slot or self.is_draining:
+        if not admission.waiting or not admission.has_slot() or self.is_draining:
             return
         for turn in list(admission.waiting):
             room = turn.room
-            if admission.has_slot and room.current is None and room.queue[0] is turn:
+            if admission.has_slot() and room.current is None and room.queue[0] is turn:
                 admission.waiting.remove(turn)
                 room.queue.popleft()
                 room.current = turn
@@ -525,7 +624,7 @@ class TurnEngine:
                 return
             try:
                 begun = await self._begun(turn)
-            except StoreError as error:
+            except ChatserveError as error:
                 failure = TurnError(error.code, error.detail, self.new_id("e_"), retryable=True, status_code=503)
                 await self._end(turn, "failed", "error", failure)
                 return
@@ -543,6 +642,9 @@ class TurnEngine:
     async def stop_session(self, owner: str, session_id: str) -> tuple[RunningTurn, ...]:
         """Stop what runs and waits in a session; return those turns. Raises: SessionUnknown."""
         await self.store.get_session(owner, session_id)
+        return await self._tasks.finish(self._stop_all(owner, session_id), name="chatserve-stop")
+
+    async def _stop_all(self, owner: str, session_id: str) -> tuple[RunningTurn, ...]:
         async with self.rooms.use(owner, session_id) as room, room.lock:
             turns = [*room.queue, *([room.current] if room.current else [])]
             for turn in turns:
@@ -555,13 +657,13 @@ class TurnEngine:
         turn = self.find_turn(owner, turn_id)
         if turn is None:
             return await self.store.get_turn(owner, turn_id)
-        await self._end_unless_closed(turn, "stopped", "stopped")
+        self.stop_soon(turn)
         await turn.ended.wait()
         assert turn.record is not None
         return turn.record
 
     def stop_soon(self, turn: RunningTurn) -> None:
-        """Stop a turn without waiting for its end: its client has left and wants it no more."""
+        """Stop a turn without waiting for its end."""
         self._tasks.spawn(self._end_unless_closed(turn, "stopped", "stopped"), name="chatserve-stop")
 
     def find_turn(self, owner: str, turn_id: str) -> RunningTurn | None:
@@ -582,7 +684,9 @@ class TurnEngine:
         """Return a reader of a turn from its beginning, attached. Raises: Overloaded."""
         log = turn.room.log
         assert log is not None
-        reader = Reader(turn.room, encoder, log.first_seqs.get(turn.turn_id, 1) - 1, turn.turn_id)
+        if turn.record is not None and turn.turn.done_seq is not None:
+            log.done_seqs.setdefault(turn.turn_id, turn.turn.done_seq)  # it may have ended before this log began
+        reader = Reader(turn.room, encoder, _first_seq(turn, log) - 1, turn.turn_id)
         self._attach(reader)
         return reader
 
@@ -597,7 +701,7 @@ class TurnEngine:
         turn = self.find_turn(owner, turn_id)
         if turn is not None:
             reader = self.read_turn(turn, encoder)
-            reader.cursor = reader.cursor if after is None else after
+            reader.cursor = _turn_cursor(reader.cursor, after)
             return reader
         record = await self.store.get_turn(owner, turn_id)
         async with self.rooms.use(owner, record.turn.session_id) as room, room.lock:
@@ -605,7 +709,7 @@ class TurnEngine:
             if record.turn.done_seq is None or record.turn.first_seq is None:
                 return record
             log.done_seqs.setdefault(turn_id, record.turn.done_seq)
-            cursor = record.turn.first_seq - 1 if after is None else after
+            cursor = _turn_cursor(record.turn.first_seq - 1, after)
             page = await self.store.read_events(record.turn.session_id, after=cursor, limit=1)
             if cursor < page.first_seq - 1 or cursor > log.published_seq:
                 return record
@@ -627,7 +731,7 @@ class TurnEngine:
             cursor = after
             if cursor is None:
                 open_turn = room.current or (room.queue[0] if room.queue else None)
-                cursor = log.first_seqs[open_turn.turn_id] - 1 if open_turn else log.published_seq
+                cursor = max(_first_seq(open_turn, log) - 1, log.entry_seq) if open_turn else log.published_seq
             reader = Reader(room, encoder, cursor)
             self._attach(reader)
             return reader
@@ -680,8 +784,29 @@ class TurnEngine:
             self.histories.forget(session_id)
             return moved
 
+    async def erase_owner(self, owner: str) -> None:
+        """Stop what an owner's turns do, and remove all that belongs to him.
+
+        Raises:
+            SessionBusy: a new turn began meanwhile; refuse the owner first, then erase.
+        """
+        for turn in [turn for turn in self.open_turns if turn.room.owner == owner]:
+            await self._end_unless_closed(turn, "stopped", "erased")
+        await self.sessions.erase(owner)
+        for turn_id in [turn_id for turn_id, turn in self._turns.items() if turn.room.owner == owner]:
+            del self._turns[turn_id]  # ended stateless turns
+
 
 _NO_SESSION: Final = Session("", "", None, {}, {}, 0, None, 0, 0.0, 0.0)
+
+
+def _first_seq(turn: RunningTurn, log: SessionLog) -> int:
+    return log.first_seqs.get(turn.turn_id) or turn.turn.first_seq or 1
+
+
+def _turn_cursor(first: int, after: int | None) -> int:
+    """Return where a turn's stream starts: not before the turn, but at a cursor that is none (-1) to get a snapshot."""
+    return after if after is not None and (after < 0 or after > first) else first
 
 
 def _finish_reason(turn: RunningTurn, status: FinalStatus, reason: str) -> str:

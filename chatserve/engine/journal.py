@@ -7,6 +7,7 @@ filed in pieces, so that memory holds only their newest part.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -34,27 +35,33 @@ class Journal:
         self._is_strict = is_strict
         self._dirty: set[SessionLog] = set()
         self._is_due = False
+        self._is_closed = False
         self._flushing = asyncio.Lock()
 
-    async def publish(self, log: SessionLog) -> None:
-        """Show new events to readers, and see to it that they are stored."""
+    def publish(self, log: SessionLog) -> bool:
+        """Show new events to readers, and see to it that they are stored. False: `catch_up` must be awaited first."""
         if not log.session_id:
             log.filed_seq = log.journaled_seq = log.last_seq  # a stateless turn: kept in memory only
             log.trim()
-        elif self._is_strict:
-            self._dirty.add(log)
-            await self._flush_until(log)
-        else:
+        elif self._is_strict or len(log.events) + log.base - log.journaled_seq > MAX_UNJOURNALED:
+            return False
+        elif log not in self._dirty:
             self._mark(log)
-            if log.last_seq - log.journaled_seq > MAX_UNJOURNALED:
-                await self._flush_until(log)
+        log.publish()
+        return True
+
+    async def catch_up(self, log: SessionLog) -> None:
+        """Store the log's events, then show them."""
+        self._dirty.add(log)
+        await self._flush_until(log)
         log.publish()
 
     def publish_soon(self, log: SessionLog) -> None:
         """Show events whose transaction is already behind them; the log's copy may follow."""
         if log.session_id:
             self._mark(log)
-        log.publish()
+        if not self._is_strict or log.published_seq == log.last_seq - 1:  # else it follows those that wait
+            log.publish()
 
     def _mark(self, log: SessionLog) -> None:
         self._dirty.add(log)
@@ -63,7 +70,8 @@ class Journal:
             asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._start_flush)
 
     def _start_flush(self) -> None:
-        self._tasks.spawn(self._flush_dirty(), name="chatserve-journal")
+        if not self._is_closed:
+            self._tasks.spawn(self._flush_dirty(), name="chatserve-journal")
 
     async def _flush_dirty(self) -> None:
         try:
@@ -83,28 +91,36 @@ class Journal:
                 logger.warning("events wait for the store: %s", error)
                 await asyncio.sleep(0.2)
 
+    async def close(self) -> None:
+        """Store what is left, if the store is there."""
+        self._is_closed = True
+        with contextlib.suppress(StoreError):
+            await self.flush()
+
     async def flush(self) -> None:
         """Store all events that a crash would still lose. Raises: StoreError."""
         async with self._flushing:
             logs, self._dirty = self._dirty, set()
-            batch = [(log, log.unjournaled()) for log in logs]
-            batch = [(log, events) for log, events in batch if events]
+            fresh = [(log, log.events[log.journaled_seq - log.base :]) for log in logs]
+            batch = [(log.session_id, events) for log, events in fresh if events]
             if not batch:
                 return
             try:
-                await self._store.journal_events([(log.session_id, events) for log, events in batch], now=self._clock())
+                await self._store.journal_events(batch, now=self._clock())
             except StoreError:
                 self._dirty |= logs
                 raise
-            for log, events in batch:
-                log.journaled_seq = max(log.journaled_seq, events[-1].seq)
-            for log, _ in batch:
-                await self._file(log)
+            for log, events in fresh:
+                if events and events[-1].seq > log.journaled_seq:
+                    log.journaled_seq = events[-1].seq
+                if len(log.events) > 2 * KEPT_EVENTS:
+                    await self._file(log)
 
     async def _file(self, log: SessionLog) -> None:
         """File the older part of a long log, and forget what is filed."""
         events = log.unfiled()
-        if len(events) > 2 * KEPT_EVENTS:
+        if len(events) > KEPT_EVENTS:
             await self._store.append_events(log.session_id, events, now=self._clock())
             log.filed_seq = max(log.filed_seq, events[-1].seq)
+            log.journaled_seq = max(log.journaled_seq, log.filed_seq)
         log.trim()

@@ -20,12 +20,14 @@ class SessionLog:
     """Events of one session, numbered from `base + 1`.
 
     `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable, and the
-    last that `Store.read_events` knows.
+    last that `Store.read_events` knows. `entry_seq` is the last before the turn that runs, or else the end of the last one
+    that ran: who enters after it sees whole turns only.
     """
 
     __slots__ = (
         "base",
         "done_seqs",
+        "entry_seq",
         "events",
         "filed_seq",
         "first_seqs",
@@ -42,6 +44,7 @@ class SessionLog:
         self.published_seq = last_seq
         self.journaled_seq = last_seq
         self.filed_seq = last_seq
+        self.entry_seq = last_seq
         self.events: list[NumberedEvent] = []
         self.frames: dict[FrameEncoder, _Frames] = {}
         self.first_seqs: dict[str, int] = {}
@@ -63,11 +66,12 @@ class SessionLog:
     def publish(self) -> None:
         """Let readers see all there is, and wake those that wait."""
         self.published_seq = self.base + len(self.events)
-        if self.waiters:
-            waiters, self.waiters = self.waiters, []
+        waiters = self.waiters
+        if waiters:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
+            waiters.clear()
 
     def begin_turn(self, turn_id: str) -> None:
         """Remember that the next event is the first of this turn."""
@@ -75,13 +79,10 @@ class SessionLog:
 
     def close_turn(self, done: NumberedEvent) -> None:
         """Take the last event of a turn, as the store completed it."""
-        assert done.turn_id is not None and isinstance(done.event, Done)
+        assert done.turn_id is not None
+        assert isinstance(done.event, Done)
         self.events.append(done)
         self.done_seqs[done.turn_id] = done.seq
-
-    def unjournaled(self) -> Sequence[NumberedEvent]:
-        """Return the events that a crash would still lose."""
-        return self.events[self.journaled_seq - self.base :]
 
     def unfiled(self) -> Sequence[NumberedEvent]:
         """Return the events that only this log knows."""
@@ -96,16 +97,19 @@ class SessionLog:
         del self.events[:surplus]
         for frames in self.frames.values():
             frames.forget(self.base)
-        self.done_seqs = {turn_id: seq for turn_id, seq in self.done_seqs.items() if seq > self.base}
-        self.first_seqs = {turn_id: seq for turn_id, seq in self.first_seqs.items() if seq > self.base}
+        ended = {turn_id for turn_id, seq in self.done_seqs.items() if seq <= self.base}
+        self.done_seqs = {turn_id: seq for turn_id, seq in self.done_seqs.items() if turn_id not in ended}
+        self.first_seqs = {turn_id: seq for turn_id, seq in self.first_seqs.items() if turn_id not in ended}
 
     def encoded(self, encoder: FrameEncoder, after: int, until: int) -> list[bytes]:
         """Return the frames of the events numbered `after + 1` to `until`, each encoded once for all readers."""
         frames = self.frames.get(encoder)
         if frames is None:
-            frames = self.frames[encoder] = _Frames(after if encoder.is_per_turn else self.base)
+            frames = self.frames[encoder] = _Frames(self.base)
         missing = frames.after + len(frames.encoded)
-        if missing < until:
+        if missing + 1 == until:
+            frames.encoded.append(encoder.encode(self.events[missing - self.base]))
+        elif missing < until:
             encode = encoder.encode
             frames.encoded.extend([encode(event) for event in self.events[missing - self.base : until - self.base]])
         return frames.encoded[after - frames.after : until - frames.after]

@@ -6,14 +6,14 @@ A reader never holds a queue and never the generator; whatever becomes of it, th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from chatserve.contracts import EventPage, FrameEncoder, Store, TurnRecord
 from chatserve.engine.log import SessionLog
 from chatserve.engine.room import Room
 from chatserve.errors import Overloaded
-from chatserve.events import Done, NumberedEvent, Snapshot
+from chatserve.events import Done, NumberedEvent, Snapshot, TurnAccepted
 from chatserve.types import FinalStatus, Message, Turn
 
 READ_EVENTS: Final = 512
@@ -32,34 +32,30 @@ class Reader:
         "closed",
         "cursor",
         "encoder",
-        "heard_at",
+        "is_sending",
         "is_stalled",
+        "log",
         "room",
         "says_bye",
-        "sending_since",
+        "silent_ticks",
         "task",
         "turn_id",
     )
 
     def __init__(self, room: Room, encoder: FrameEncoder, cursor: int, turn_id: str | None = None) -> None:
+        assert room.log is not None
         self.room = room
+        self.log = room.log
         self.encoder = encoder
         self.cursor = cursor
         self.turn_id = turn_id
         self.closed = False
         self.says_bye = False
-        self.heard_at = 0.0
+        self.silent_ticks = 0
+        self.is_sending = False
         self.is_stalled = False
         self.task: asyncio.Task[object] | None = None
-        self.sending_since: float | None = None
         self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def log(self) -> SessionLog:
-        """The log this reader follows."""
-        log = self.room.log
-        assert log is not None
-        return log
 
     @property
     def needs_store(self) -> bool:
@@ -79,34 +75,34 @@ class Reader:
 
     def take(self) -> bytes:
         """Return the frames of all that is new, joined; b"" when there is nothing, or nothing for this reader."""
-        log = self.room.log
-        assert log is not None
-        cursor = self.cursor
-        until = log.published_seq
+        log = self.log
+        cursor, until = self.cursor, log.published_seq
         if cursor >= until or cursor < log.base:
             return b""
-        until = min(until, cursor + READ_EVENTS)
-        frames = log.encoded(self.encoder, cursor, until)
+        if until - cursor > READ_EVENTS:
+            until = cursor + READ_EVENTS
         self.cursor = until
         turn_id = self.turn_id
+        if self.encoder.is_per_turn:
+            return self.encode(log.events[cursor - log.base : until - log.base])
+        frames = log.encoded(self.encoder, cursor, until)
         if turn_id is None:
             return b"".join(frames)
+        if len(frames) == 1:
+            return frames[0] if log.events[cursor - log.base].turn_id == turn_id else b""
         events = log.events[cursor - log.base : until - log.base]
         return b"".join([frame for frame, event in zip(frames, events, strict=True) if event.turn_id == turn_id])
 
-    async def wait(self) -> None:
-        """Wait until there may be something to take, or the reader is woken or closed."""
-        log = self.log
-        if self.closed or self.cursor < log.published_seq:
-            return
+    def encode(self, events: Iterable[NumberedEvent]) -> bytes:
+        """Return the frames of those events that are for this reader."""
+        encode, turn_id = self.encoder.encode, self.turn_id
+        return b"".join([encode(event) for event in events if turn_id is None or event.turn_id == turn_id])
+
+    def news(self) -> asyncio.Future[None]:
+        """Return a future that is done when there may be something to take, or the reader is woken or closed."""
         waiter = self._waiter = asyncio.get_running_loop().create_future()
-        log.waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if waiter.cancelled() and waiter in log.waiters:
-                log.waiters.remove(waiter)
+        self.log.waiters.append(waiter)
+        return waiter
 
     def wake(self) -> None:
         """Let `wait` return, though nothing is new."""
@@ -149,22 +145,26 @@ class Readers:
             return False
         self._readers.remove(reader)
         reader.room.readers -= 1
-        if reader.encoder.is_per_turn:
-            reader.log.frames.pop(reader.encoder, None)
         return reader.room.readers == 0
 
-    def wake_silent(self, heard_before: float) -> None:
-        """Wake readers that have heard nothing since, so that they can send a ping."""
-        for reader in self._readers:
-            if reader.heard_at <= heard_before:
+    def tick(self, ping_ticks: int, stall_ticks: int) -> None:
+        """Count the silence of every reader; wake those that owe a ping, drop those whose client takes nothing.
+
+        Called once a second, so that no stream needs a timer of its own. What is dropped may come back with its cursor.
+        """
+        for reader in list(self._readers):
+            reader.silent_ticks += 1
+            if reader.is_sending:
+                if reader.silent_ticks > stall_ticks and reader.task is not None:
+                    reader.is_stalled = True
+                    reader.task.cancel()
+            elif reader.silent_ticks >= ping_ticks:
                 reader.wake()
 
-    def drop_stalled(self, sending_before: float) -> None:
-        """Drop readers whose client has taken nothing since; they may come back with their cursor."""
-        for reader in list(self._readers):
-            if reader.sending_since is not None and reader.sending_since <= sending_before and reader.task is not None:
-                reader.is_stalled = True
-                reader.task.cancel()
+    def close_room(self, room: Room) -> None:
+        """End the streams of a room whose session is gone."""
+        for reader in [reader for reader in self._readers if reader.room is room]:
+            reader.close()
 
     def say_bye(self) -> None:
         """Let every reader tell its client that the server goes away."""
@@ -174,41 +174,55 @@ class Readers:
     async def catch_up(self, reader: Reader) -> bytes:
         """Return what comes after a cursor that the log cannot serve, from the store or as a snapshot; move the cursor."""
         log = reader.log
+        if log.published_seq < log.last_seq:
+            await reader.news()  # a snapshot tells of all there is, so it must not run ahead of what is shown
+            return b""
         if not log.session_id or reader.cursor > log.published_seq:
-            return self._skip_to(reader, log.published_seq, *await self._newest(reader))
+            return await self._restart(reader)
         page = await self._store.read_events(log.session_id, after=reader.cursor, limit=READ_EVENTS)
-        if not page.events:
-            return self._skip_to(reader, max(log.base, page.last_seq), *await self._newest(reader))
+        if not page.events or (reader.cursor < page.first_seq - 1 and reader.turn_id is not None):
+            return await self._restart(reader)
         if reader.cursor < page.first_seq - 1:
-            return self._skip_to(reader, page.first_seq - 1, *await self._before(reader, page))
+            return await self._enter_at(reader, page)
         reader.cursor = page.events[-1].seq
         self._note_ends(log, page.events)
-        return b"".join(reader.encoder.encode(e) for e in page.events if reader.turn_id in (None, e.turn_id))
+        return reader.encode(page.events)
 
     def _note_ends(self, log: SessionLog, events: Sequence[NumberedEvent]) -> None:
         log.done_seqs.update({e.turn_id: e.seq for e in events if isinstance(e.event, Done) and e.turn_id})
 
+    async def _restart(self, reader: Reader) -> bytes:
+        """Tell how things are now, and go on from there."""
+        log, room = reader.log, reader.room
+        seq = log.published_seq
+        for turn in (room.current, *room.queue):
+            if turn is not None and reader.turn_id in (None, turn.turn_id):
+                return self._skip_to(reader, seq, turn.turn, turn.draft.messages() if turn.draft else ())
+        record = room.record or await self._record(reader)
+        if record is None:
+            return self._skip_to(reader, seq, None, ())
+        if reader.turn_id is None:
+            return self._skip_to(reader, seq, record.turn, record.messages)
+        reader.cursor = log.done_seqs[reader.turn_id] = record.turn.done_seq or seq
+        return ended_turn_frames(record, reader.encoder, seq)
+
+    async def _record(self, reader: Reader) -> TurnRecord | None:
+        owner = reader.room.owner
+        if reader.turn_id is not None:
+            return await self._store.get_turn(owner, reader.turn_id)
+        return await self._store.last_turn(owner, reader.room.session_id)
+
+    async def _enter_at(self, reader: Reader, page: EventPage) -> bytes:
+        """Skip to what is retained: to a turn's beginning, or to the end of the one that is cut there."""
+        first = page.events[0]
+        if first.turn_id is None or isinstance(first.event, TurnAccepted):
+            return self._skip_to(reader, first.seq - 1, None, ())
+        record = await self._store.get_turn(reader.room.owner, first.turn_id)
+        return self._skip_to(reader, (record.turn.done_seq or first.seq) - 1, record.turn, record.messages)
+
     def _skip_to(self, reader: Reader, seq: int, turn: Turn | None, messages: tuple[Message, ...]) -> bytes:
         reader.cursor = seq
         return reader.encoder.encode(NumberedEvent(seq, reader.turn_id, Snapshot(turn, messages)))
-
-    async def _newest(self, reader: Reader) -> tuple[Turn | None, tuple[Message, ...]]:
-        """Return the open turn and its messages so far, or the session's last turn."""
-        current = reader.room.current
-        if current is not None:
-            return current.turn, current.draft.messages() if current.draft else ()
-        if reader.room.is_stateless:
-            return None, ()
-        record = await self._store.last_turn(reader.room.owner, reader.room.session_id)
-        return (None, ()) if record is None else (record.turn, record.messages)
-
-    async def _before(self, reader: Reader, page: EventPage) -> tuple[Turn | None, tuple[Message, ...]]:
-        """Return the turn that was open before the first event retained: only one that a crash ended can be."""
-        first = page.events[0]
-        if not isinstance(first.event, Done) or first.turn_id is None:
-            return None, ()
-        record: TurnRecord = await self._store.get_turn(reader.room.owner, first.turn_id)
-        return record.turn, record.messages
 
 
 def ended_turn_frames(record: TurnRecord, encoder: FrameEncoder, cursor: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from chatserve.contracts import TurnRecord
 from chatserve.engine.log import SessionLog
 from chatserve.engine.turn import RunningTurn
 
@@ -13,10 +14,11 @@ class Room:
     """What this process knows of one session beyond the store.
 
     `lock` serializes what changes the session: begin, commit, history operations. A running turn appends its events
-    without it, for there is only one at a time. `session_id` is "" for a stateless turn, which has a room to itself.
+    without it, for there is only one at a time. `session_id` is "" for a stateless turn, which has a room to itself;
+    `record` is what became of it.
     """
 
-    __slots__ = ("current", "lock", "log", "owner", "queue", "readers", "session_id", "used_at", "users")
+    __slots__ = ("current", "lock", "log", "owner", "queue", "readers", "record", "session_id", "used_at", "users")
 
     def __init__(self, owner: str, session_id: str) -> None:
         self.owner = owner
@@ -25,6 +27,7 @@ class Room:
         self.log: SessionLog | None = None
         self.current: RunningTurn | None = None
         self.queue: deque[RunningTurn] = deque()
+        self.record: TurnRecord | None = None
         self.readers = 0
         self.users = 0
         self.used_at = 0.0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 from chatserve.contracts import Store
 from chatserve.engine.log import SessionLog
 from chatserve.engine.room import Room
-from chatserve.errors import SessionUnknown
 
 MAX_IDLE_ROOMS: Final = 4096
 
@@ -20,35 +19,35 @@ class Rooms:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._rooms: OrderedDict[str, Room] = OrderedDict()
+        self._rooms: OrderedDict[tuple[str, str], Room] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._rooms)
 
     @asynccontextmanager
     async def use(self, owner: str, session_id: str) -> AsyncIterator[Room]:
-        """Enter a session's room; it is kept at least until it is left. Ownership is the store's to check.
+        """Enter a session's room; it is kept at least until it is left.
 
-        Raises:
-            SessionUnknown: somebody else is in that room.
+        Ownership is the store's to check: who asks for a stranger's session enters a room of his own, which leads
+        nowhere and is gone when he leaves.
         """
-        room = self.find(session_id)
+        room = self.find(owner, session_id)
         if room is None:
-            room = self._rooms[session_id] = Room(owner, session_id)
+            room = self._rooms[owner, session_id] = Room(owner, session_id)
             self._forget_idle()
-        elif room.owner != owner:
-            raise SessionUnknown(f"no session {session_id!r}")
         room.users += 1
         try:
             yield room
         finally:
             room.users -= 1
+            if room.log is None and room.is_idle:
+                self._rooms.pop((owner, session_id), None)
 
-    def find(self, session_id: str) -> Room | None:
+    def find(self, owner: str, session_id: str) -> Room | None:
         """Return the room of a session if there is one."""
-        room = self._rooms.get(session_id)
+        room = self._rooms.get((owner, session_id))
         if room is not None:
-            self._rooms.move_to_end(session_id)
+            self._rooms.move_to_end((owner, session_id))
         return room
 
     async def log_of(self, room: Room) -> SessionLog:
@@ -59,13 +58,23 @@ class Rooms:
         assert room.log is not None
         return room.log
 
-    def forget(self, session_id: str) -> None:
-        """Forget a session that was deleted."""
-        self._rooms.pop(session_id, None)
+    def forget(self, session_ids: Collection[str]) -> Sequence[Room]:
+        """Forget sessions that are gone; return the rooms they had.
+
+        Where others wait to enter, the room stays for them, and its numbering goes on should they make the session
+        anew.
+        """
+        gone = set(session_ids)
+        rooms = [room for room in self._rooms.values() if room.session_id in gone]
+        for room in rooms:
+            if room.users <= 1 and not room.is_busy:
+                del self._rooms[room.owner, room.session_id]
+        return rooms
 
     def _forget_idle(self) -> None:
         surplus = len(self._rooms) - MAX_IDLE_ROOMS
         if surplus <= 0:
             return
-        for session_id in [s for s, room in list(self._rooms.items())[: 4 * surplus] if room.is_idle][:surplus]:
-            del self._rooms[session_id]
+        oldest = list(self._rooms.items())[: 4 * surplus]
+        for key in [key for key, room in oldest if room.is_idle][:surplus]:
+            del self._rooms[key]

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from chatserve.chat_function import Call, ChatContext, Report, SessionView
+from chatserve.chat_function.pumps import AsyncCall
 from chatserve.chat_function.threads import Threads
-from chatserve.codec import clean_json
+from chatserve.codec import clean_json, clean_text
 from chatserve.contracts import (
     AnswerSnapshot,
     AnswerView,
@@ -27,10 +28,13 @@ from chatserve.contracts import (
     Store,
 )
 from chatserve.draft import MessageDraft
+from chatserve.engine.attachments import Attachments
+from chatserve.engine.examples import ExampleCache
 from chatserve.engine.histories import Histories
 from chatserve.engine.journal import Journal
+from chatserve.engine.log import SessionLog
 from chatserve.engine.turn import RunningTurn, interpretation
-from chatserve.errors import AnswerTooLarge, ChatError, ChatFunctionError, ChatserveError
+from chatserve.errors import AnswerInvalid, AnswerTooLarge, ChatError, ChatFunctionError, ChatserveError, FileUnknown
 from chatserve.events import Event, StatusReported
 from chatserve.settings import Settings
 from chatserve.types import FilePart, Json, LocalFile, Session, StoredFile, TurnError
@@ -48,6 +52,7 @@ class TurnRunner:
         store: Store,
         files: FileKeeper,
         histories: Histories,
+        examples: ExampleCache,
         journal: Journal,
         new_interpreter: Callable[[], Interpreter],
         settings: Settings,
@@ -55,8 +60,10 @@ class TurnRunner:
         new_id: Ids,
     ) -> None:
         self._store = store
+        self._attachments = Attachments(store)
         self._files = files
         self._histories = histories
+        self._examples = examples
         self._journal = journal
         self._new_interpreter = new_interpreter
         self._settings = settings
@@ -73,11 +80,11 @@ class TurnRunner:
         try:
             await self._drive(turn)
         except ChatError as error:
-            return TurnError(error.code, error.detail, self._new_id("e_"), error.retryable, error.status_code)
+            return _shown(error, self._new_id("e_"))
         except asyncio.CancelledError as error:
-            if turn.closed or _is_cancelled():
+            if turn.closed:
                 raise
-            return self._failure(turn, error)  # raised by the function itself
+            return self._failure(turn, error)  # raised by the function itself, or by a cancel it asked for
         except BaseException as error:  # noqa: BLE001 - around the chat function, whatever it raises
             return self._failure(turn, error)
         return None
@@ -93,37 +100,37 @@ class TurnRunner:
         call = turn.call = self._prepare(turn, history)
         try:
             call.begin()
-            async for batch in call:
-                if turn.closed:
-                    break
-                await self._take(turn, batch)
+            await self._listen(turn, turn.draft, call)
         finally:
             await self._close(turn, call)
 
-    async def _take(self, turn: RunningTurn, batch: Sequence[Any]) -> None:
-        """Let a batch of what the function said become events. Strings are the common case."""
-        draft, log = turn.draft, turn.room.log
-        assert draft is not None and log is not None
+    async def _listen(self, turn: RunningTurn, draft: MessageDraft, call: Call) -> None:
+        """Let what the function says become events: the hot loop, a few steps per word."""
+        turn_id, log, journal = turn.turn_id, turn.room.log, self._journal
+        assert log is not None
         take_text = draft.append_text if turn.chat.options.yields == "deltas" else draft.snapshot_text
-        events: list[Event] = []
-        try:
+        async for batch in call:
             for item in batch:
                 if turn.closed:
-                    break
+                    return
                 if type(item) is str:
-                    events.extend(take_text(item))
-                elif type(item) is Report:
-                    events.extend(_reported(draft, item))
-                elif any(map(_names_local_file, item)):
-                    log.append(turn.turn_id, events)
-                    events = []
-                    outputs = await self._with_stored_files(turn, item)
-                    events.extend(() if turn.closed else draft.apply(outputs))
+                    log.append(turn_id, take_text(item))
                 else:
-                    events.extend(draft.apply(item))
-        finally:
-            log.append(turn.turn_id, events)  # with what was said before an exception
-        await self._journal.publish(log)
+                    await self._take(turn, draft, log, item)
+            if draft.is_too_large:
+                journal.publish_soon(log)
+                draft.check_size()
+            if not journal.publish(log):
+                await journal.catch_up(log)
+
+    async def _take(self, turn: RunningTurn, draft: MessageDraft, log: SessionLog, item: Any) -> None:
+        """Take what is no plain string: a report, or what a value was found to mean."""
+        if type(item) is Report:
+            log.append(turn.turn_id, _reported(draft, item))
+            return
+        for output in await self._with_stored_files(turn, item) if any(map(_names_file, item)) else item:
+            if turn.takes_more():
+                log.append(turn.turn_id, draft.apply(output))
 
     # before the function
 
@@ -145,9 +152,12 @@ class TurnRunner:
     def _prepare(self, turn: RunningTurn, history: list[Any]) -> Call:
         message = self._message(turn)
         options = turn.chat.options
+        turn.context = self._context(turn)
+        kept = self._kept_answer(turn)
+        if kept is not None:
+            return AsyncCall(kept, lambda output: (output,))
         first_entry = copy.copy(history[0]) if history else None  # the function may change its own
         view = AnswerView(len(history), first_entry, message, options.yields, turn.chat.is_generator)
-        turn.context = self._context(turn)
         return turn.chat.prepare(
             copy.deepcopy(message),
             history,
@@ -157,6 +167,14 @@ class TurnRunner:
             interpret=interpretation(self._new_interpreter(), view),
             threads=self.threads,
         )
+
+    def _kept_answer(self, turn: RunningTurn) -> AsyncIterator[AnswerSnapshot] | None:
+        """Return the answer to an example, if it is kept."""
+        example = turn.request.example
+        if example is None or not turn.chat.options.cache_examples:
+            return None
+        kept = self._examples.get(turn.chat.options.name, example)
+        return None if kept is None else _said_at_once(kept)
 
     def _message(self, turn: RunningTurn) -> Any:
         user_message = turn.user_message
@@ -186,8 +204,8 @@ class TurnRunner:
 
     async def _with_stored_file(self, turn: RunningTurn, output: Output) -> Output:
         match output:
-            case PartAppended(part=LocalFile() as file):
-                return PartAppended(await self._store_file(turn, file))
+            case PartAppended(part=LocalFile() | FilePart() as file):
+                return PartAppended(await self._stored_file(turn, file))
             case MessageAppended(message=message):
                 return MessageAppended(await self._stored_content(turn, message))
             case AnswerSnapshot(messages=messages):
@@ -196,16 +214,29 @@ class TurnRunner:
                 return output
 
     async def _stored_content(self, turn: RunningTurn, message: ParsedMessage) -> ParsedMessage:
-        if not any(isinstance(part, LocalFile) for part in message.content):
+        if not any(isinstance(part, LocalFile | FilePart) for part in message.content):
             return message
-        content = [await self._store_file(turn, p) if isinstance(p, LocalFile) else p for p in message.content]
+        content = [
+            await self._stored_file(turn, part) if isinstance(part, LocalFile | FilePart) else part
+            for part in message.content
+        ]
         return ParsedMessage(message.role, tuple(content), message.metadata, message.options)
 
-    async def _store_file(self, turn: RunningTurn, file: LocalFile) -> FilePart:
-        """Store a file once, however many snapshots of the answer name it."""
-        known = turn.stored_files.get(file)
+    async def _stored_file(self, turn: RunningTurn, file: LocalFile | FilePart) -> FilePart:
+        """Store a file, or look up the stored one that is named, once, however many snapshots of the answer name it."""
+        known = turn.stored_files.get(file if isinstance(file, LocalFile) else file.file_id)
         if known is not None:
             return known
+        if isinstance(file, LocalFile):
+            return await self._store_file(turn, file)
+        try:
+            (found,) = await self._attachments.find(turn.room.owner, [file.file_id])
+        except FileUnknown as error:
+            raise AnswerInvalid(f"the answer names a file that is not there: {file.file_id!r:.200}") from error
+        turn.stored_files[file.file_id] = found
+        return found
+
+    async def _store_file(self, turn: RunningTurn, file: LocalFile) -> FilePart:
         file_id = self._new_id("f_")
         name, media_type, size = await self._files.store_local(file_id, file)
         stored = StoredFile(
@@ -233,25 +264,38 @@ class TurnRunner:
         code = error.code if isinstance(error, ChatserveError) else ChatFunctionError.code
         if isinstance(error, AnswerTooLarge):
             return TurnError(code, error.detail, error_id)
-        detail = f"{type(error).__name__}: {error}" if self._settings.debug else "the chat function failed"
+        detail = _text_of(error) if self._settings.debug else "the chat function failed"
         return TurnError(code, detail, error_id)
 
 
-def _names_local_file(output: Output) -> bool:
+async def _said_at_once(answer: AnswerSnapshot) -> AsyncIterator[AnswerSnapshot]:
+    yield answer
+
+
+def _names_file(output: Output) -> bool:
     match output:
         case PartAppended(part=part):
-            return isinstance(part, LocalFile)
+            return isinstance(part, LocalFile | FilePart)
         case MessageAppended(message=message):
-            return any(isinstance(part, LocalFile) for part in message.content)
+            return any(isinstance(part, LocalFile | FilePart) for part in message.content)
         case AnswerSnapshot(messages=messages):
-            return any(isinstance(part, LocalFile) for message in messages for part in message.content)
+            return any(isinstance(part, LocalFile | FilePart) for message in messages for part in message.content)
         case _:
             return False
 
 
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def _shown(error: ChatError, error_id: str) -> TurnError:
+    """Return what the developer wants the client to see, whatever the attributes were set to."""
+    code, detail = clean_text(str(error.code)), clean_text(str(error.detail))
+    status_code = error.status_code if type(error.status_code) is int else ChatFunctionError.status_code
+    return TurnError(code, detail, error_id, bool(error.retryable), status_code)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return clean_text(f"{type(error).__name__}: {error}")
+    except Exception:  # noqa: BLE001 - the error cannot even be told
+        return type(error).__name__
 
 
 def _session_view(session: Session | None) -> SessionView:
@@ -269,17 +313,17 @@ def _reported(draft: MessageDraft, report: Report) -> Sequence[Event]:
     return (StatusReported(clean_json(report.text), clean_json(report.done), clean_json(report.total)),)
 
 
-def changed_state(turn: RunningTurn) -> Mapping[str, Json] | None:
-    """Return the session's state if the function changed it, as clean JSON."""
+def changed_session(turn: RunningTurn) -> tuple[Mapping[str, Json] | None, str | None]:
+    """Return the session's state and title, each if the function changed it; its values may be anything by now."""
     if turn.context is None or turn.session is None:
-        return None
-    state = clean_json(turn.context.session.state)
-    return state if state != turn.session.state and isinstance(state, dict) else None
-
-
-def changed_title(turn: RunningTurn) -> str | None:
-    """Return the session's title if the function changed it."""
-    if turn.context is None or turn.session is None:
-        return None
-    title = clean_json(turn.context.session.title)
-    return title if title != turn.session.title and isinstance(title, str) else None
+        return None, None
+    try:
+        view = turn.context.session
+        state, title = clean_json(view.state), clean_json(view.title)
+    except Exception:  # broken by the function, or changed by its thread at this moment
+        logger.exception("the session's state could not be read in turn %s and stays as it was", turn.turn_id)
+        return None, None
+    return (
+        state if state != turn.session.state and isinstance(state, dict) else None,
+        title if title != turn.session.title and isinstance(title, str) else None,
+    )

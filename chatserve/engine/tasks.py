@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 class OwnedTasks:
     """Tasks that live no longer than their owner wants."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    def start(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+    def start(self, coroutine: Coroutine[Any, Any, Result], *, name: str) -> asyncio.Task[Result]:
         """Start a task and hold on to it until it has ended."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
@@ -26,6 +28,10 @@ class OwnedTasks:
     def spawn(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> None:
         """Start a task nobody waits for."""
         _ = self.start(coroutine, name=name)
+
+    async def finish(self, coroutine: Coroutine[Any, Any, Result], *, name: str) -> Result:
+        """Run a coroutine to its end, though whoever waits for it is cancelled."""
+        return await asyncio.shield(self.start(coroutine, name=name))
 
     async def close(self, timeout_s: float) -> int:
         """Cancel what runs, wait at most `timeout_s`, and return how many tasks did not end."""

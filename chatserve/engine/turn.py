@@ -42,7 +42,7 @@ class RunningTurn:
     replayed: bool = False
     started_at: float = 0.0
     session: Session | None = None
-    stored_files: dict[LocalFile, FilePart] = field(default_factory=dict)
+    stored_files: dict[LocalFile | str, FilePart] = field(default_factory=dict)
     record: TurnRecord | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     function_ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,6 +51,10 @@ class RunningTurn:
     def turn_id(self) -> str:
         """The turn's id."""
         return self.turn.turn_id
+
+    def takes_more(self) -> bool:
+        """Whether what the function says still counts; asked again after every wait."""
+        return not self.closed
 
     def cancel_timers(self) -> None:
         """Forget deadline and abandonment."""

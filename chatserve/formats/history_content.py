@@ -15,6 +15,7 @@ from chatserve.errors import InputsInvalid
 from chatserve.types import DataPart, FilePart, Json, Part, SourcePart, TextPart
 
 _HARMLESS: Final = frozenset({"reasoning", "data", "source", "tool_call", "tool_result"})
+_TEXTS: Final = frozenset({"text", "url", "title", "name", "tool_call_id", "arguments"})
 
 
 def json_text(value: Json) -> str:
@@ -99,11 +100,12 @@ def _parse_file(item: Mapping[str, Json]) -> FilePart:
 
 def _parse_own_part(item: Mapping[str, Json], number: int) -> Part:
     part = codec.clean_json(item)
-    texts = [part.get(name) for name in ("text", "url", "title", "name", "tool_call_id", "arguments")]
-    if not all(text is None or isinstance(text, str) for text in texts) or part.get("where", "client") not in {
-        "client",
-        "server",
-    }:
+    texts = [part[name] for name in _TEXTS & part.keys()]
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and part.get("where", "client") in ("client", "server")  # a tuple, as the value may be unhashable
+        and isinstance(part.get("is_error", False), bool)
+    ):
         refuse(number, f"the part {item!r:.200} is broken")
     try:
         return codec.decode_part(part)
@@ -118,7 +120,7 @@ def parse_extras(entry: Mapping[str, Json], message: ParsedMessage, number: int)
         InputsInvalid: metadata is no object, or options are no list of objects.
     """
     metadata, options = entry.get("metadata"), entry.get("options")
-    if not metadata and not options:
+    if metadata is None and options is None:
         return message
     if metadata is not None and not isinstance(metadata, dict):
         refuse(number, f"metadata is {metadata!r:.200}; make it an object")

@@ -14,9 +14,10 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from chatserve.codec import dumps
-from chatserve.errors import ChatserveError, MethodNotAllowed, RouteUnknown
+from chatserve.errors import ChatserveError, MethodNotAllowed, RouteUnknown, SessionBusy, VersionConflict
 from chatserve.types import Turn, TurnError
 
 logger = logging.getLogger("chatserve.http")
@@ -42,8 +43,17 @@ def problem(
 def error_response(error: ChatserveError, **members: Any) -> Response:
     """Return the problem document of an error of ours."""
     extra = {**error.extra, **members}
-    headers = dict(error.headers) | extra.pop("headers", {})
+    headers = dict(error.headers) | _state_headers(error) | extra.pop("headers", {})
     return problem(error.status_code, error.code, error.detail, headers=headers, retryable=error.retryable, **extra)
+
+
+def _state_headers(error: ChatserveError) -> dict[str, str]:
+    """Return what a client needs to go on: the current version, or where the turn in its way is."""
+    if isinstance(error, VersionConflict) and "version" in error.extra:
+        return {"etag": f'"{error.extra["version"]}"'}
+    if isinstance(error, SessionBusy) and "turn_id" in error.extra:
+        return {"location": f"/turns/{error.extra['turn_id']}"}
+    return {}
 
 
 def turn_problem(turn: Turn, error: TurnError) -> Response:
@@ -66,12 +76,31 @@ async def on_chatserve_error(_request: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Answer what routing refuses: unknown paths and methods."""
+    """Answer what routing refuses: unknown paths and methods, and bodies its parsers cannot read."""
     assert isinstance(error, HTTPException)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"{request.method} is not allowed here"
-        return error_response(MethodNotAllowed(detail, headers=dict(error.headers or {})))
-    return error_response(RouteUnknown("there is nothing at this path; GET / lists what there is"))
+        return _wrong_method(request)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return error_response(RouteUnknown("there is nothing at this path; GET / lists what there is"))
+    return problem(error.status_code, "bad_request", error.detail, headers=error.headers, retryable=False)
+
+
+def _wrong_method(request: Request) -> Response:
+    """Tell which methods a path has, all of its routes together: a problem, or what OPTIONS asked for."""
+    allow = {"allow": ", ".join(sorted(_methods_at(request) | {"OPTIONS"}))}
+    if request.method == "OPTIONS":
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=allow)
+    return error_response(
+        MethodNotAllowed(f"{request.method} is not allowed here; allowed: {allow['allow']}"), headers=allow
+    )
+
+
+def _methods_at(request: Request) -> set[str]:
+    """Return the methods of the routes a path has; of those that spell it out, where some do."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    literal = [route for route in here if not route.param_convertors]
+    return {method for route in literal or here for method in route.methods or ()}
 
 
 async def on_unexpected(request: Request, error: Exception) -> Response:

@@ -104,7 +104,7 @@ def decode_body(model: type[Body], body: bytes) -> Body:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise _shape_invalid(error) from error
+        raise shape_invalid(error) from error
 
 
 async def read_model(request: Request, model: type[Body], *, max_bytes: int, idle_s: float) -> Body:
@@ -115,7 +115,8 @@ async def read_model(request: Request, model: type[Body], *, max_bytes: int, idl
     return decode_body(model, body)
 
 
-def _shape_invalid(error: ValidationError) -> InputsInvalid:
+def shape_invalid(error: ValidationError) -> InputsInvalid:
+    """Return the error for JSON of another shape; `errors` names each field."""
     errors = [
         {"field": ".".join(map(str, entry["loc"])) or "body", "message": entry["msg"], "type": entry["type"]}
         for entry in error.errors(include_url=False, include_context=False, include_input=False)
@@ -134,6 +135,11 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     if key is not None and not _KEY.fullmatch(key):
         raise BodyInvalid(f"Idempotency-Key {key!r:.80} is not 1 to 255 visible ASCII characters")
     return key
+
+
+def etag(version: int) -> str:
+    """Return a session's version as clients send it back in `If-Match`."""
+    return f'"{version}"'
 
 
 def if_match(headers: Mapping[str, str]) -> int | None:
@@ -155,15 +161,16 @@ def read_cursor(request: Request) -> int | None:
     Raises:
         BodyInvalid: `?after=` is no number.
     """
-    header = request.headers.get("last-event-id")
-    if header is not None:
-        return int(header) if header.isascii() and header.isdecimal() and len(header) < 19 else -1
-    after = request.query_params.get("after")
-    if after is None:
-        return None
-    if not (after.isascii() and after.isdecimal() and len(after) < 19):
+    header, after = request.headers.get("last-event-id"), request.query_params.get("after")
+    if after is not None and not _is_event_number(after):
         raise BodyInvalid(f"after={after!r:.80} is not the number of an event")
-    return int(after)
+    if header is not None:
+        return int(header) if _is_event_number(header) else -1
+    return None if after is None else int(after)
+
+
+def _is_event_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def read_limit(request: Request) -> int:

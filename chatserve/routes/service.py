@@ -1,4 +1,4 @@
-"""The application's routes put together, and what describes the service itself: `GET /` and health."""
+"""The application's routes put together behind the guards."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from chatserve.chat_function import Chat
 from chatserve.contracts import HistoryFormat
 from chatserve.engine import TurnEngine
-from chatserve.errors import ChatserveError, ShuttingDown
+from chatserve.errors import ChatserveError
 from chatserve.files import FileFolder
+from chatserve.routes.feedback import FeedbackRoutes
+from chatserve.routes.files import FileRoutes
+from chatserve.routes.guards import Guards
+from chatserve.routes.history import HistoryRoutes
+from chatserve.routes.info import InfoRoutes
 from chatserve.routes.problems import on_chatserve_error, on_http_exception, on_unexpected
-from chatserve.routes.turns import TurnRoutes, json_response
-from chatserve.types import Json
+from chatserve.routes.sessions import SessionRoutes
+from chatserve.routes.transfer import TransferRoutes
+from chatserve.routes.turns import TurnRoutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,69 +37,30 @@ class Service:
     description: str
 
 
-def build_application(service: Service) -> Starlette:
-    """Return the ASGI application of a service."""
-    info = InfoRoutes(service)
-    turns = TurnRoutes(service.engine, service.chats, service.history_formats)
-    return Starlette(
-        routes=[*info.routes(), *turns.routes()],
+def build_application(service: Service) -> ASGIApp:
+    """Return the ASGI application of a service. Raises: ConfigurationError (settings of the guards)."""
+    settings = service.engine.settings
+    application = Starlette(
+        routes=native_routes(service),
         exception_handlers={
             ChatserveError: on_chatserve_error,
             HTTPException: on_http_exception,
             Exception: on_unexpected,
         },
     )
+    application.router.redirect_slashes = False
+    return Guards(application, allowed_hosts=settings.allowed_hosts, cors_origins=settings.cors_origins)
 
 
-@dataclass(frozen=True, slots=True)
-class InfoRoutes:
-    """Routes that tell about the service."""
-
-    service: Service
-
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/", self.describe, methods=["GET"]),
-            Route("/health/live", self.live, methods=["GET"]),
-            Route("/health/ready", self.ready, methods=["GET"]),
-        ]
-
-    async def describe(self, _request: Request) -> Response:
-        """Return what is served here."""
-        service = self.service
-        return json_response(
-            {
-                "title": service.title,
-                "description": service.description,
-                "chats": [chat_json(chat) for chat in service.chats.values()],
-            }
-        )
-
-    async def live(self, _request: Request) -> Response:
-        """Tell that the process answers."""
-        return json_response({"status": "live"})
-
-    async def ready(self, _request: Request) -> Response:
-        """Tell whether new turns are taken: not while draining, nor without a store."""
-        if self.service.engine.is_draining:
-            raise ShuttingDown("the server is about to stop")
-        await self.service.engine.store.check()
-        return json_response({"status": "ready"})
-
-
-def chat_json(chat: Chat) -> dict[str, Json]:
-    """Return what clients may know of a chat."""
-    options = chat.options
-    return {
-        "name": options.name,
-        "title": options.title,
-        "description": options.description,
-        "history": options.history,
-        "yields": options.yields,
-        "multimodal": options.multimodal,
-        "inputs": chat.inputs_schema,
-        "examples": [{"message": example.text, "inputs": dict(example.inputs)} for example in chat.examples],
-        "when_busy": options.when_busy,
-        "feedback": list(options.feedback),
-    }
+def native_routes(service: Service) -> list[Route]:
+    """Return the routes of chatserve's own API (contract section 2)."""
+    turns = TurnRoutes(service.engine, service.chats, service.history_formats)
+    sessions = SessionRoutes(service.engine, service.history_formats)
+    history = HistoryRoutes(service.engine, service.chats, service.history_formats)
+    feedback = FeedbackRoutes(service.engine, service.chats)
+    files = FileRoutes(service.engine, service.files)
+    transfer = TransferRoutes(service.engine, service.files)
+    nouns = (turns, sessions, history, feedback, transfer, files)
+    routes = [route for noun in nouns for route in noun.routes()]
+    info = InfoRoutes(service.engine, service.chats, routes, service.title, service.description)
+    return [*info.routes(), *routes]

@@ -8,16 +8,21 @@ who lets each reader say `bye`; a client that takes nothing is dropped without a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 
-from sse_starlette.sse import EventSourceResponse
+from sse_starlette.sse import AppStatus, EventSourceResponse
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from chatserve.engine import Reader, TurnEngine
+from chatserve.engine import TICK_S, Reader, TurnEngine
 from chatserve.formats.wire.native import PING, encode_bye, encode_retry
+
+SERVER_SEND = "chatserve.send"
+"""Where the application keeps the server's own `send`: frames need none of what routing wraps around it."""
+
+SERVER_POLL_S = 0.25
+"""How often `drain_with_server` looks."""
 
 HEADERS = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
 
@@ -28,61 +33,94 @@ class EventStream(EventSourceResponse):
     def __init__(
         self, engine: TurnEngine, reader: Reader, *, on_leave: Callable[[], None] | None = None, headers: dict[str, str]
     ) -> None:
-        super().__init__(_nothing(), sep="\n", ping=0, headers=HEADERS | headers)
+        super().__init__(iter(()), sep="\n", ping=0, headers=HEADERS | headers)
         self._engine = engine
         self._reader = reader
         self._on_leave = on_leave
+        self._ping_ticks = max(1, round(engine.settings.ping_interval_s / TICK_S))
+        self._unwrapped: Send | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reader = self._reader
+        self._unwrapped = scope.get(SERVER_SEND)
         if scope["method"] == "HEAD":
             self._engine.detach(reader)
             await super().__call__(scope, receive, send)
             return
-        listener = asyncio.ensure_future(self._listen(receive))
-        reader.task = asyncio.current_task()
-        try:
-            await self._stream_response(send)
-        except asyncio.CancelledError:
-            if not reader.is_stalled:
-                raise
-        finally:
-            listener.cancel()
+        if self._engine.is_draining and scope["method"] == "GET":
             self._engine.detach(reader)
+            await SoftReject()(scope, receive, send)
+            return
+        sending = reader.task = asyncio.ensure_future(self._stream_response(send))
+        try:
+            await _left_or_complete(receive, sending)
+            if not sending.done():
+                self._leave()
+            await asyncio.wait({sending})
+        finally:
+            sending.cancel()
+            self._engine.detach(reader)
+        if not sending.cancelled():
+            sending.result()
+        elif not reader.is_stalled:
+            raise asyncio.CancelledError
 
-    async def _listen(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if not self._reader.is_at_end and not self._reader.closed:
-            self._reader.close()
-            if self._on_leave is not None:
-                self._on_leave()
+    def _leave(self) -> None:
+        self._reader.close()
+        if self._on_leave is not None and not self._reader.is_at_end:
+            self._on_leave()
 
     async def _stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        reader, clock = self._reader, asyncio.get_running_loop().time
-        chunk = encode_retry(_retry_ms())
-        while True:
-            chunk += reader.take()
-            if chunk:
-                reader.sending_since = clock()
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                reader.heard_at = clock()
-                reader.sending_since = None
-            if reader.closed or reader.is_at_end:
-                break
-            chunk = b""
-            if reader.needs_store:
-                chunk = await self._engine.readers.catch_up(reader)
-            elif not reader.has_more:
-                await reader.wait()
-                if not reader.has_more and not reader.closed and self._is_silent(clock()):
-                    chunk = PING
+        await self._send_frames(encode_retry(_retry_ms()), self._unwrapped or send)
+        reader = self._reader
         farewell = encode_bye(retry_ms=_retry_ms()) if reader.says_bye and not reader.is_at_end else b""
         await send({"type": "http.response.body", "body": farewell, "more_body": False})
 
-    def _is_silent(self, now: float) -> bool:
-        return now - self._reader.heard_at >= self._engine.settings.ping_interval_s
+    async def _send_frames(self, chunk: bytes, send: Send) -> None:
+        """Send all that the reader gets until it ends: the hot loop, a few steps per event."""
+        reader, log = self._reader, self._reader.log
+        while True:
+            chunk += reader.take()
+            if chunk:
+                reader.silent_ticks = 0
+                reader.is_sending = True
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                reader.is_sending = False
+                chunk = b""
+            if reader.closed or reader.is_at_end:
+                return
+            if reader.cursor == log.published_seq:
+                await reader.news()
+                if reader.silent_ticks >= self._ping_ticks and reader.cursor == log.published_seq:
+                    chunk = PING
+            elif reader.needs_store:
+                chunk = await self._engine.readers.catch_up(reader)
+
+
+async def _left_or_complete(receive: Receive, sending: asyncio.Task[None]) -> None:
+    """Return when the client has left or all is sent.
+
+    It is this task, deep in the application, that listens, and a task of its own that sends: what is resumed for every
+    event is then two coroutines deep, not twenty. Servers that say nothing once a response is complete are not waited for.
+    """
+    listening = asyncio.current_task()
+    assert listening is not None
+    is_listening = True
+
+    def interrupt(_sent: asyncio.Task[None]) -> None:
+        if is_listening:
+            listening.cancel()
+
+    sending.add_done_callback(interrupt)
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    except asyncio.CancelledError:
+        if not sending.done() or listening.uncancel() > 0:
+            raise
+    finally:
+        is_listening = False
 
 
 class SoftReject(Response):
@@ -93,10 +131,21 @@ class SoftReject(Response):
         super().__init__(body, 200, headers=HEADERS, media_type="text/event-stream")
 
 
-async def _nothing() -> object:
-    """Stand in for the content the base class wants: this response takes its frames from a reader."""
-    return
-    yield
+async def drain_with_server(engine: TurnEngine) -> None:
+    """Drain when the server around begins to stop; for servers that wait for streams to end before they tell anybody.
+
+    sse-starlette sees uvicorn's signals. Its flag is never taken back: one that is set already is an earlier server's.
+    """
+    if _server_exits():
+        return
+    while not _server_exits():  # noqa: ASYNC110 - a signal handler sets the flag, and wakes nobody
+        await asyncio.sleep(SERVER_POLL_S)
+    await engine.drain(engine.settings.drain_timeout_s)
+    engine.readers.say_bye()
+
+
+def _server_exits() -> bool:
+    return AppStatus.should_exit
 
 
 def _retry_ms() -> int:

@@ -58,7 +58,7 @@ class WordStream(Response):
             elif reader.is_at_end:
                 break
             elif not reader.has_more:
-                await reader.wait()
+                await reader.news()
         await self._finish(scope, receive, send, begun=begun)
 
     async def _finish(self, scope: Scope, receive: Receive, send: Send, *, begun: bool) -> None:

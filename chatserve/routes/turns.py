@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -20,9 +19,10 @@ from chatserve.errors import (
     BodyTooLarge,
     InputsInvalid,
     Overloaded,
-    SessionUnknown,
 )
 from chatserve.formats.wire.native import NativeEncoder
+from chatserve.routes.given import is_client_chosen, read_history
+from chatserve.routes.operations import describe
 from chatserve.routes.problems import turn_problem
 from chatserve.routes.requests import (
     body_hash,
@@ -36,27 +36,39 @@ from chatserve.routes.requests import (
 )
 from chatserve.routes.sse import EventStream, SoftReject
 from chatserve.routes.text import WordStream
+from chatserve.routes.turn_operations import (
+    FOLLOW_SESSION,
+    FOLLOW_TURN,
+    READ_TURN,
+    START_TURN,
+    STOP_SESSION,
+    STOP_TURN,
+)
 from chatserve.types import (
-    FilePart,
     Json,
     Message,
     OnDisconnect,
     ToolResultPart,
-    TurnOperation,
     TurnRequest,
     UserInput,
     WhenBusy,
 )
 
-CLIENT_SESSION_ID: Final = re.compile(r"(?!s_)[A-Za-z0-9._-]{1,64}")
-SERVER_SESSION_ID: Final = re.compile(r"s_[A-Za-z0-9_-]{1,64}")
 NATIVE: Final = NativeEncoder()
+
+
+def _whole(value: Any) -> Any:
+    """Take 1.0 for 1, as JSON Schema does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Index = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 
 
 class ToolResultBody(BaseModel):
     """What a tool that ran in the client answered."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     tool_call_id: str
     output: Any = None
     is_error: bool = False
@@ -65,7 +77,7 @@ class ToolResultBody(BaseModel):
 class MessageBody(BaseModel):
     """A message with more than words: files by id, or results of tools."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     text: str = ""
     files: list[str] = Field(default_factory=list, max_length=100)
     tool_results: list[ToolResultBody] | None = Field(None, min_length=1, max_length=100)
@@ -74,7 +86,7 @@ class MessageBody(BaseModel):
 class TurnBody(BaseModel):
     """The body of `POST /chat`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     message: str | MessageBody | None = Field(None, description="the user's message; or give `example`")
     session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="go on with this session")
     inputs: dict[str, Any] = Field(
@@ -84,7 +96,7 @@ class TurnBody(BaseModel):
     stream: bool | None = Field(None, description="true: answer with server-sent events, whatever Accept says")
     when_busy: WhenBusy | None = None
     on_disconnect: OnDisconnect | None = None
-    example: Annotated[int, Field(ge=0)] | None = Field(None, description="send this example instead of a message")
+    example: Index | None = Field(None, description="send this example instead of a message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,7 @@ class TurnRoutes:
 
     # start
 
+    @describe(START_TURN)
     async def start(self, request: Request) -> Response:
         """Start a turn, and answer as the client asked."""
         settings = self.engine.settings
@@ -129,7 +142,7 @@ class TurnRoutes:
             chat=chat.options.name,
             owner=owner,
             message=await self._message(owner, chat, body),
-            history=self._history(chat, body),
+            history=self._history(body),
             inputs=body.inputs,
             example=body.example,
             when_busy=body.when_busy,
@@ -141,65 +154,37 @@ class TurnRoutes:
             http_request=request,
         )
         if body.example is not None:
-            return with_example(turn_request, chat, body)
+            turn_request = with_example(turn_request, chat, body)
         return turn_request if body.session_id is None else self._in_session(turn_request, body)
 
     def _in_session(self, turn_request: TurnRequest, body: TurnBody) -> TurnRequest:
         session_id = body.session_id or ""
         if body.history is not None:
             raise InputsInvalid("history: send either a history or a session_id, not both", errors=[])
-        if SERVER_SESSION_ID.fullmatch(session_id):
-            return replace(turn_request, session_id=session_id)
-        if session_id.startswith("s_"):
-            raise SessionUnknown(f"no session {session_id!r}")
-        if not CLIENT_SESSION_ID.fullmatch(session_id):
-            raise InputsInvalid(
-                f"session_id: {session_id!r} is not 1 to 64 letters, digits, dots, dashes and underscores", errors=[]
-            )
-        settings = self.engine.settings
-        if not (settings.allow_client_session_ids or settings.debug or turn_request.owner):
-            raise SessionUnknown(
-                f"no session {session_id!r}; leave session_id out for a new one (choosing ids is off: a guessed id would "
-                "open the session; allow_client_session_ids turns it on)"
-            )
-        return replace(turn_request, session_id=session_id, create_session=True)
+        is_chosen = is_client_chosen(session_id, self.engine.settings, turn_request.owner)
+        return replace(turn_request, session_id=session_id, create_session=is_chosen)
 
     async def _message(self, owner: str, chat: Chat, body: TurnBody) -> UserInput:
-        if body.example is not None:
-            return UserInput()
+        if (body.example is None) == (body.message is None):
+            detail = "Field required" if body.message is None else "send a message or an example, not both"
+            raise InputsInvalid(f"message: {detail}", errors=[{"field": "message", "message": detail}])
         if body.message is None:
-            raise InputsInvalid("message: Field required", errors=[{"field": "message", "message": "Field required"}])
-        message = MessageBody(text=body.message) if isinstance(body.message, str) else body.message
-        limit = self.engine.settings.max_message_bytes
-        if len(message.text.encode()) > limit:
-            raise BodyTooLarge(f"the message is longer than {limit} bytes", max_bytes=limit)
-        if message.files and not chat.options.multimodal:
-            raise InputsInvalid(f"message.files: the chat {chat.options.name!r} takes no files", errors=[])
-        if message.tool_results:
-            return UserInput(tool_results=tuple(map(_tool_result, message.tool_results)))
-        return UserInput(message.text, await self._files(owner, message.files))
+            return UserInput()
+        return await user_input(self.engine, owner, chat, body.message)
 
-    async def _files(self, owner: str, file_ids: list[str]) -> tuple[FilePart, ...]:
-        if not file_ids:
-            return ()
-        return tuple(file.part for file in await self.engine.store.get_files(owner, file_ids))
-
-    def _history(self, chat: Chat, body: TurnBody) -> tuple[Message, ...] | None:
-        if body.history is None:
-            return None
-        is_tuples = bool(body.history) and all(isinstance(entry, list) for entry in body.history)
-        parsed = self.history_formats["tuples" if is_tuples else "messages"].parse(body.history)
-        now, new_id = self.engine.clock(), self.engine.new_id
-        return tuple(given_message(message, new_id("m_"), now) for message in parsed)
+    def _history(self, body: TurnBody) -> tuple[Message, ...] | None:
+        return None if body.history is None else read_history(body.history, self.history_formats, self.engine)
 
     # watch and stop
 
+    @describe(READ_TURN)
     async def read(self, request: Request) -> Response:
         """Return a turn's state, and its answer as far as it is."""
         record = await self.engine.get_turn(owner_of(request), request.path_params["turn_id"])
         user_message = None if record.user_message is None else message_json(record.user_message)
         return json_response(turn_json(record.turn) | answer_json(record) | {"user_message": user_message})
 
+    @describe(FOLLOW_TURN)
     async def follow(self, request: Request) -> Response:
         """Stream a turn's events; 204 when the client has them all."""
         owner, turn_id, after = owner_of(request), request.path_params["turn_id"], read_cursor(request)
@@ -216,6 +201,7 @@ class TurnRoutes:
             return Response(status_code=204)
         return EventStream(self.engine, followed, headers={})
 
+    @describe(FOLLOW_SESSION)
     async def follow_session(self, request: Request) -> Response:
         """Stream a session's events."""
         owner, session_id, after = owner_of(request), request.path_params["session_id"], read_cursor(request)
@@ -225,12 +211,14 @@ class TurnRoutes:
             return SoftReject()
         return EventStream(self.engine, reader, headers={})
 
+    @describe(STOP_TURN)
     async def stop(self, request: Request) -> Response:
         """Stop a turn; one that is over stays as it is."""
         return json_response(
             answer_json(await self.engine.stop_turn(owner_of(request), request.path_params["turn_id"]))
         )
 
+    @describe(STOP_SESSION)
     async def stop_session(self, request: Request) -> Response:
         """Stop whatever runs and waits in a session."""
         turns = await self.engine.stop_session(owner_of(request), request.path_params["session_id"])
@@ -370,24 +358,23 @@ def with_example(turn_request: TurnRequest, chat: Chat, body: TurnBody) -> TurnR
         turn_request,
         message=UserInput(example.text),
         inputs=dict(example.inputs) | dict(body.inputs),
-        session_id=body.session_id,
+        example=None if body.inputs else number,
     )
+
+
+async def user_input(engine: TurnEngine, owner: str, chat: Chat, message: str | MessageBody) -> UserInput:
+    """Return what the user sent, its files looked up. Raises: BodyTooLarge, InputsInvalid, FileUnknown."""
+    if isinstance(message, str):
+        message = MessageBody(text=message, tool_results=None)
+    limit = engine.settings.max_message_bytes
+    if len(message.text.encode()) > limit:
+        raise BodyTooLarge(f"the message is longer than {limit} bytes", max_bytes=limit)
+    if message.files and not chat.options.multimodal:
+        raise InputsInvalid(f"message.files: the chat {chat.options.name!r} takes no files", errors=[])
+    if message.tool_results:
+        return UserInput(tool_results=tuple(map(_tool_result, message.tool_results)))
+    return UserInput(message.text, await engine.attachments.find(owner, message.files))
 
 
 def _tool_result(body: ToolResultBody) -> ToolResultPart:
     return ToolResultPart(body.tool_call_id, clean_json(body.output), body.is_error)
-
-
-def given_message(parsed: Any, message_id: str, now: float) -> Message:
-    """Return a message of a history the client sent."""
-    return Message(
-        message_id,
-        parsed.role,
-        tuple(parsed.content),
-        now,
-        metadata=parsed.metadata,
-        options=parsed.options,
-    )
-
-
-OPERATIONS: Final[tuple[TurnOperation, ...]] = ("send", "retry", "edit")

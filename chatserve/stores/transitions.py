@@ -15,6 +15,7 @@ from chatserve.contracts import (
     BeginTurn,
     CommitTurn,
     HistoryMove,
+    Idempotency,
     NewSession,
     SessionChanges,
     SessionRecord,
@@ -101,10 +102,14 @@ def check_idle(session_id: str, open_turn_id: str | None) -> None:
         raise SessionBusy(f"session {session_id!r} is busy with turn {open_turn_id!r}", turn_id=open_turn_id)
 
 
-def check_key(begin: BeginTurn, body_hash: str) -> None:
-    """Check that an idempotency key came with the body it came with before. Raises: IdempotencyConflict."""
-    if begin.idempotency is not None and begin.idempotency.body_hash != body_hash:
-        raise IdempotencyConflict(f"idempotency key {begin.idempotency.key!r} was used with another body")
+def check_key(idempotency: Idempotency, body_hash: str | None) -> None:
+    """Check that a key came with the body it came with before; None: it came for something else.
+
+    Raises:
+        IdempotencyConflict: it did not.
+    """
+    if idempotency.body_hash != body_hash:
+        raise IdempotencyConflict(f"idempotency key {idempotency.key!r} was used with another body")
 
 
 # --- sessions ----------------------------------------------------------------------------------------------------
@@ -256,8 +261,9 @@ def _answer(turn: Turn, commit: CommitTurn) -> tuple[Message, ...]:
 
 
 def _first_seq(turn: Turn, commit: CommitTurn) -> int:
-    if turn.first_seq is not None:
-        return turn.first_seq
+    known = commit.first_seq or turn.first_seq
+    if known is not None:
+        return known
     return next((event.seq for event in commit.events if event.turn_id == turn.turn_id), commit.done_seq)
 
 
@@ -286,6 +292,12 @@ def first_seqs(events: Iterable[NumberedEvent]) -> dict[str, int]:
 # --- crashes and imports -----------------------------------------------------------------------------------------
 
 
+def merge_events(*sources: Iterable[NumberedEvent]) -> list[NumberedEvent]:
+    """Return events that were stored in several ways, each once and in order."""
+    by_seq = {event.seq: event for source in sources for event in source}
+    return [by_seq[seq] for seq in sorted(by_seq)]
+
+
 def interrupt_turn(
     session: Session, turn: Turn, events: Sequence[NumberedEvent], done_seq: int, now: float
 ) -> CommitTurn:
@@ -308,15 +320,17 @@ def next_done_seq(session: Session, is_first: bool) -> int:
     return session.last_seq + (RECOVERY_GAP if is_first else 1)
 
 
-def imported_turns(record: SessionRecord) -> tuple[Turn, ...]:
+def imported_turns(record: SessionRecord) -> list[tuple[Turn, TurnPlace]]:
     """Return the turns of a record; one that was open when it was exported runs nowhere now: it is interrupted."""
     ended_at = record.session.updated_at
-    return tuple(
+    parents = {message.message_id: message.parent_id for message in record.messages}
+    turns = (
         replace(turn, status="interrupted", finish_reason="interrupted", finished_at=ended_at)
         if turn.status in TURN_OPEN
         else turn
         for turn in record.turns
     )
+    return [(turn, TurnPlace(base_head=parents.get(turn.user_message_id or ""))) for turn in turns]
 
 
 def check_record(record: SessionRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -38,6 +39,7 @@ OPERATIONS = {
     "delete_session": "await store.delete_session(OWNER, 's_2')",
     "begin_turn": "await store.begin_turn(begin(3))",
     "start_turn": "await store.start_turn(OWNER, 's_3', 't_31', now=9.0)",
+    "journal_events": "await store.journal_events([('s_4', [NumberedEvent(1, 't_40', Delta('x'))])], now=9.0)",
     "append_events": "await store.append_events('s_1', [NumberedEvent(2, None, Delta('x'))], now=9.0)",
     "commit_turn": "await store.commit_turn(commit(40, answer('a_40'), done_seq=9, session_id='s_4'))",
     "move_history": "await store.move_history(undo(9))",
@@ -179,6 +181,26 @@ async def test_file_left_by_a_killed_process_is_free_at_once(tmp_path: Path, ope
     assert await store.open(now=5.0) == ()
     with pytest.raises(SessionUnknown):
         await store.get_session(OWNER, "s_1")
+
+
+async def test_forked_child_that_outlives_a_killed_server_does_not_keep_the_file(
+    tmp_path: Path, opened: list[Store]
+) -> None:
+    path = tmp_path / "chat.db"
+    fork = """
+    child = os.fork()
+    if child == 0:
+        os.close(1), os.close(2)
+        signal.pause()
+    print(child, flush=True)
+    os._exit(3)"""
+    killed = await asyncio.to_thread(_run, path, fork)
+    child = int(killed.stdout)
+    try:
+        opened.append(store := SqliteStore(f"sqlite:///{path}"))
+        assert await store.open(now=5.0) == ()
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 async def test_store_that_was_never_opened_is_closed(tmp_path: Path) -> None:

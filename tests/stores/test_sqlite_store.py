@@ -107,6 +107,13 @@ async def test_closed_store_can_be_opened_by_another_and_again(store: SqliteStor
     assert await branch_ids(store) == ["u_1", "a_1"]
 
 
+async def test_conversations_are_readable_to_their_owner_only(store: SqliteStore, path: Path) -> None:
+    await run_turn(store)
+    for name in ("chat.db", "chat.db-wal", "chat.db.lock"):
+        status = await asyncio.to_thread(path.with_name(name).stat)
+        assert status.st_mode & 0o077 == 0
+
+
 async def test_closed_store_leaves_all_in_one_file(store: SqliteStore, path: Path) -> None:
     await run_turn(store)
     log = path.with_name("chat.db-wal")
@@ -270,6 +277,22 @@ async def test_reads_do_not_wait_behind_writes(store: SqliteStore) -> None:
     await run_turn(store)
     async with _HeldWriter(store):
         assert await branch_ids(store) == ["u_1", "a_1"]
+
+
+async def test_read_sees_one_state_of_the_store(store: SqliteStore) -> None:
+    looked, changed = threading.Event(), threading.Event()
+
+    def look_twice(db: sqlite3.Connection) -> list[tuple[int]]:
+        before = db.execute("SELECT count(*) FROM session").fetchone()
+        looked.set()
+        changed.wait(10)
+        return [before, db.execute("SELECT count(*) FROM session").fetchone()]
+
+    (read,) = await _submitted(store._readers.submit(look_twice))
+    await asyncio.to_thread(looked.wait, 10)
+    await store.create_session(new_session(), now=2.0)
+    changed.set()
+    assert await read == [(0,), (0,)]
 
 
 async def test_readers_cannot_write(store: SqliteStore) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from chatserve.contracts import Purge, Store
 from chatserve.errors import FileUnknown, SessionUnknown
-from tests.stores.store_values import OWNER, STRANGER, file, new_session
+from chatserve.types import FilePart
+from tests.stores.store_values import OWNER, STRANGER, file, new_session, run_turn, user
 
 
 async def test_file_is_read_back_as_it_was_recorded(store: Store) -> None:
@@ -63,6 +64,14 @@ async def test_attached_file_belongs_to_the_session_too(store: Store) -> None:
     assert await store.delete_session(OWNER, "s_2") == ("f_1",)
     with pytest.raises(FileUnknown):
         await store.get_files(OWNER, ["f_1"])
+
+
+async def test_message_that_names_a_foreign_file_does_not_get_hold_of_it(store: Store) -> None:
+    await store.add_file(file("f_1", owner=STRANGER))
+    message = replace(user(), content=(FilePart("f_1", "a.txt", "text/plain", 3),))
+    await run_turn(store, 1, user_message=message)
+    assert await store.delete_session(OWNER, "s_1") == ()
+    assert await store.get_files(STRANGER, ["f_1"]) == (file("f_1", owner=STRANGER),)
 
 
 async def test_attach_to_an_unknown_session_is_refused(store: Store) -> None:

@@ -46,6 +46,15 @@ async def test_branch_is_read_from_the_first_message_to_the_one_named(store: Sto
     assert await store.read_branch(OWNER, "s_1", None) == ()
 
 
+async def test_message_is_found_by_its_id_on_any_branch(store: Store) -> None:
+    await run_turn(store, 1)
+    await store.move_history(undo(9))
+    assert await store.get_message(OWNER, "a_1") == answer("a_1", "answer 1", turn_id="t_1", parent_id="u_1")
+    for owner, message_id in ((OWNER, "a_none"), (STRANGER, "a_1")):
+        with pytest.raises(MessageUnknown):
+            await store.get_message(owner, message_id)
+
+
 async def test_branch_of_an_unknown_head_is_refused(store: Store) -> None:
     await run_turn(store, 1)
     await run_turn(store, 2, "s_2")
@@ -175,6 +184,13 @@ async def test_history_operation_writes_its_event_into_the_log(store: Store) -> 
     )
 
 
+async def test_history_is_left_alone_while_a_turn_waits(store: Store) -> None:
+    await run_turn(store, 1)
+    await store.begin_turn(begin(2, status="queued"))
+    with pytest.raises(SessionBusy):
+        await store.move_history(undo(9))
+
+
 async def test_history_of_a_busy_session_is_left_alone(store: Store) -> None:
     await run_turn(store, 1)
     await store.begin_turn(begin(2))
@@ -284,6 +300,15 @@ async def test_feedback_is_kept_with_its_message_and_replaced_by_the_next(store:
     assert message.feedback == Feedback("dislike", "too long")
     assert (await store.read_branch(OWNER, "s_1", "a_1"))[-1] == message
     assert await store.get_session(OWNER, "s_1") == session
+
+
+async def test_feedback_for_a_stale_version_is_refused(store: Store) -> None:
+    await run_turn(store, 1)
+    with pytest.raises(VersionConflict):
+        await store.set_feedback(OWNER, "a_1", Feedback("like"), now=250.0, if_version=2)
+    assert (await store.get_message(OWNER, "a_1")).feedback is None
+    session, _ = await store.set_feedback(OWNER, "a_1", Feedback("like"), now=250.0, if_version=3)
+    assert session.version == 4
 
 
 async def test_feedback_can_be_given_while_a_turn_runs(store: Store) -> None:

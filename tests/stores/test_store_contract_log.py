@@ -123,6 +123,13 @@ async def test_turn_tells_where_its_events_begin_and_end(store: Store) -> None:
     assert (turn.first_seq, turn.done_seq) == (2, 6)
 
 
+async def test_events_of_one_session_say_nothing_of_turns_of_another(store: Store) -> None:
+    await store.begin_turn(begin(1))
+    await store.create_session(new_session("s_2"), now=5.0)
+    await store.append_events("s_2", _deltas(1, 2, "t_1"), now=150.0)
+    assert (await store.get_turn(OWNER, "t_1")).turn.first_seq is None
+
+
 async def test_turn_whose_events_all_come_with_its_commit_knows_the_first(store: Store) -> None:
     begun = await store.begin_turn(begin(1))
     committed = await store.commit_turn(commit(1, done_seq=5, events=tuple(opening_events(begun, 1, "a", "b"))))

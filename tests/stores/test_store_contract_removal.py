@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from chatserve.contracts import Idempotency, Purge, Purged, SessionRecord, Store
+from chatserve.contracts import Idempotency, Purge, Purged, SessionChanges, SessionRecord, Store
 from chatserve.errors import FileUnknown, InputsInvalid, SessionBusy, SessionExists, SessionUnknown, TurnUnknown
 from chatserve.types import Feedback, FilePart, TurnError, Usage
 from tests.stores.store_values import (
@@ -113,6 +113,26 @@ async def test_open_turn_is_imported_as_interrupted(store: Store) -> None:
     assert (await store.begin_turn(begin(2))).turn.status == "running"
 
 
+async def test_imported_turn_without_user_message_has_its_own_messages_only(store: Store) -> None:
+    await run_turn(store, 1)
+    await run_turn(store, 2)
+    record = await store.export_session(OWNER, "s_1")
+    await store.delete_session(OWNER, "s_1")
+    turns = (record.turns[0], replace(record.turns[1], user_message_id=None))
+    await store.import_session(replace(record, turns=turns))
+    purged = await store.get_turn(OWNER, "t_2")
+    assert (purged.user_message, [message.message_id for message in purged.messages]) == (None, ["u_2", "a_2"])
+
+
+async def test_rollback_of_an_imported_turn_takes_its_messages_off(store: Store) -> None:
+    await run_turn(store, 1)
+    await run_turn(store, 2)
+    record = await store.export_session(OWNER, "s_1")
+    await store.delete_session(OWNER, "s_1")
+    await store.import_session(record)
+    assert (await store.begin_turn(begin(3, rollback_turn_id="t_2"))).parent_id == "a_1"
+
+
 async def test_import_of_messages_that_are_no_tree_is_refused(store: Store) -> None:
     await run_turn(store, 1)
     session = replace(await store.get_session(OWNER, "s_1"), session_id="s_2")
@@ -198,6 +218,16 @@ async def test_expired_session_with_an_open_turn_waits_for_its_end(store: Store)
     assert (await store.purge(purge)).sessions == ()
     await store.commit_turn(commit(1, answer(), done_seq=1))
     assert (await store.purge(purge)).sessions == ("s_1",)
+
+
+async def test_sessions_nobody_changed_for_long_are_purged(store: Store) -> None:
+    await store.create_session(new_session("s_old"), now=50.0)
+    await store.create_session(new_session("s_changed"), now=50.0)
+    await store.update_session(OWNER, "s_changed", SessionChanges(title="x"), now=80.0)
+    await store.begin_turn(begin(1, "s_busy", now=50.0))
+    kept = Purge(now=100.0, events_before=0.0, files_before=0.0)
+    assert (await store.purge(kept)).is_empty
+    assert (await store.purge(replace(kept, sessions_before=80.0))).sessions == ("s_old",)
 
 
 async def test_expired_keys_are_purged(store: Store) -> None:

@@ -12,6 +12,7 @@ from chatserve.errors import (
     LeaseLost,
     MessageUnknown,
     SessionBusy,
+    SessionExists,
     SessionUnknown,
     TurnUnknown,
     VersionConflict,
@@ -151,6 +152,37 @@ async def test_refused_turn_leaves_its_key_free(store: Store) -> None:
         await store.begin_turn(begin(2, idempotency=KEY))
     await end_turn(store, 1, answer("a_1"))
     assert not (await store.begin_turn(begin(2, idempotency=KEY))).replayed
+
+
+async def test_claimed_key_stands_for_what_was_claimed_first(store: Store) -> None:
+    assert await store.claim_key(OWNER, KEY, "s_9", now=100.0) is None
+    assert await store.claim_key(OWNER, KEY, "s_10", now=101.0) == "s_9"
+    assert await store.claim_key("bob", KEY, "s_10", now=101.0) is None
+    assert await store.claim_key(OWNER, KEY, "s_10", now=500.0) is None
+
+
+async def test_claim_of_a_key_with_another_body_is_refused(store: Store) -> None:
+    await store.claim_key(OWNER, KEY, "s_9", now=100.0)
+    with pytest.raises(IdempotencyConflict):
+        await store.claim_key(OWNER, replace(KEY, body_hash="other"), "s_10", now=101.0)
+
+
+async def test_claim_for_a_session_that_is_there_is_refused_and_leaves_the_key_free(store: Store) -> None:
+    await run_turn(store, 1)
+    with pytest.raises(SessionExists):
+        await store.claim_key(OWNER, KEY, "s_1", now=100.0)
+    assert await store.claim_key(OWNER, KEY, "s_9", now=100.0) is None
+
+
+async def test_key_claimed_for_something_else_begins_no_turn(store: Store) -> None:
+    await store.claim_key(OWNER, KEY, "s_9", now=100.0)
+    with pytest.raises(IdempotencyConflict):
+        await store.begin_turn(begin(1, idempotency=KEY))
+
+
+async def test_claim_of_the_key_of_a_turn_names_the_turn(store: Store) -> None:
+    await run_turn(store, 1, idempotency=KEY)
+    assert await store.claim_key(OWNER, KEY, "s_9", now=102.0) == "t_1"
 
 
 async def test_key_of_a_deleted_session_is_free(store: Store) -> None:
@@ -294,6 +326,25 @@ async def test_rollback_of_a_turn_that_does_not_end_the_branch_changes_nothing(s
     assert await branch_ids(store) == ["u_1", "a_1", "u_2", "a_2", "u_3"]
 
 
+async def test_rollback_of_a_turn_that_waited_first_returns_to_where_it_began(store: Store) -> None:
+    await store.begin_turn(begin(1))
+    await store.begin_turn(begin(2, status="queued"))
+    await end_turn(store, 1, answer("a_1"))
+    await store.start_turn(OWNER, "s_1", "t_2", now=150.0)
+    await end_turn(store, 2, answer("a_2"), status="interrupted")
+    await store.begin_turn(begin(3, rollback_turn_id="t_2"))
+    assert await branch_ids(store) == ["u_1", "a_1", "u_3"]
+
+
+async def test_rollback_of_a_retry_that_never_began_leaves_the_message_it_would_have_answered(store: Store) -> None:
+    await store.begin_turn(begin(1))
+    await end_turn(store, 1, status="failed")
+    await store.begin_turn(retry(2, status="queued"))
+    await end_turn(store, 2, status="stopped")
+    await store.begin_turn(begin(3, rollback_turn_id="t_2"))
+    assert await branch_ids(store) == ["u_1", "u_3"]
+
+
 async def test_rollback_of_a_turn_that_never_began_changes_nothing(store: Store) -> None:
     await run_turn(store, 1)
     await store.begin_turn(retry(2, status="queued"))
@@ -346,9 +397,21 @@ async def test_only_a_queued_turn_of_ones_own_can_start(store: Store) -> None:
             await store.start_turn(owner, session_id, turn_id, now=150.0)
 
 
-async def test_waiting_turn_does_not_keep_another_from_running(store: Store) -> None:
+async def test_waiting_turn_keeps_another_from_running_but_not_from_waiting(store: Store) -> None:
     await store.begin_turn(begin(1, status="queued"))
-    assert (await store.begin_turn(begin(2))).turn.status == "running"
+    with pytest.raises(SessionBusy) as refusal:
+        await store.begin_turn(begin(2))
+    assert refusal.value.extra == {"turn_id": "t_1"}
+    assert (await store.begin_turn(begin(2, status="queued"))).turn.status == "queued"
+
+
+async def test_busy_session_names_the_turn_that_runs_rather_than_one_that_waits(store: Store) -> None:
+    for number in (1, 2):
+        await store.begin_turn(begin(number, status="queued"))
+    await store.start_turn(OWNER, "s_1", "t_2", now=150.0)
+    with pytest.raises(SessionBusy) as refusal:
+        await store.begin_turn(begin(3))
+    assert refusal.value.extra == {"turn_id": "t_2"}
 
 
 async def test_queued_edit_retry_and_history_keep_their_place_in_the_tree(store: Store) -> None:
@@ -467,10 +530,12 @@ async def test_commit_adds_the_end_of_the_log(store: Store) -> None:
 async def test_last_turn_is_the_one_that_began_last(store: Store) -> None:
     await store.create_session(new_session(), now=5.0)
     assert await store.last_turn(OWNER, "s_1") is None
-    await store.begin_turn(begin(1, status="queued"))
+    for number in (1, 2):
+        await store.begin_turn(begin(number, status="queued"))
     assert await store.last_turn(OWNER, "s_1") is None
-    await run_turn(store, 2)
-    await store.start_turn(OWNER, "s_1", "t_1", now=150.0)
+    for number in (2, 1):
+        await store.start_turn(OWNER, "s_1", f"t_{number}", now=150.0)
+        await end_turn(store, number)
     record = await store.last_turn(OWNER, "s_1")
     assert record is not None
     assert record.turn.turn_id == "t_1"

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from chatserve.contracts import HistoryMove, Idempotency, NewSession, Purge, SessionChanges, Store
 from chatserve.errors import ChatserveError
-from chatserve.events import Delta, NumberedEvent
+from chatserve.events import Delta, MessageOpened, NumberedEvent
 from chatserve.stores.memory import MemoryStore
 from chatserve.stores.sqlite import SqliteStore
 from chatserve.types import Feedback, FilePart, Message, StoredFile, TextPart, Usage
@@ -164,7 +164,8 @@ class StoresAgree(RuleBasedStateMachine):
     def append(self, session_id: str, texts: list[str], again: int, data: st.DataObject) -> None:
         first = max(1, self._last_seq(session_id) + 1 - again)
         turn_id = self._known_turn(data)
-        events = [NumberedEvent(first + place, turn_id, Delta(text)) for place, text in enumerate(texts)]
+        opened = [MessageOpened(self._next("m", []), "assistant", {"title": text}) for text in texts]
+        events = [NumberedEvent(first + place, turn_id, event) for place, event in enumerate(opened)]
         self._ask(lambda store: store.append_events(session_id, events, now=self._now))
 
     @rule(
@@ -212,10 +213,16 @@ class StoresAgree(RuleBasedStateMachine):
             )
         )
 
-    @rule(owner=OWNERS, data=st.data())
-    def feedback(self, owner: str, data: st.DataObject) -> None:
-        message_id = data.draw(st.sampled_from(self._messages))
-        self._ask(lambda store: store.set_feedback(owner, message_id, Feedback("like"), now=self._now))
+    @rule(owner=OWNERS, if_version=VERSIONS, data=st.data())
+    def feedback(self, owner: str, if_version: int | None, data: st.DataObject) -> None:
+        message_id, liked = data.draw(st.sampled_from(self._messages)), Feedback("like")
+        self._ask(lambda store: store.set_feedback(owner, message_id, liked, now=self._now, if_version=if_version))
+        self._ask(lambda store: store.get_message(owner, message_id))
+
+    @rule(owner=OWNERS, key=KEYS, session_id=SESSIONS)
+    def claim(self, owner: str, key: Idempotency | None, session_id: str) -> None:
+        if key is not None:
+            self._ask(lambda store: store.claim_key(owner, key, session_id, now=self._now))
 
     @rule(owner=OWNERS, session_id=st.none() | SESSIONS)
     def add_file(self, owner: str, session_id: str | None) -> None:
@@ -242,10 +249,10 @@ class StoresAgree(RuleBasedStateMachine):
     def erase(self, owner: str) -> None:
         self._ask(lambda store: _sorted(store.erase_owner(owner)))
 
-    @rule(events_before=st.integers(0, 99))
-    def purge(self, events_before: int) -> None:
+    @rule(events_before=st.integers(0, 99), sessions_before=st.none() | st.integers(0, 99))
+    def purge(self, events_before: int, sessions_before: int | None) -> None:
         async def purged(store: Store) -> object:
-            done = await store.purge(Purge(self._now, events_before, self._now))
+            done = await store.purge(Purge(self._now, events_before, self._now, sessions_before))
             return replace(done, sessions=tuple(sorted(done.sessions)), file_ids=tuple(sorted(done.file_ids)))
 
         self._ask(purged)
@@ -306,4 +313,4 @@ def test_stores_agree() -> None:
 @pytest.mark.storm
 @pytest.mark.timeout(1200)
 def test_stores_agree_for_long() -> None:
-    _run(examples=600, steps=80)
+    _run(examples=300, steps=60)

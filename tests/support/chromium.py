@@ -30,7 +30,7 @@ def open_page() -> Iterator[Page]:
     errors: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        page = browser.new_page()
+        page = browser.new_context().new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield page
         browser.close()

@@ -44,8 +44,8 @@ class Conversation:
 
     def upload(self, name: str, content: bytes) -> str:
         """Upload a file and return its id."""
-        response = self.server.post("/files", files={"file": (name, content)})
-        assert response.status_code in {200, 201}, response.text
+        response = self.server.post("/files", params={"name": name}, content=content)
+        assert response.status_code == 201, response.text
         file_id: str = response.json()["id"]
         return file_id
 

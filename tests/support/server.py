@@ -24,7 +24,6 @@ import httpx2
 
 ROOT = Path(__file__).resolve().parents[2]
 URL = re.compile(r"http://[\d.\[\]:a-z]+:\d+")
-MAIN = "import sys; sys.argv[0] = 'chatserve'; from chatserve.cli import main; sys.exit(main())"
 READY_TIMEOUT_S = 30
 EXIT_TIMEOUT_S = 30
 
@@ -124,7 +123,7 @@ def serve(
     `CHATSERVE_` variables). `cwd` is by default a new folder, which goes with the server, default store included.
     """
     file = ROOT / target
-    command_line = ["-c", MAIN, command, str(file if file.exists() else target), "--port", "0", *args]
+    command_line = ["-m", "chatserve", command, str(file if file.exists() else target), "--port", "0", *args]
     with launch(command_line, env=env, cwd=cwd) as server:
         yield server
 

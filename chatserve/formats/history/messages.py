@@ -152,14 +152,19 @@ def _parse_entry(entry: Json, number: int) -> ParsedMessage:
     if raw is None and not calls:
         refuse(number, "it has no content")
     content = () if raw is None else parse_content(raw, number)
-    if role == "tool" and isinstance(call_id := entry.get("tool_call_id"), str):
+    call_id = entry.get("tool_call_id")
+    if not isinstance(call_id, str | None):
+        refuse(number, f"the tool_call_id {call_id!r:.200} is no text")
+    if role == "tool" and call_id is not None:
         content = (ToolResultPart(call_id, text_of(content)),)
     return parse_extras(entry, ParsedMessage(role, (*content, *calls)), number)
 
 
 def _parse_tool_calls(calls: Json, number: int) -> tuple[ToolCallPart, ...]:
-    if not calls:
+    if calls is None:
         return ()
+    if not isinstance(calls, list):
+        refuse(number, f"tool_calls are {calls!r:.200}; make them a list")
     try:
         parsed = tuple(
             ToolCallPart(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in calls

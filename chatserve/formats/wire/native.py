@@ -6,7 +6,6 @@ Event names and ids come from closed sets; no text of a user or a model ever bec
 
 from __future__ import annotations
 
-
 from chatserve.codec import dumps, encode_payload
 from chatserve.events import EVENT_NAMES, Bye, Delta, NumberedEvent
 

@@ -44,8 +44,8 @@ class Room:
 
     @property
     def open_turn_id(self) -> str | None:
-        """A turn that runs or waits, or None."""
-        return next(iter(self.open_turn_ids), None)
+        """The turn that runs, else the first that waits, or None."""
+        return next((turn.turn_id for turn in self.open_turns()), None)
 
     def open_turns(self) -> list[Turn]:
         """Return open turns in the order in which they come to an end: what runs, then the queue."""

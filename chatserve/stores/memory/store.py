@@ -122,7 +122,8 @@ class MemoryStore:
                 del self._room_of_message[message_id]
             for turn_id in room.turns:
                 del self._room_of_turn[turn_id]
-        self._keys = {key: kept for key, kept in self._keys.items() if kept[1] in self._room_of_turn}
+        ended = {turn_id for room in rooms for turn_id in room.turns}
+        self._keys = {key: kept for key, kept in self._keys.items() if kept[1] not in ended}
         removed = {room.session.session_id for room in rooms}
         freed = [file_id for file_id, owners in self._rooms_of_file.items() if owners and owners.keys() <= removed]
         for session_id in removed:
@@ -143,7 +144,7 @@ class MemoryStore:
         room = self._room_for(begin)
         transitions.check_version(room.session, begin.if_version)
         if begin.status == "running":
-            transitions.check_idle(begin.session_id, room.running_turn_id)
+            transitions.check_idle(begin.session_id, room.open_turn_id)
         added, prompt, follows_head = room.place_turn(begin)
         if begin.session_id not in self._rooms:
             self._rooms[begin.session_id] = room
@@ -158,12 +159,29 @@ class MemoryStore:
     def _replay(self, begin: BeginTurn) -> BegunTurn | None:
         if begin.idempotency is None:
             return None
-        idempotency, turn_id = self._keys.get((begin.owner, begin.idempotency.key), (None, ""))
-        if idempotency is None or idempotency.expires_at <= begin.now:
+        turn_id = self._known_id(begin.owner, begin.idempotency, begin.now)
+        if turn_id is None:
             return None
-        transitions.check_key(begin, idempotency.body_hash)
+        if turn_id not in self._room_of_turn:
+            transitions.check_key(begin.idempotency, None)
         room = self._rooms[self._room_of_turn[turn_id]]
         return replace(room.begun(room.turns[turn_id]), replayed=True)
+
+    def _known_id(self, owner: str, idempotency: Idempotency, now: float) -> str | None:
+        """Return what a key stands for, or None. Raises: IdempotencyConflict."""
+        kept, made_id = self._keys.get((owner, idempotency.key), (None, ""))
+        if kept is None or kept.expires_at <= now:
+            return None
+        transitions.check_key(idempotency, kept.body_hash)
+        return made_id
+
+    async def claim_key(self, owner: str, idempotency: Idempotency, made_id: str, *, now: float) -> str | None:
+        known_id = self._known_id(owner, idempotency, now)
+        if known_id is None:
+            if made_id in self._rooms:
+                raise transitions.session_exists(made_id)
+            self._keys[owner, idempotency.key] = idempotency, made_id
+        return known_id
 
     def _room_for(self, begin: BeginTurn) -> Room:
         """Return the session's room; a new one is not kept before nothing can fail any more."""
@@ -185,6 +203,9 @@ class MemoryStore:
         if room is None or room.session.owner != owner:
             return None, None
         return room, room.turns.get(turn_id)
+
+    async def journal_events(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float) -> None:
+        """Do nothing: what a journal would recover is lost with the process, as all the rest."""
 
     async def append_events(self, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:
         if session_id not in self._rooms:
@@ -224,6 +245,15 @@ class MemoryStore:
             if file_id in self._files and self._files[file_id].owner == session.owner:
                 self._rooms_of_file[file_id][session.session_id] = None
 
+    async def get_message(self, owner: str, message_id: str) -> Message:
+        return self._room_with(owner, message_id).messages[message_id]
+
+    def _room_with(self, owner: str, message_id: str) -> Room:
+        room = self._rooms.get(self._room_of_message.get(message_id, ""))
+        if room is None or room.session.owner != owner:
+            raise transitions.message_unknown(message_id)
+        return room
+
     async def read_branch(self, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
         room = self._room(owner, session_id)
         if head is not None and head not in room.messages:
@@ -243,7 +273,7 @@ class MemoryStore:
     async def move_history(self, move: HistoryMove) -> MovedHistory:
         room = self._room(move.owner, move.session_id)
         transitions.check_version(room.session, move.if_version)
-        transitions.check_idle(move.session_id, room.running_turn_id)
+        transitions.check_idle(move.session_id, room.open_turn_id)
         prompt = room.find_prompt() if move.operation == "undo" else None
         if move.operation == "undo" and prompt is None:
             raise transitions.nothing_to_undo(move.session_id)
@@ -269,11 +299,12 @@ class MemoryStore:
         return await self.create_session(transitions.fork(room.session, new_session_id, copies), now=now)
 
     async def set_feedback(
-        self, owner: str, message_id: str, feedback: Feedback, *, now: float
+        self, owner: str, message_id: str, feedback: Feedback, *, now: float, if_version: int | None = None
     ) -> tuple[Session, Message]:
-        room = self._rooms.get(self._room_of_message.get(message_id, ""))
-        if room is None or room.session.owner != owner or room.messages[message_id].role == "user":
+        room = self._room_with(owner, message_id)
+        if room.messages[message_id].role == "user":
             raise transitions.message_unknown(message_id)
+        transitions.check_version(room.session, if_version)
         message = room.messages[message_id] = replace(room.messages[message_id], feedback=feedback)
         room.session = transitions.give_feedback(room.session, now)
         return copied(room.session), message
@@ -323,8 +354,8 @@ class MemoryStore:
             self._files.setdefault(file.file_id, file)
             self._rooms_of_file.setdefault(file.file_id, {})[session.session_id] = None
         self._add_messages(room, record.messages)
-        for turn in transitions.imported_turns(record):
-            room.turns[turn.turn_id] = turn
+        for turn, place in transitions.imported_turns(record):
+            room.turns[turn.turn_id], room.places[turn.turn_id] = turn, place
             room.answers[turn.turn_id] = trees.answer_ids(record.messages, turn)
             self._room_of_turn[turn.turn_id] = session.session_id
         room.last_turn_id = transitions.last_begun(room.turns.values())
@@ -344,12 +375,13 @@ class MemoryStore:
         for room in rooms:
             transitions.check_idle(room.session.session_id, room.open_turn_id)
         freed = self._remove(rooms)
+        self._keys = {key: kept for key, kept in self._keys.items() if key[0] != owner}
         loose = [file.file_id for file in self._files.values() if file.owner == owner]
         self._drop_files(loose)
         return (*freed, *loose)
 
     async def purge(self, purge: Purge) -> Purged:
-        rooms = [room for room in self._rooms.values() if _is_expired(room, purge.now)][: purge.limit]
+        rooms = [room for room in self._rooms.values() if _is_expired(room, purge)][: purge.limit]
         freed = self._remove(rooms)
         old = (file.file_id for file in self._files.values() if file.created_at < purge.files_before)
         loose = [file_id for file_id in old if not self._rooms_of_file[file_id]][: purge.limit]
@@ -363,9 +395,11 @@ class MemoryStore:
         return Purged(tuple(room.session.session_id for room in rooms), (*freed, *loose), segments, len(keys))
 
 
-def _is_expired(room: Room, now: float) -> bool:
-    expires_at = room.session.expires_at
-    return expires_at is not None and expires_at < now and room.open_turn_id is None
+def _is_expired(room: Room, purge: Purge) -> bool:
+    session = room.session
+    is_over = session.expires_at is not None and session.expires_at < purge.now
+    is_old = purge.sessions_before is not None and session.updated_at < purge.sessions_before
+    return (is_over or is_old) and room.open_turn_id is None
 
 
 def _page(ids: Sequence[str], after: str | None, limit: int) -> tuple[Sequence[str], str | None]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Final
+from weakref import ref
 
 from chatserve.errors import ConfigurationError, StoreError, StoreFull
 from chatserve.stores.sqlite.schema import migrate
@@ -53,10 +55,12 @@ class Database:
     def open(self) -> None:
         """Own the file and bring its schema up to date. Raises: ConfigurationError."""
         self._lock_fd = _lock(self.path)
+        os.register_at_fork(after_in_child=partial(_leave_to_parent, ref(self)))
         try:
+            _make_private(self.path)
             self._connection = _connect(self.path, _FOR_WRITER)
             self._prepare(self._connection)
-        except (sqlite3.Error, ConfigurationError) as error:
+        except (OSError, sqlite3.Error, ConfigurationError) as error:
             self.close()
             raise ConfigurationError(f"store: cannot use {str(self.path)!r}: {error}") from None
 
@@ -76,9 +80,24 @@ class Database:
             finally:
                 self._connection.close()
                 self._connection = None
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Give the lock up, or in a forked child this process's share of it."""
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
+
+
+def _leave_to_parent(database: ref[Database]) -> None:
+    """Let a forked child not own the file: it may outlive its parent, and keep the next server out."""
+    if (found := database()) is not None:
+        found.unlock()
+
+
+def _make_private(path: Path) -> None:
+    """Make a file that is not there readable to its owner only, as conversations should be."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

@@ -14,6 +14,17 @@ from chatserve.stores.sqlite import rows, sessions, tables
 from chatserve.types import Feedback, Message, Session
 
 
+def get_message(db: Connection, owner: str, message_id: str) -> Message:
+    """Return one message. Raises: MessageUnknown."""
+    row = db.execute(
+        "SELECT message.* FROM message JOIN session USING (session_id) WHERE message_id = ? AND owner = ?",
+        (message_id, owner),
+    ).fetchone()
+    if row is None:
+        raise transitions.message_unknown(message_id)
+    return rows.message_of(row)
+
+
 def read_branch(db: Connection, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
     """Return the messages from the first to `head`. Raises: SessionUnknown, MessageUnknown."""
     tables.get_session(db, owner, session_id)
@@ -65,9 +76,9 @@ def _page_of_branch(db: Connection, session: Session, after: str | None, limit: 
 
 def move_history(db: Connection, move: HistoryMove) -> MovedHistory:
     """Undo or clear. Raises: SessionUnknown, SessionBusy, VersionConflict, NothingToUndo."""
-    session, running_turn_id = tables.get_session_and_running(db, move.owner, move.session_id)
+    session, open_turn_id = tables.get_session_and_open(db, move.owner, move.session_id)
     transitions.check_version(session, move.if_version)
-    transitions.check_idle(move.session_id, running_turn_id)
+    transitions.check_idle(move.session_id, open_turn_id)
     prompt = tables.find_prompt(db, session) if move.operation == "undo" else None
     if move.operation == "undo" and prompt is None:
         raise transitions.nothing_to_undo(move.session_id)
@@ -98,9 +109,9 @@ def fork_session(
 
 
 def set_feedback(
-    db: Connection, owner: str, message_id: str, feedback: Feedback, *, now: float
+    db: Connection, owner: str, message_id: str, feedback: Feedback, *, now: float, if_version: int | None = None
 ) -> tuple[Session, Message]:
-    """Set the feedback of an answer message. Raises: MessageUnknown."""
+    """Set the feedback of an answer message. Raises: MessageUnknown, VersionConflict."""
     row = db.execute(
         "SELECT session.* FROM message JOIN session USING (session_id)"
         " WHERE message_id = ? AND owner = ? AND role <> 'user'",
@@ -108,7 +119,9 @@ def set_feedback(
     ).fetchone()
     if row is None:
         raise transitions.message_unknown(message_id)
-    session = transitions.give_feedback(rows.session_of(row), now)
+    current = rows.session_of(row)
+    transitions.check_version(current, if_version)
+    session = transitions.give_feedback(current, now)
     tables.save_progress(db, session)
     (updated,) = db.execute(
         "UPDATE message SET feedback = ? WHERE message_id = ? RETURNING *", (rows.feedback_text(feedback), message_id)

@@ -20,7 +20,10 @@ def append_events(db: Connection, session_id: str, events: Sequence[NumberedEven
     tables.add_segment(db, session_id, unseen, now)
     db.execute("UPDATE session SET last_seq = ? WHERE session_id = ?", (unseen[-1].seq, session_id))
     for turn_id, seq in transitions.first_seqs(unseen).items():
-        db.execute("UPDATE turn SET first_seq = ? WHERE turn_id = ? AND first_seq IS NULL", (seq, turn_id))
+        db.execute(
+            "UPDATE turn SET first_seq = ? WHERE turn_id = ? AND session_id = ? AND first_seq IS NULL",
+            (seq, turn_id, session_id),
+        )
 
 
 def _last_seq(db: Connection, session_id: str) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from sqlite3 import Connection
 
 from chatserve.codec import decode_events
 from chatserve.events import NumberedEvent
 from chatserve.stores import transitions
-from chatserve.stores.sqlite import rows, tables, turns
+from chatserve.stores.sqlite import journal, rows, tables, turns
 from chatserve.types import Turn
 
 
@@ -17,16 +19,24 @@ def recover(db: Connection, *, now: float) -> tuple[Turn, ...]:
         "SELECT DISTINCT session.n, owner, session_id FROM turn JOIN session USING (session_id)"
         " WHERE status IN ('queued', 'running') ORDER BY session.n"
     ).fetchall()
-    return tuple(turn for _, *session in open_sessions for turn in _recover_session(db, *session, now=now))
+    journaled = journal.read_journal(db) if open_sessions else {}
+    ended: list[Turn] = []
+    for _, owner, session_id in open_sessions:
+        ended += _recover_session(db, owner, session_id, journaled.get(session_id, ()), now=now)
+    journal.settle(db, now=now)
+    return tuple(ended)
 
 
-def _recover_session(db: Connection, owner: str, session_id: str, *, now: float) -> list[Turn]:
+def _recover_session(
+    db: Connection, owner: str, session_id: str, journaled: Sequence[NumberedEvent], *, now: float
+) -> list[Turn]:
     found = db.execute(
         "SELECT * FROM turn WHERE session_id = ? AND status IN ('queued', 'running') ORDER BY status = 'queued', n",
         (session_id,),
     ).fetchall()
     opened = list(map(rows.turn_of, found))
-    events = _drop_log(db, session_id, opened)
+    events = transitions.merge_events(_drop_log(db, session_id, opened), journaled)
+    _skip_to(db, owner, session_id, events)
     return [_end(db, owner, turn, events, now=now, is_first=turn is opened[0]) for turn in opened]
 
 
@@ -38,6 +48,13 @@ def _drop_log(db: Connection, session_id: str, opened: list[Turn]) -> list[Numbe
     ).fetchall()
     db.execute("DELETE FROM segment WHERE session_id = ?", (session_id,))
     return [event for (payload,) in payloads for event in decode_events(payload)]
+
+
+def _skip_to(db: Connection, owner: str, session_id: str, events: Sequence[NumberedEvent]) -> None:
+    """Let the session's log go on after the last event that is known."""
+    session = tables.get_session(db, owner, session_id)
+    if events and events[-1].seq > session.last_seq:
+        tables.save_progress(db, replace(session, last_seq=events[-1].seq))
 
 
 def _end(db: Connection, owner: str, turn: Turn, events: list[NumberedEvent], *, now: float, is_first: bool) -> Turn:

@@ -10,7 +10,7 @@ from sqlite3 import Connection
 from chatserve.codec import dumps
 from chatserve.contracts import Purge, Purged
 from chatserve.stores import transitions
-from chatserve.stores.sqlite import tables
+from chatserve.stores.sqlite import journal, tables
 
 
 def delete_session(db: Connection, owner: str, session_id: str, *, if_version: int | None = None) -> tuple[str, ...]:
@@ -18,8 +18,10 @@ def delete_session(db: Connection, owner: str, session_id: str, *, if_version: i
 
     Raises: SessionUnknown, VersionConflict, SessionBusy.
     """
-    transitions.check_version(tables.get_session(db, owner, session_id), if_version)
-    transitions.check_idle(session_id, tables.open_turn_id(db, session_id))
+    session, open_turn_id = tables.get_session_and_open(db, owner, session_id)
+    transitions.check_version(session, if_version)
+    transitions.check_idle(session_id, open_turn_id)
+    journal.forget(db, [session_id])
     return _remove_session(db, session_id)
 
 
@@ -40,12 +42,13 @@ def erase_owner(db: Connection, owner: str) -> tuple[str, ...]:
     """Remove all that belongs to an owner; return the files to be unlinked. Raises: SessionBusy."""
     busy = db.execute(
         "SELECT session_id, turn_id FROM turn JOIN session USING (session_id)"
-        " WHERE owner = ? AND status IN ('queued', 'running') LIMIT 1",
+        " WHERE owner = ? AND status IN ('queued', 'running') ORDER BY session.n, status = 'queued', turn.n LIMIT 1",
         (owner,),
     ).fetchone()
     if busy is not None:
         transitions.check_idle(*busy)
-    db.execute("DELETE FROM session WHERE owner = ?", (owner,))
+    erased = db.execute("DELETE FROM session WHERE owner = ? RETURNING session_id", (owner,)).fetchall()
+    journal.forget(db, [session_id for (session_id,) in erased])
     db.execute("DELETE FROM idempotency WHERE owner = ?", (owner,))
     files = db.execute("DELETE FROM file WHERE owner = ? RETURNING file_id", (owner,)).fetchall()
     return tuple(file_id for (file_id,) in files)
@@ -53,6 +56,7 @@ def erase_owner(db: Connection, owner: str) -> tuple[str, ...]:
 
 def purge(db: Connection, purge: Purge) -> Purged:
     """Remove what is past its time."""
+    journal.settle(db, now=purge.now)
     sessions, freed = _purge_sessions(db, purge)
     loose = _purge_files(db, purge)
     return Purged(sessions, (*freed, *loose), _purge_segments(db, purge), _purge_keys(db, purge))
@@ -61,9 +65,9 @@ def purge(db: Connection, purge: Purge) -> Purged:
 def _purge_sessions(db: Connection, purge: Purge) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Remove expired sessions one by one, until about `limit` rows are gone with them."""
     expired = db.execute(
-        "SELECT session_id FROM session WHERE expires_at < ? AND NOT EXISTS (SELECT 1 FROM turn"
-        " WHERE turn.session_id = session.session_id AND status IN ('queued', 'running')) LIMIT ?",
-        (purge.now, purge.limit),
+        "SELECT session_id FROM session WHERE (expires_at < ? OR (created_at < ? AND updated_at < ?)) AND NOT EXISTS"
+        " (SELECT 1 FROM turn WHERE turn.session_id = session.session_id AND status IN ('queued', 'running')) LIMIT ?",
+        (purge.now, purge.sessions_before, purge.sessions_before, purge.limit),
     ).fetchall()
     removed: list[str] = []
     freed: list[str] = []
@@ -73,6 +77,7 @@ def _purge_sessions(db: Connection, purge: Purge) -> tuple[tuple[str, ...], tupl
         removed.append(session_id)
         if db.total_changes - changes >= purge.limit:
             break
+    journal.forget(db, removed)
     return tuple(removed), tuple(freed)
 
 

@@ -30,6 +30,7 @@ _FIRST: Final = (
     )
     """,
     "CREATE INDEX session_by_owner ON session (owner, created_at, n)",
+    "CREATE INDEX session_by_age ON session (created_at)",
     "CREATE INDEX session_by_expiry ON session (expires_at) WHERE expires_at IS NOT NULL",
     """
     CREATE TABLE message (
@@ -84,12 +85,14 @@ _FIRST: Final = (
     )
     """,
     "CREATE UNIQUE INDEX segment_by_session ON segment (session_id, last_seq)",
+    "CREATE TABLE journal (n INTEGER PRIMARY KEY, payload BLOB NOT NULL)",
     """
     CREATE TABLE idempotency (
         owner TEXT NOT NULL,
         key TEXT NOT NULL,
         body_hash TEXT NOT NULL,
-        turn_id TEXT NOT NULL REFERENCES turn (turn_id) ON DELETE CASCADE,
+        turn_id TEXT REFERENCES turn (turn_id) ON DELETE CASCADE,
+        made_id TEXT,
         expires_at REAL NOT NULL,
         PRIMARY KEY (owner, key)
     ) WITHOUT ROWID

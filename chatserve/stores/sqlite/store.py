@@ -16,6 +16,7 @@ from chatserve.contracts import (
     CommitTurn,
     EventPage,
     HistoryMove,
+    Idempotency,
     MovedHistory,
     NewSession,
     Page,
@@ -26,7 +27,19 @@ from chatserve.contracts import (
     TurnRecord,
 )
 from chatserve.events import NumberedEvent
-from chatserve.stores.sqlite import files, histories, log, recovery, removal, sessions, tables, transfer, turns
+from chatserve.stores.sqlite import (
+    files,
+    histories,
+    journal,
+    keys,
+    log,
+    recovery,
+    removal,
+    sessions,
+    tables,
+    transfer,
+    turns,
+)
 from chatserve.stores.sqlite.database import Database, path_of
 from chatserve.stores.sqlite.readers import Readers
 from chatserve.stores.sqlite.writer import Writer
@@ -46,7 +59,11 @@ class SqliteStore:
     async def open(self, *, now: float) -> tuple[Turn, ...]:
         await self._writer.open()
         self._readers.open()
-        return await self._writer.submit(recovery.recover, now=now)
+        try:
+            return await self._writer.submit(recovery.recover, now=now)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         self._writer.refuse()
@@ -86,6 +103,9 @@ class SqliteStore:
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
         return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)
 
+    async def journal_events(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float) -> None:
+        await self._writer.submit(journal.journal_events, batch)
+
     async def append_events(self, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:
         await self._writer.submit(log.append_events, session_id, events, now=now)
 
@@ -99,6 +119,9 @@ class SqliteStore:
         return await self._readers.submit(turns.last_turn, owner, session_id)
 
     # messages
+
+    async def get_message(self, owner: str, message_id: str) -> Message:
+        return await self._readers.submit(histories.get_message, owner, message_id)
 
     async def read_branch(self, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
         return await self._readers.submit(histories.read_branch, owner, session_id, head)
@@ -134,9 +157,14 @@ class SqliteStore:
         )
 
     async def set_feedback(
-        self, owner: str, message_id: str, feedback: Feedback, *, now: float
+        self, owner: str, message_id: str, feedback: Feedback, *, now: float, if_version: int | None = None
     ) -> tuple[Session, Message]:
-        return await self._writer.submit(histories.set_feedback, owner, message_id, feedback, now=now)
+        return await self._writer.submit(
+            histories.set_feedback, owner, message_id, feedback, now=now, if_version=if_version
+        )
+
+    async def claim_key(self, owner: str, idempotency: Idempotency, made_id: str, *, now: float) -> str | None:
+        return await self._writer.submit(keys.claim_key, owner, idempotency, made_id, now=now)
 
     # the log
 

@@ -51,10 +51,11 @@ def get_session(db: Connection, owner: str, session_id: str) -> Session:
     return rows.session_of(row)
 
 
-def get_session_and_running(db: Connection, owner: str, session_id: str) -> tuple[Session, str | None]:
-    """Return a session and the id of the turn that runs in it. Raises: SessionUnknown."""
+def get_session_and_open(db: Connection, owner: str, session_id: str) -> tuple[Session, str | None]:
+    """Return a session and the id of the turn that runs, or else waits, in it. Raises: SessionUnknown."""
     row = db.execute(
-        "SELECT *, (SELECT turn_id FROM turn WHERE turn.session_id = session.session_id AND status = 'running')"
+        "SELECT *, (SELECT turn_id FROM turn WHERE turn.session_id = session.session_id"
+        " AND status IN ('queued', 'running') ORDER BY status = 'queued', n LIMIT 1)"
         " FROM session WHERE session_id = ? AND owner = ?",
         (session_id, owner),
     ).fetchone()
@@ -157,14 +158,6 @@ def insert_turn(db: Connection, turn: Turn, place: TurnPlace, answer_end_id: str
 def running_turn_id(db: Connection, session_id: str) -> str | None:
     """Return the id of the turn that runs in a session, or None."""
     row = db.execute("SELECT turn_id FROM turn WHERE session_id = ? AND status = 'running'", (session_id,)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def open_turn_id(db: Connection, session_id: str) -> str | None:
-    """Return the id of the oldest turn that runs or waits in a session, or None."""
-    row = db.execute(
-        "SELECT turn_id FROM turn WHERE session_id = ? AND status IN ('queued', 'running') ORDER BY n", (session_id,)
-    ).fetchone()
     return None if row is None else str(row[0])
 
 

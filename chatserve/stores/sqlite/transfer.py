@@ -8,7 +8,6 @@ from sqlite3 import Connection, IntegrityError
 from chatserve.contracts import SessionRecord
 from chatserve.stores import branches, transitions
 from chatserve.stores.sqlite import rows, tables
-from chatserve.stores.transitions import TurnPlace
 from chatserve.types import Session, StoredFile
 
 
@@ -48,9 +47,9 @@ def _write_record(db: Connection, record: SessionRecord) -> None:
     for file in record.files:
         _write_file(db, session, file)
     tables.add_messages(db, session, record.messages)
-    for turn in transitions.imported_turns(record):
+    for turn, place in transitions.imported_turns(record):
         answer = branches.answer_ids(record.messages, turn)
-        tables.insert_turn(db, turn, TurnPlace(), answer[-1] if answer else None)
+        tables.insert_turn(db, turn, place, answer[-1] if answer else None)
 
 
 def _write_file(db: Connection, session: Session, file: StoredFile) -> None:

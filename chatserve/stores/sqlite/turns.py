@@ -27,10 +27,10 @@ def begin_turn(db: Connection, begin: BeginTurn) -> BegunTurn:
     """Accept a turn. Raises: see `Store.begin_turn`."""
     if begin.idempotency is not None and (replayed := _replay(db, begin, begin.idempotency)) is not None:
         return replayed
-    session, running_turn_id = _session_for(db, begin)
+    session, open_turn_id = _session_for(db, begin)
     transitions.check_version(session, begin.if_version)
     if begin.status == "running":
-        transitions.check_idle(begin.session_id, running_turn_id)
+        transitions.check_idle(begin.session_id, open_turn_id)
     before, prompt, follows_head = _place(db, session, begin)
     place = TurnPlace(follows_head, begin.rollback_turn_id)
     standing = _Standing(session, transitions.accept_turn(begin, prompt), place, prompt)
@@ -47,13 +47,13 @@ def begin_turn(db: Connection, begin: BeginTurn) -> BegunTurn:
 def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> BegunTurn | None:
     """Return the turn this key made before, or None."""
     row = db.execute(
-        "SELECT body_hash, turn.* FROM idempotency JOIN turn USING (turn_id)"
+        "SELECT body_hash, turn.* FROM idempotency LEFT JOIN turn USING (turn_id)"
         " WHERE owner = ? AND key = ? AND expires_at > ?",
         (begin.owner, idempotency.key, begin.now),
     ).fetchone()
     if row is None:
         return None
-    transitions.check_key(begin, row[0])
+    transitions.check_key(idempotency, row[0] if row[1] is not None else None)
     turn = rows.turn_of(row[1:])
     prompt = tables.find_message(db, turn.session_id, turn.user_message_id)
     session = tables.get_session(db, begin.owner, turn.session_id)
@@ -62,7 +62,7 @@ def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> Begun
 
 def _session_for(db: Connection, begin: BeginTurn) -> tuple[Session, str | None]:
     try:
-        return tables.get_session_and_running(db, begin.owner, begin.session_id)
+        return tables.get_session_and_open(db, begin.owner, begin.session_id)
     except SessionUnknown:
         if begin.create is None or tables.has_session(db, begin.session_id):
             raise

@@ -1,0 +1,94 @@
+"""One launch of a server: what the command line asked for, and the steps from there to a running server."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chatserve.cli.description import start_lines
+from chatserve.cli.listeners import close, listen, port_of
+from chatserve.cli.logs import LogFormat, configure_logging
+from chatserve.cli.options import given_settings
+from chatserve.cli.server import serve
+from chatserve.cli.target import Target, load_target
+from chatserve.errors import ConfigurationError
+from chatserve.settings import Settings
+from chatserve.stores import create_store
+
+logger = logging.getLogger("chatserve.cli")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to serve, where and how; `settings` are those given on the command line."""
+
+    target: str
+    host: str
+    port: int
+    log_level: str
+    log_format: LogFormat
+    access_log: bool
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def from_options(cls, target: str, options: Mapping[str, Any]) -> Launch:
+        """Read the options of a command."""
+        names = ("host", "port", "log_level", "log_format", "access_log")
+        return cls(target, settings=given_settings(options), **{name: options[name] for name in names})
+
+
+def run(launch: Launch, *, workers: int = 1) -> None:
+    """Serve until a signal. Raises: ConfigurationError."""
+    target = prepare(launch)
+    if workers > 1:
+        _refuse_workers(workers, target.app.settings.store)
+    listeners = listen(launch.host, launch.port)
+    try:
+        serve_on(launch, target, listeners)
+    finally:
+        close(listeners)
+
+
+def prepare(launch: Launch) -> Target:
+    """Set logging up, load the target and give it the settings of the command line. Raises: ConfigurationError."""
+    configure_logging(launch.log_level, launch.log_format)
+    target = load_target(launch.target)
+    target.app.override(**launch.settings)
+    check_settings(target.app.settings)
+    return target
+
+
+def check_settings(settings: Settings) -> None:
+    """Check what can be checked before anything is opened. Raises: ConfigurationError."""
+    create_store(settings.store)
+
+
+def serve_on(launch: Launch, target: Target, listeners: list[socket.socket], *, is_reload: bool = False) -> None:
+    """Serve a prepared target, and say where when it answers. Raises: ConfigurationError."""
+
+    def on_ready() -> None:
+        first, *more = start_lines(target, launch.host, port_of(listeners))
+        if launch.log_format == "json":
+            logger.info("%s", first)
+            return
+        for line in [first] if is_reload else [first, *more]:
+            print_line(line)
+
+    serve(target.app, listeners, access_log=launch.access_log, on_ready=on_ready)
+
+
+def print_line(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _refuse_workers(workers: int, store: str) -> None:
+    """Refuse more processes than one. Raises: ConfigurationError."""
+    if create_store(store).shared:
+        raise ConfigurationError(f"{workers} workers: start {workers} servers instead, each on a port of its own")
+    raise ConfigurationError(f"{workers} workers cannot share the store {store!r}: one process owns it; run one worker")

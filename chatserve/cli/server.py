@@ -1,0 +1,138 @@
+"""The server process: uvicorn with a drain. Knows the application and its engine, no command and no target.
+
+On SIGTERM or SIGINT readiness turns 503 and new turns are refused while connections are still accepted; what runs gets
+`drain_timeout_s`, then ends as interrupted, its partial text kept; every stream says `bye`; the store is closed; the
+process returns. A second signal cuts the wait short. What does not end is left behind by `Deadline`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from uvicorn.server import HANDLED_SIGNALS
+
+from chatserve.app import ChatServer
+from chatserve.cli.deadline import FORCED_AFTER_S, Deadline
+from chatserve.cli.listeners import BACKLOG
+
+logger = logging.getLogger("chatserve.cli")
+
+CLOSING_S: Final = 1.0
+"""How long clients may take to read the end of their stream before their connection is cut."""
+
+LEFTOVERS_S: Final = 0.5
+"""How long what swallows its cancellation may delay the exit when all is stored and closed."""
+
+
+class DrainingServer(uvicorn.Server):
+    """Serves one application until a signal, then drains it."""
+
+    def __init__(
+        self, app: ChatServer, config: uvicorn.Config, deadline: Deadline, on_ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._app = app
+        self._drain_timeout_s = app.settings.drain_timeout_s
+        self._deadline = deadline
+        self._on_ready = on_ready
+        self._hurry = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the store, then accept. Raises: ConfigurationError."""
+        self._loop = asyncio.get_running_loop()
+        await self._app.start()
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def main_loop(self) -> None:
+        """Serve until a signal, then until the drain is over."""
+        await super().main_loop()
+        await self._drain()
+
+    async def _drain(self) -> None:
+        engine = self._app.engine
+        assert engine is not None
+        logger.info("stopping: %d turn(s) run, %d stream(s) are open", len(engine.open_turns), len(engine.readers))
+        hurrying = asyncio.create_task(self._hurry_up())
+        await engine.drain(self._drain_timeout_s)
+        hurrying.cancel()
+        engine.readers.say_bye()
+
+    async def _hurry_up(self) -> None:
+        """Let the drain find nothing that runs any more, once a second signal has come."""
+        await self._hurry.wait()
+        assert self._app.engine is not None
+        await self._app.engine.interrupt_all()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the connections, then the store."""
+        cut = asyncio.get_running_loop().call_later(CLOSING_S, self._cut_connections)
+        await super().shutdown(sockets)
+        cut.cancel()
+        await self._app.stop()
+
+    def _cut_connections(self) -> None:
+        connections = list(self.server_state.connections)
+        logger.warning("%d connection(s) took nothing for %g s and are cut", len(connections), CLOSING_S)
+        for connection in connections:
+            connection.transport.abort()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals to the end of the process: one that comes late must not turn a clean exit into a crash."""
+        for number in HANDLED_SIGNALS:
+            signal.signal(number, self.handle_exit)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the drain, or at the second signal shorten it. Runs between any two steps of the loop's thread."""
+        if self._app.engine is not None:
+            self._app.engine.is_draining = True
+        if not self.should_exit:
+            self.should_exit = True
+            self._deadline.set(self._drain_timeout_s + FORCED_AFTER_S, exit_code=1)
+            return
+        self._deadline.set(FORCED_AFTER_S, exit_code=1)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._hurry.set)
+
+
+def serve(
+    app: ChatServer, listeners: list[socket.socket], *, access_log: bool = False, on_ready: Callable[[], None]
+) -> None:
+    """Serve until a signal; return when all is stored and closed. `on_ready` is called once requests are answered.
+
+    Raises:
+        ConfigurationError: the store cannot be opened.
+    """
+    deadline = Deadline()
+    config = _config(app, access_log=access_log)
+    server = DrainingServer(app, config, deadline, on_ready)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(server.serve(listeners))
+        deadline.set(LEFTOVERS_S, exit_code=0)
+
+
+def _config(app: ChatServer, *, access_log: bool) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop" if find_spec("uvloop") else "asyncio",
+        http="httptools" if find_spec("httptools") else "h11",
+        ws="none",
+        lifespan="off",  # the server starts and stops the application itself, so that errors are told in one line
+        log_config=None,
+        access_log=access_log,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=2 * round(CLOSING_S),
+    )

@@ -1,0 +1,213 @@
+"""Files over HTTP: upload and download. Names and types that clients give are words to keep, and never paths."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, cast
+from urllib.parse import quote
+
+from anyio import to_thread
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from chatserve.codec import clean_text, file_json
+from chatserve.engine import TurnEngine
+from chatserve.errors import BodyInvalid, FileUnknown, MediaTypeUnsupported
+from chatserve.files import DEFAULT_MEDIA_TYPE, FileFolder, guess_media_type
+from chatserve.routes.file_operations import DOWNLOAD_FILE, UPLOAD_FILE
+from chatserve.routes.given import claim_id
+from chatserve.routes.media_types import Sniffer, is_allowed
+from chatserve.routes.operations import describe
+from chatserve.routes.requests import owner_of, stream_body
+from chatserve.routes.turns import json_response
+from chatserve.types import StoredFile
+
+MAX_NAME_LENGTH: Final = 255
+MULTIPART_OVERHEAD_BYTES: Final = 64 * 1024
+"""What boundaries and part headers may take besides the file."""
+
+CHUNK_BYTES: Final = 64 * 1024
+MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,100}/[a-z0-9!#$&^_.+-]{1,100}")
+
+DOWNLOAD_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "sandbox; default-src 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "private, no-cache",
+}
+"""No file is ever run or shown as a page of this server's origin; caches ask again, so that what is deleted is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file on its way in: what the client calls it, and its bytes."""
+
+    name: str
+    declared_type: str
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRoutes:
+    """Routes of files."""
+
+    engine: TurnEngine
+    files: FileFolder
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/files", self.upload, methods=["POST"]),
+            Route("/files/{file_id}", self.download, methods=["GET"]),
+        ]
+
+    # upload
+
+    @describe(UPLOAD_FILE)
+    async def upload(self, request: Request) -> Response:
+        """Store a file: the multipart field `file`, or the raw body named by `?name=`."""
+        engine, owner = self.engine, owner_of(request)
+        session_id = request.query_params.get("session_id")
+        if session_id is not None:
+            await engine.store.get_session(owner, session_id)
+        stored, digest = await self._receive(request, owner)
+        claim = await claim_id(engine, request, f"{stored.name}\n{digest}".encode(), stored.file_id)
+        if claim.is_known:
+            await self.files.remove([stored.file_id])  # its record goes with the other loose ones
+            (stored,) = await engine.store.get_files(owner, [claim.made_id])
+        if session_id is not None:
+            await engine.store.attach_files(owner, session_id, [stored.file_id])
+        headers = {"location": f"/files/{stored.file_id}"} | claim.headers
+        return json_response(file_json(stored), 201, headers)
+
+    async def _receive(self, request: Request, owner: str) -> tuple[StoredFile, str]:
+        """Read and store the upload; return its record and the digest of its bytes."""
+        settings = self.engine.settings
+        limit, idle_s = settings.max_upload_bytes, settings.body_idle_s
+        content_type = _bare_type(request.headers.get("content-type", ""))
+        if content_type != "multipart/form-data":
+            body = stream_body(request, max_bytes=limit, idle_s=idle_s)
+            return await self._store(owner, Upload(request.query_params.get("name", ""), content_type, body))
+        body = stream_body(request, max_bytes=limit + MULTIPART_OVERHEAD_BYTES, idle_s=idle_s)
+        form = await _parse_form(request, body)
+        try:
+            file = _file_field(form)
+            upload = Upload(file.filename or "", _bare_type(file.content_type or ""), _pieces(file))
+            return await self._store(owner, upload)
+        finally:
+            await form.close()
+
+    async def _store(self, owner: str, upload: Upload) -> tuple[StoredFile, str]:
+        engine, file_id, name = self.engine, self.engine.new_id("f_"), clean_name(upload.name)
+        watch = _Watch(upload.chunks)
+        size = await self.files.write(file_id, watch.chunks(), max_bytes=engine.settings.max_upload_bytes)
+        try:
+            named_type = await to_thread.run_sync(guess_media_type, name)  # may read the system's tables
+            media_type = watch.sniffer.media_type((upload.declared_type, named_type))
+            self._check_type(media_type)
+            stored = StoredFile(file_id, owner, None, name, media_type, size, engine.clock())
+            await engine.store.add_file(stored)
+        except BaseException:
+            await self.files.remove([file_id])
+            raise
+        return stored, watch.digest.hexdigest()
+
+    def _check_type(self, media_type: str) -> None:
+        allowed = self.engine.settings.upload_types
+        if not is_allowed(media_type, allowed):
+            raise MediaTypeUnsupported(
+                f"the file is {media_type!r} by its bytes; uploads may be {', '.join(allowed)}", media_type=media_type
+            )
+
+    # download
+
+    @describe(DOWNLOAD_FILE)
+    async def download(self, request: Request) -> Response:
+        """Return a file's bytes, as an attachment; a byte range of them where one is asked for."""
+        file_id = request.path_params["file_id"]
+        (stored,) = await self.engine.store.get_files(owner_of(request), [file_id])
+        tag = f'"{stored.file_id}"'
+        headers = DOWNLOAD_HEADERS | {"etag": tag, "content-disposition": content_disposition(stored.name)}
+        if tag in _tags(request.headers.get("if-none-match", "")):
+            return Response(status_code=304, headers=headers)
+        path = Path(self.files.path_of(stored.file_id))
+        if not await to_thread.run_sync(path.is_file):
+            raise FileUnknown(f"the bytes of file {file_id!r} are gone")
+        media_type = stored.media_type if MEDIA_TYPE.fullmatch(stored.media_type) else DEFAULT_MEDIA_TYPE
+        return FileResponse(path, media_type=media_type, headers=headers)
+
+
+class _Watch:
+    """Bytes on their way to the folder, with an eye on what they are."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self.sniffer = Sniffer()
+        self.digest = sha256()
+        self._chunks = chunks
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for chunk in self._chunks:
+            self.sniffer.feed(chunk)
+            self.digest.update(chunk)
+            yield chunk
+
+
+async def _parse_form(request: Request, body: AsyncIterator[bytes]) -> FormData:
+    """Return a multipart form. Raises: BodyInvalid, MediaTypeUnsupported (the parser is not installed)."""
+    if find_spec("python_multipart") is None:
+        raise MediaTypeUnsupported(
+            "multipart bodies need `pip install chatserve[uploads]` on the server; or send the raw body with ?name="
+        )
+    parser = MultiPartParser(request.headers, cast("AsyncGenerator[bytes, None]", body), max_files=1, max_fields=10)
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise BodyInvalid(f"the multipart body cannot be read: {error.message}") from error
+
+
+def _file_field(form: FormData) -> UploadFile:
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise BodyInvalid("the multipart body has no file in the field `file`")
+    return file
+
+
+async def _pieces(file: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await file.read(CHUNK_BYTES):
+        yield chunk
+
+
+def _bare_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _tags(if_none_match: str) -> set[str]:
+    return {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+
+
+def clean_name(name: str) -> str:
+    """Return the last piece of a name without what could deceive or break a line: control and format characters."""
+    last = clean_text(name).replace("\\", "/").rpartition("/")[2]
+    kept = "".join(char for char in last if unicodedata.category(char) not in {"Cc", "Cf", "Zl", "Zp"}).strip()
+    return "file" if kept in {"", ".", ".."} else _shortened(kept)
+
+
+def _shortened(name: str) -> str:
+    """Cut a name to its longest length, its suffix kept."""
+    suffix = Path(name).suffix[:20]
+    return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - len(suffix)] + suffix
+
+
+def content_disposition(name: str) -> str:
+    """Return the header that makes a browser save a file under its name. Source: RFC 6266 sections 4.3 and 5."""
+    plain = re.sub(r"[^A-Za-z0-9 ._()-]", "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

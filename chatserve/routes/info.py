@@ -1,0 +1,177 @@
+"""What the service tells of itself: `GET /`, the OpenAPI document, health."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from chatserve.chat_function import Chat
+from chatserve.engine import TurnEngine
+from chatserve.errors import ShuttingDown, StoreError
+from chatserve.routes.openapi import About, openapi_document
+from chatserve.routes.operations import Answer, Operation, describe
+from chatserve.routes.schemas import BOOLEAN, STRING, list_of, record
+from chatserve.routes.turns import json_response
+from chatserve.types import Json
+
+_CHAT_SCHEMA = record(
+    {
+        "name": STRING,
+        "title": STRING,
+        "description": STRING,
+        "history": {"type": "string", "enum": ["messages", "tuples"]},
+        "yields": {"type": "string", "enum": ["snapshots", "deltas"]},
+        "multimodal": BOOLEAN,
+        "inputs": {"type": "object", "description": "JSON Schema of the inputs"},
+        "examples": list_of(record({"message": STRING, "inputs": {"type": "object"}})),
+        "when_busy": STRING,
+        "on_disconnect": STRING,
+        "feedback": list_of(STRING),
+        "url": STRING,
+    }
+)
+_SERVICE_SCHEMA = record(
+    {
+        "title": STRING,
+        "description": STRING,
+        "chats": list_of(_CHAT_SCHEMA),
+        "endpoints": list_of(record({"method": STRING, "path": STRING, "summary": STRING})),
+        "openapi_url": STRING,
+        "chatserve_version": STRING,
+    }
+)
+_STATUS_SCHEMA = record({"status": STRING})
+
+
+class InfoRoutes:
+    """Routes that tell about the service. `described` are the other routes, for the list and the document."""
+
+    def __init__(
+        self,
+        engine: TurnEngine,
+        chats: Mapping[str, Chat],
+        described: Sequence[BaseRoute],
+        title: str,
+        description: str,
+    ) -> None:
+        self._engine = engine
+        self._chats = chats
+        self._title = title
+        self._description = description
+        self._routes = (*self.routes(), *described)
+        self._described: Json = None
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/", self.tell, methods=["GET"]),
+            Route("/openapi.json", self.document, methods=["GET"]),
+            Route("/health/live", self.live, methods=["GET"]),
+            Route("/health/ready", self.ready, methods=["GET"]),
+        ]
+
+    @describe(
+        Operation(
+            "read_service",
+            "Tell what is served here",
+            (Answer(200, "the chats and endpoints", {"application/json": _SERVICE_SCHEMA}),),
+            uses_store=False,
+        )
+    )
+    async def tell(self, request: Request) -> Response:
+        """Return what is served here."""
+        root_path = request.scope.get("root_path", "")
+        return json_response(
+            {
+                "title": self._title,
+                "description": self._description,
+                "chats": [chat_json(chat, root_path) for chat in self._chats.values()],
+                "endpoints": self._endpoints(root_path),
+                "openapi_url": f"{root_path}/openapi.json",
+                "chatserve_version": chatserve_version(),
+            }
+        )
+
+    def _endpoints(self, root_path: str) -> list[Json]:
+        return [
+            {"method": method.upper(), "path": root_path + path, "summary": operation["summary"]}
+            for path, operations in self._describe(root_path)["paths"].items()
+            for method, operation in operations.items()
+        ]
+
+    @describe(
+        Operation(
+            "read_openapi",
+            "Describe the API",
+            (Answer(200, "this document", {"application/json": {"type": "object"}}),),
+            uses_store=False,
+        )
+    )
+    async def document(self, request: Request) -> Response:
+        """Return the OpenAPI document."""
+        return json_response(self._describe(request.scope.get("root_path", "")))
+
+    def _describe(self, root_path: str) -> Json:
+        """Return the document, made when first asked for: imports stay quick, and nothing of it changes later."""
+        if self._described is None:
+            about = About(self._title, self._description, chatserve_version())
+            self._described = openapi_document(self._routes, self._chats, about, root_path)
+        return self._described
+
+    @describe(
+        Operation(
+            "check_live",
+            "Tell that the process answers",
+            (Answer(200, "it does", {"application/json": _STATUS_SCHEMA}),),
+            uses_store=False,
+        )
+    )
+    async def live(self, _request: Request) -> Response:
+        """Tell that the process answers."""
+        return json_response({"status": "live"})
+
+    @describe(
+        Operation(
+            "check_ready",
+            "Tell whether new turns are taken",
+            (Answer(200, "they are", {"application/json": _STATUS_SCHEMA}),),
+            errors=(ShuttingDown, StoreError),
+        )
+    )
+    async def ready(self, _request: Request) -> Response:
+        """Tell whether new turns are taken: not while draining, nor without a store."""
+        if self._engine.is_draining:
+            raise ShuttingDown("the server is about to stop")
+        await self._engine.store.check()
+        return json_response({"status": "ready"})
+
+
+def chat_json(chat: Chat, root_path: str = "") -> dict[str, Json]:
+    """Return what clients may know of a chat."""
+    options = chat.options
+    return {
+        "name": options.name,
+        "title": options.title,
+        "description": options.description,
+        "history": options.history,
+        "yields": options.yields,
+        "multimodal": options.multimodal,
+        "inputs": chat.inputs_schema,
+        "examples": [{"message": example.text, "inputs": dict(example.inputs)} for example in chat.examples],
+        "when_busy": options.when_busy,
+        "on_disconnect": options.on_disconnect,
+        "feedback": list(options.feedback),
+        "url": f"{root_path}/chat/{options.name}",
+    }
+
+
+def chatserve_version() -> str:
+    """Return the version that is installed."""
+    try:
+        return metadata.version("chatserve")
+    except metadata.PackageNotFoundError:
+        return "0+source"

@@ -1,0 +1,90 @@
+"""The journal: the newest events of all running turns, one record per flush, for recovery only.
+
+An event in it is *filed* once its session's log has its number: the turn was committed, or its events were appended.
+What is filed is garbage here. Records that have grown old are written anew without it, two at a time with each new
+record, so the journal holds little more than what runs and costs the same whatever the number of sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from sqlite3 import Connection
+from typing import Final
+
+from chatserve.codec import decode_numbered, dumps, loads_stored, numbered_json
+from chatserve.events import NumberedEvent
+from chatserve.stores import transitions
+from chatserve.stores.sqlite import log
+from chatserve.types import Json
+
+OLD_AFTER_RECORDS: Final = 750
+"""Half a minute of flushes: by then most turns have ended, and their part need not be written again."""
+
+
+def journal_events(db: Connection, batch: Sequence[tuple[str, Sequence[NumberedEvent]]]) -> None:
+    """Keep the events of many sessions as one record."""
+    newest = _add_record(db, [(session_id, numbered_json(events)) for session_id, events in batch if events])
+    old = db.execute(
+        "SELECT n, payload FROM journal WHERE n <= ? ORDER BY n LIMIT 2", (newest - OLD_AFTER_RECORDS,)
+    ).fetchall()
+    if old:
+        _renew(db, old)
+
+
+def _add_record(db: Connection, entries: Json) -> int:
+    return db.execute("INSERT INTO journal (payload) VALUES (?)", (dumps(entries),)).lastrowid or 0
+
+
+def _renew(db: Connection, records: Sequence[tuple[int, bytes]]) -> None:
+    """Put one record of what is not filed yet in place of these."""
+    entries = [entry for _, payload in records for entry in loads_stored(payload)]
+    filed = _filed_seqs(db, {session_id for session_id, _ in entries})
+    unfiled = [entry for entry in entries if entry[0] in filed and entry[1][-1][0] > filed[entry[0]]]
+    db.execute("DELETE FROM journal WHERE n <= ?", (records[-1][0],))
+    if unfiled:
+        _add_record(db, unfiled)
+
+
+def _filed_seqs(db: Connection, session_ids: Iterable[str]) -> dict[str, int]:
+    """Return the last number each of these sessions has filed; those that are gone have none."""
+    wanted = dumps(list(session_ids)).decode()
+    return dict(
+        db.execute(
+            "SELECT session_id, last_seq FROM session WHERE session_id IN (SELECT value FROM json_each(?))", (wanted,)
+        )
+    )
+
+
+def forget(db: Connection, session_ids: Sequence[str]) -> None:
+    """Remove what the journal holds of sessions that are deleted; their ids may be used again."""
+    if not session_ids:
+        return
+    needles = dumps([dumps(session_id).decode() for session_id in session_ids]).decode()
+    found = db.execute(
+        "SELECT n, payload FROM journal WHERE EXISTS (SELECT 1 FROM json_each(?) WHERE instr(payload, value))",
+        (needles,),
+    ).fetchall()
+    for n, payload in found:
+        kept = [entry for entry in loads_stored(payload) if entry[0] not in session_ids]
+        db.execute("UPDATE journal SET payload = ? WHERE n = ?", (dumps(kept), n))
+
+
+def read_journal(db: Connection) -> dict[str, list[NumberedEvent]]:
+    """Return the events in the journal by session, in no certain order."""
+    events: dict[str, list[NumberedEvent]] = {}
+    for (payload,) in db.execute("SELECT payload FROM journal ORDER BY n"):
+        for session_id, values in loads_stored(payload):
+            events.setdefault(session_id, []).extend(decode_numbered(values))
+    return events
+
+
+def settle(db: Connection, *, now: float) -> None:
+    """File what no turn will, and empty the journal, unless a turn is open."""
+    has_records = db.execute("SELECT 1 FROM journal LIMIT 1").fetchone()
+    is_open = db.execute("SELECT 1 FROM turn WHERE status IN ('queued', 'running') LIMIT 1").fetchone()
+    if has_records is None or is_open is not None:
+        return
+    journaled = read_journal(db)
+    for session_id in _filed_seqs(db, journaled):
+        log.append_events(db, session_id, transitions.merge_events(journaled[session_id]), now=now)
+    db.execute("DELETE FROM journal")

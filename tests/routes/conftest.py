@@ -1,0 +1,19 @@
+"""Every route test runs in process, and over every store where the store matters."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+
+@pytest.fixture(autouse=True)
+def _nothing_blocks_the_loop() -> Iterator[None]:
+    with blockbuster_ctx():
+        yield
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a store of each kind."""
+    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/chat.db"

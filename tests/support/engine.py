@@ -1,0 +1,156 @@
+"""A turn engine around a chat function, in this process and without HTTP: what the tests of the engine stand on.
+
+async with open_engine(echo) as engine:
+    record = await engine.ask("hi", "s_1")
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chatserve.chat_function import Chat, ChatOptions
+from chatserve.contracts import Store, TurnRecord
+from chatserve.engine import EngineParts, Reader, RunningTurn, TurnEngine
+from chatserve.files import FileFolder
+from chatserve.formats.history import HISTORY_FORMATS
+from chatserve.formats.output import AnswerNormalizer
+from chatserve.formats.wire.native import NativeEncoder
+from chatserve.settings import Settings
+from chatserve.stores.memory import MemoryStore
+from chatserve.types import TurnRequest, UserInput
+from tests.support.sse import SseEvent, read_events
+
+WAIT_S = 20
+NATIVE = NativeEncoder()
+NO_FOLDER = Path("/nonexistent/chatserve-files")
+Result = TypeVar("Result")
+
+
+async def within(awaitable: Awaitable[Result], timeout_s: float = WAIT_S) -> Result:
+    """Wait, but not for ever."""
+    return await asyncio.wait_for(awaitable, timeout_s)
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+    """Let the loop turn until the condition holds: for what happens in other tasks or threads and tells nobody."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Engine:
+    """A running engine, and short ways to ask it."""
+
+    turns: TurnEngine
+    store: Store
+    chat: str
+    clock: Clock = field(default_factory=Clock)
+
+    async def start(self, text: str = "hi", session_id: str | None = "s_1", **request: Any) -> RunningTurn:
+        """Start a turn in a session, which is made when it is not there yet."""
+        given: dict[str, Any] = {"chat": self.chat, "owner": "", "create_session": session_id is not None} | request
+        given.setdefault("message", UserInput(text))
+        return await within(self.turns.submit(TurnRequest(session_id=session_id, **given)))
+
+    async def ask(self, text: str = "hi", session_id: str | None = "s_1", **request: Any) -> TurnRecord:
+        """Take one whole turn."""
+        return await self.end_of(await self.start(text, session_id, **request))
+
+    async def end_of(self, turn: RunningTurn) -> TurnRecord:
+        """Wait for the end of a turn."""
+        await within(turn.ended.wait())
+        assert turn.record is not None
+        return turn.record
+
+    async def frames(self, turn: RunningTurn) -> bytes:
+        """Return the whole stream of a turn."""
+        return await self.read(self.turns.read_turn(turn, NATIVE))
+
+    async def events(self, turn: RunningTurn) -> list[SseEvent]:
+        """Return the events of a turn, as a client reads them."""
+        return decode(await self.frames(turn))
+
+    async def read(self, reader: Reader, *, dones: int = 1) -> bytes:
+        """Return a reader's stream until it ends, or until that many turns have; let the reader go."""
+        stream = b""
+        async with asyncio.timeout(WAIT_S):
+            while not reader.is_at_end and stream.count(b"event: done\n") < dones:
+                stream += await self.next_frames(reader)
+        self.turns.detach(reader)
+        return stream
+
+    async def next_frames(self, reader: Reader) -> bytes:
+        """Do one step of what a response does with its reader."""
+        frames = reader.take()
+        if frames or reader.is_at_end:
+            return frames
+        if reader.cursor == reader.log.published_seq:
+            await within(reader.news())
+        elif reader.needs_store:
+            return await within(self.turns.readers.catch_up(reader))
+        return b""
+
+    async def history(self, session_id: str = "s_1") -> list[tuple[str, str]]:
+        """Return the stored branch as (role, text)."""
+        page = await self.store.list_messages("", session_id, after=None, limit=1000, branches=False)
+        return [(message.role, message.text) for message in page.items]
+
+
+@asynccontextmanager
+async def open_engine(
+    function: Callable[..., Any],
+    *,
+    store: Store | None = None,
+    folder: Path = NO_FOLDER,
+    settings: dict[str, Any] | None = None,
+    others: Sequence[Chat] = (),
+    ids_from: int = 1,
+    **options: Any,
+) -> AsyncIterator[Engine]:
+    """Run an engine for a chat function with these chat options until the block ends."""
+    chat = chat_of(function, **options)
+    store = store or MemoryStore()
+    clock, numbers = Clock(), count(ids_from)
+    engine = TurnEngine(
+        EngineParts(
+            chats={each.options.name: each for each in (chat, *others)},
+            store=store,
+            files=FileFolder(folder),
+            history_formats=HISTORY_FORMATS,
+            new_interpreter=AnswerNormalizer,
+            settings=Settings(**{"stop_grace_s": 0.05, **(settings or {})}),
+            clock=clock,
+            new_id=lambda prefix: f"{prefix}{next(numbers)}",
+        )
+    )
+    await engine.open()
+    try:
+        yield Engine(engine, store, chat.options.name, clock)
+    finally:
+        await within(engine.close())
+
+
+def chat_of(function: Callable[..., Any], **options: Any) -> Chat:
+    """Return a chat of this function."""
+    name = options.pop("name", "chat")
+    return Chat(function, ChatOptions(name=name, title=name, **options))
+
+
+def decode(stream: bytes) -> list[SseEvent]:
+    """Return the events of a stream; what is not dispatched, as the last block is cut, does not count."""
+    return list(read_events(stream.decode().split("\n")))
