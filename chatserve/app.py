@@ -178,7 +178,11 @@ class ChatServer:
         loop = asyncio.get_running_loop()
         if self._starting is None or self._starting.get_loop() is not loop:
             self._starting = loop.create_task(self._start_watching())
-        return await asyncio.shield(self._starting)
+        try:
+            return await asyncio.shield(self._starting)
+        except ConfigurationError:
+            self._starting = None  # the next request may find the store in better shape
+            raise
 
     async def _start_watching(self) -> _Runtime:
         """Start, and drain with the server around: one that does not tell of its end before all streams have ended."""

@@ -478,8 +478,13 @@ def encode_events(events: Iterable[NumberedEvent]) -> bytes:
 
 
 def numbered_json(events: Iterable[NumberedEvent]) -> list[Json]:
-    """Return the JSON of events with their numbers, `[seq, turn_id, name, data]` each."""
-    return [(seq, turn_id, EVENT_NAMES[type(event)], event_json(event)) for seq, turn_id, event in events]
+    """Return the JSON of events with their numbers, `[seq, turn_id, name, data]` each; a delta's data is its text."""
+    return [
+        (seq, turn_id, "delta", event[0])
+        if type(event) is Delta
+        else (seq, turn_id, EVENT_NAMES[type(event)], event_json(event))
+        for seq, turn_id, event in events
+    ]
 
 
 def decode_events(data: bytes) -> list[NumberedEvent]:
@@ -533,7 +538,7 @@ def _decode_snapshot(v: Mapping[str, Json]) -> Event:
 
 
 _EVENT_DECODERS: Final[Mapping[str, Callable[[Any], Event]]] = {
-    "delta": lambda v: Delta(v["text"]),
+    "delta": Delta,
     "turn": _decode_accepted,
     "message": lambda v: MessageOpened(v["message_id"], v["role"], v.get("metadata")),
     "replace": lambda v: Replaced(v["text"], v.get("message_id")),

@@ -77,6 +77,8 @@ class FileFolder:
             target.parent.mkdir(mode=0o700, exist_ok=True)
             target.hardlink_to(temporary[1])
         except FileExistsError:
+            if target.read_bytes() != content:
+                raise
             return False
         finally:
             _discard(temporary)

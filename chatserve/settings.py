@@ -20,8 +20,13 @@ def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _none(value: Any) -> Any:
+    return None if isinstance(value, str) and value.lower() in ("none", "never", "") else value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MaybeSeconds = Annotated[Seconds | None, BeforeValidator(_none)]
 Bytes = Annotated[int, Field(gt=0)]
 
 
@@ -41,7 +46,7 @@ class Settings(BaseModel):
         ("localhost", "127.0.0.1", "[::1]"), description="Host headers that are answered; '*' for any"
     )
     allow_client_session_ids: bool = Field(False, description="let clients choose session ids without auth")
-    session_ttl_s: Seconds | None = Field(None, description="delete sessions this long after their last change")
+    session_ttl_s: MaybeSeconds = Field(None, description="delete sessions this long after their last change")
     turn_timeout_s: Seconds = Field(600, description="how long one turn may take")
     max_answer_bytes: Bytes = Field(4 * 1024 * 1024, description="how long one answer may grow")
     max_body_bytes: Bytes = Field(1024 * 1024, description="largest JSON body")
@@ -52,7 +57,7 @@ class Settings(BaseModel):
     body_idle_s: Seconds = Field(30, description="how long a body may pause while it is sent")
     ping_interval_s: Seconds = Field(15, description="silence on a stream before a ping; below what proxies cut at")
     send_timeout_s: Seconds = Field(30, description="a stream whose client takes nothing for this long is closed")
-    abandon_grace_s: Seconds | None = Field(120, description="a turn nobody reads is ended after this; None: never")
+    abandon_grace_s: MaybeSeconds = Field(120, description="a turn nobody reads is ended after this; None: never")
     drain_timeout_s: Seconds = Field(25, description="how long running turns may take to end when the server stops")
     stop_grace_s: Seconds = Field(1, description="how long a stopped async function may clean up before its turn ends")
     log_retention_s: Seconds = Field(900, description="how long a turn's events can be replayed after its end")
@@ -73,7 +78,7 @@ def read_settings(
     for name in Settings.model_fields:
         if (text := environment.get(ENVIRONMENT_PREFIX + name.upper())) is not None:
             values[name] = text
-    values.update({name: value for name, value in given.items() if value is not None})
+    values.update(given)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

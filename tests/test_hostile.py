@@ -19,7 +19,7 @@ from chatserve.engine import RunningTurn
 from chatserve.errors import ChatError
 from chatserve.stores import create_store
 from chatserve.types import ChatMessage, FinalStatus, ToolCallPart
-from tests.support.engine import Engine, decode, open_engine, until, within
+from tests.support.engine import Engine, open_engine, until, within
 from tests.support.reducer import ClientAnswer
 
 POLITE = "ask again"
@@ -285,7 +285,7 @@ def never_pauses(message: str, history: History) -> Iterator[str]:
 async def blocks_the_loop(message: str, history: History) -> AsyncIterator[str]:
     yield "begun"
     while message != POLITE:
-        time.sleep(0.3)
+        time.sleep(0.1)
         await asyncio.sleep(0)
         yield "begun"
 
@@ -709,7 +709,3 @@ async def test_last_words_of_a_thread_are_never_lost() -> None:
     async with open_engine(predict) as engine:
         turns = [await engine.start(str(number), f"s_{number}") for number in range(200)]
         assert [(await engine.end_of(turn)).messages[0].text for turn in turns] == list(map(str, range(200)))
-
-
-def test_decode_ignores_what_is_not_dispatched() -> None:
-    assert decode(b'id: 1\nevent: delta\ndata: {"text":"a"}\n') == []

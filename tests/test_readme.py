@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
+from chatserve.settings import Settings
 from tests.support.asgi import serve_in_thread
 from tests.support.chromium import open_page
 from tests.support.programs import require_program
@@ -107,6 +108,19 @@ def test_the_stop_button_of_the_page_keeps_what_came(tmp_path: Path):
             page.get_by_role("button", name="Stop").click()
         assert stopped.value.ok
         assert "browser" not in page.locator("#answer").inner_text()
+
+
+def test_the_table_of_settings_is_that_of_the_code():
+    assert "\n".join(settings_table()) in README
+
+
+def settings_table() -> Iterator[str]:
+    yield "| setting | default | what it is |"
+    yield "| --- | --- | --- |"
+    for name, field in Settings.model_fields.items():
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        shown = "" if default in {None, ""} else f"`{str(default).lower()}`"
+        yield f"| `{name}` | {shown} | {field.description} |"
 
 
 def test_the_test_command_is_there():

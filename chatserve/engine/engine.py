@@ -341,9 +341,9 @@ class TurnEngine:
     ) -> RunningTurn:
         """Write the turn down, and let it run or wait. Raises: what `Store.begin_turn` raises."""
         begun = await self.store.begin_turn(self._begin_turn(room, request, status, rolled_back))
-        room.open_log(begun.session.last_seq)
         if begun.replayed:
-            return await self._known_turn(room, chat, request, begun)
+            return await self._known_turn(chat, request, begun)
+        room.open_log(begun.session.last_seq)
         file_ids = [part.file_id for part in request.message.files]
         if file_ids:
             await self.store.attach_files(room.owner, room.session_id, file_ids)
@@ -378,16 +378,28 @@ class TurnEngine:
             if_version=request.if_version,
         )
 
-    async def _known_turn(self, room: Room, chat: Chat, request: TurnRequest, begun: BegunTurn) -> RunningTurn:
-        """Return the turn that an idempotency key stands for."""
+    async def _known_turn(self, chat: Chat, request: TurnRequest, begun: BegunTurn) -> RunningTurn:
+        """Return the turn that an idempotency key stands for. Its session may be another than this request's own."""
         known = self._turns.get(begun.turn.turn_id)
         if known is not None:
             known.replayed = True
             return known
-        record = await self.store.get_turn(room.owner, begun.turn.turn_id)
-        turn = RunningTurn(
-            record.turn, room, chat, request, {}, record.user_message, None, closed=True, replayed=True, record=record
-        )
+        record = await self.store.get_turn(request.owner, begun.turn.turn_id)
+        request = replace(request, http_request=None)
+        async with self.rooms.use(request.owner, begun.session.session_id) as room:
+            room.open_log(begun.session.last_seq)
+            turn = RunningTurn(
+                record.turn,
+                room,
+                chat,
+                request,
+                {},
+                record.user_message,
+                None,
+                closed=True,
+                replayed=True,
+                record=record,
+            )
         turn.ended.set()
         return turn
 
@@ -471,14 +483,15 @@ class TurnEngine:
         await self._unwind(turn)
         log, draft = turn.room.log, turn.draft
         assert log is not None
-        last: list[Event] = list(draft.close()) if draft else []
-        if error is not None:
-            last.append(Failed(error))
-        log.append(turn.turn_id, last)
-        self._journal.publish(log)
-        commit = self._commit_turn(turn, status, _finish_reason(turn, status, reason), error)
-        committed = await self._commit(turn, commit)
-        self._conclude(turn, committed)
+        async with log.numbering:  # a turn that waited may end while another one of its session runs
+            last: list[Event] = list(draft.close()) if draft else []
+            if error is not None:
+                last.append(Failed(error))
+            log.append(turn.turn_id, last)
+            self._journal.publish(log)
+            commit = self._commit_turn(turn, status, _finish_reason(turn, status, reason), error)
+            committed = await self._commit(turn, commit)
+            self._conclude(turn, committed)
 
     async def _unwind(self, turn: RunningTurn) -> None:
         """Cancel the function if it still runs; wait for an async one to clean up, but not for long."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from chatserve.contracts import HistoryFormat, RenderOptions, Store
+from chatserve.engine.long_history import LONG, LongHistory
 from chatserve.types import HistoryFormatName, Message
 
 MAX_CACHED_MESSAGES: Final = 200_000
@@ -57,7 +58,8 @@ class Histories:
         if count < len(branch.messages):
             entries.extend(formatter.render(branch.messages[count:], self._render_options[multimodal]))
             branch.rendered[key] = (len(branch.messages), entries)
-        return formatter.copy(entries if limit is None else entries[max(0, len(entries) - limit) :])
+        given = entries if limit is None else entries[max(0, len(entries) - limit) :]
+        return formatter.copy(given) if len(given) < LONG else LongHistory(given, formatter.copy)
 
     def render_given(
         self, messages: Sequence[Message], *, history: HistoryFormatName, multimodal: bool, limit: int | None

@@ -21,7 +21,8 @@ class SessionLog:
 
     `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable, and the
     last that `Store.read_events` knows. `entry_seq` is the last before the turn that runs, or else the end of the last one
-    that ran: who enters after it sees whole turns only.
+    that ran: who enters after it sees whole turns only. `numbering` is held while the store is given a number that no
+    event has yet: a turn that runs appends nothing meanwhile.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class SessionLog:
         "first_seqs",
         "frames",
         "journaled_seq",
+        "numbering",
         "published_seq",
         "session_id",
         "waiters",
@@ -50,11 +52,17 @@ class SessionLog:
         self.first_seqs: dict[str, int] = {}
         self.done_seqs: dict[str, int] = {}
         self.waiters: list[asyncio.Future[None]] = []
+        self.numbering = asyncio.Lock()
 
     @property
     def last_seq(self) -> int:
         """The number of the newest event."""
         return self.base + len(self.events)
+
+    async def settled(self) -> None:
+        """Return when events may be appended."""
+        async with self.numbering:
+            pass
 
     def append(self, turn_id: str | None, events: Iterable[Event]) -> None:
         """Number events and keep them; `publish` lets readers see them."""

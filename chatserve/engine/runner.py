@@ -110,6 +110,8 @@ class TurnRunner:
         assert log is not None
         take_text = draft.append_text if turn.chat.options.yields == "deltas" else draft.snapshot_text
         async for batch in call:
+            if log.numbering.locked():
+                await log.settled()
             for item in batch:
                 if turn.closed:
                     return
@@ -128,7 +130,11 @@ class TurnRunner:
         if type(item) is Report:
             log.append(turn.turn_id, _reported(draft, item))
             return
-        for output in await self._with_stored_files(turn, item) if any(map(_names_file, item)) else item:
+        outputs = item
+        if any(map(_names_file, item)):
+            outputs = await self._with_stored_files(turn, item)
+            await log.settled()
+        for output in outputs:
             if turn.takes_more():
                 log.append(turn.turn_id, draft.apply(output))
 

@@ -7,6 +7,7 @@ the session to another branch, so that what was there stays readable with `?bran
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
@@ -19,7 +20,7 @@ from chatserve.chat_function import Chat
 from chatserve.codec import message_json
 from chatserve.contracts import HistoryFormat, Page
 from chatserve.engine import TurnEngine
-from chatserve.errors import BodyInvalid, NothingToUndo, SessionExists
+from chatserve.errors import BodyInvalid, NothingToUndo, SessionExists, SessionUnknown
 from chatserve.formats.history_views import render_openai, render_tuples
 from chatserve.routes.given import claim_id
 from chatserve.routes.operations import describe
@@ -181,6 +182,9 @@ class HistoryRoutes:
         engine, owner, session_id = self.engine, owner_of(request), request.path_params["session_id"]
         body, raw = await self._read(request, ForkBody)
         claim = await claim_id(engine, request, raw, engine.new_id("s_"))
+        if claim.is_known:  # whatever would stand in the way of another copy by now
+            with suppress(SessionUnknown):
+                return session_created(await engine.sessions.get(owner, claim.made_id), claim.headers)
         try:
             session = await engine.sessions.fork(owner, session_id, body.message_id, claim.made_id)
         except SessionExists:

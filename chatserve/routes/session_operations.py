@@ -35,22 +35,22 @@ from chatserve.routes.schemas import STRING, VERSION, record
 from chatserve.routes.turn_operations import TURN_ANSWERS, TURN_ERRORS
 
 _SESSION: Final = {"session_id": "$response.body#/session_id"}
+_NEXT: Final = (
+    "read_session",
+    "change_session",
+    "delete_session",
+    "list_messages",
+    "undo",
+    "retry",
+    "edit",
+    "fork_session",
+)
 _CREATED: Final = Answer(
     201,
     "the session",
     json_of("Session"),
     ("ETag", "Location", "Idempotency-Replayed"),
-    tuple(
-        Link(operation_id, _SESSION)
-        for operation_id in (
-            "read_session",
-            "change_session",
-            "delete_session",
-            "list_messages",
-            "undo",
-            "fork_session",
-        )
-    ),
+    tuple(Link(operation_id, _SESSION) for operation_id in _NEXT),
 )
 _SESSION_ANSWER: Final = Answer(200, "the session", json_of("Session"), ("ETag",))
 _CHANGE_ERRORS: Final = (SessionUnknown, VersionConflict)

@@ -49,7 +49,7 @@ class WordStream(Response):
     async def _stream(self, scope: Scope, receive: Receive, send: Send, reader: Reader) -> None:
         begun = False
         while not reader.closed:
-            words = reader.take()
+            words = await self._engine.readers.catch_up(reader) if reader.needs_store else reader.take()
             if words:
                 if not begun:
                     await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

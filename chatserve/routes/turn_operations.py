@@ -81,7 +81,14 @@ START_TURN: Final = Operation(
 READ_TURN: Final = Operation(
     "read_turn",
     "Read a turn: its state, and its answer as far as it is",
-    (Answer(200, "the turn", json_of("TurnState")),),
+    (
+        Answer(
+            200,
+            "the turn",
+            json_of("TurnState"),
+            links=(Link("give_feedback", {"message_id": "$response.body#/messages/0/message_id"}),),
+        ),
+    ),
     errors=(TurnUnknown,),
 )
 

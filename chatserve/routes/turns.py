@@ -230,7 +230,7 @@ class TurnRoutes:
 
 async def answer(engine: TurnEngine, request: Request, turn: RunningTurn, *, stream: bool | None) -> Response:
     """Answer with the turn's events, its words, its location or its result: what the client asked for."""
-    headers = _turn_headers(turn)
+    headers = _turn_headers(request, turn)
     wanted = _wanted(request, stream)
     if wanted == "later":
         turn.detached = True
@@ -253,9 +253,9 @@ def _wanted(request: Request, stream: bool | None) -> Literal["events", "words",
     return "result"
 
 
-def _turn_headers(turn: RunningTurn) -> dict[str, str]:
+def _turn_headers(request: Request, turn: RunningTurn) -> dict[str, str]:
     headers = {"x-turn-id": turn.turn_id, "x-session-id": turn.room.session_id}
-    if turn.replayed:
+    if turn.replayed and turn.request.http_request is not request:
         headers["idempotency-replayed"] = "true"
     return {name: value for name, value in headers.items() if value}
 

@@ -42,6 +42,7 @@ class Audit:
         self.told = told
         self.margin_s = margin_s
         self.interrupted = 0
+        self._ends: dict[str, tuple[str, str, str]] = {}
 
     async def check(self) -> dict[str, Document]:
         """Check everything; return the sessions by id."""
@@ -72,10 +73,20 @@ class Audit:
             whole, kept = answer_to(document.prompt_of(turn)), document.answer_of(turn_id)
             assert whole.startswith(kept), f"{turn}: {kept!r}"
             assert turn["status"] != "completed" or kept == whole, f"{turn}: {kept!r}"
-            heard = self.told.heard_before(turn_id, self.server.killed_at - self.margin_s)
-            assert kept.startswith(heard), f"{turn}: heard {heard!r}, kept {kept!r}"
-            self.interrupted += turn["status"] == "interrupted"
+            self._check_kept(turn, kept)
             self._check_final(turn, kept)
+
+    def _check_kept(self, turn: dict[str, Any], kept: str) -> None:
+        """The first restart after a turn keeps what was heard of it; every later one keeps the same."""
+        end = (turn["status"], turn["finish_reason"], kept)
+        known = self._ends.setdefault(turn["turn_id"], end)
+        assert known == end, f"{turn['turn_id']} was {known}, is {end}"
+        if known is not end:
+            return
+        is_crashed = turn["finish_reason"] == "interrupted"
+        self.interrupted += is_crashed
+        heard = self.told.heard_before(turn["turn_id"], self.server.killed_at - self.margin_s * is_crashed)
+        assert kept.startswith(heard), f"{turn}: heard {heard!r}, kept {kept!r}"
 
     def _check_final(self, turn: dict[str, Any], kept: str) -> None:
         final = self.told.finals.get(turn["turn_id"])
@@ -137,4 +148,7 @@ class Audit:
         assert response.headers["idempotency-replayed"] == "true"
         assert response.json["turn_id"] == post.turn_id
         final = self.told.finals.get(post.turn_id or "")
-        assert final is None or (final.status, final.text) == (response.json["status"], text_of(response.json["messages"]))
+        assert final is None or (final.status, final.text) == (
+            response.json["status"],
+            text_of(response.json["messages"]),
+        )

@@ -121,7 +121,7 @@ class Client:
         self.load.counts[kind] = self.load.counts.get(kind, 0) + 1
 
     def _answered(self, turn_id: str, value: dict[str, Any]) -> None:
-        if value["status"] not in {"running", "queued"}:
+        if "messages" in value and value["status"] not in {"running", "queued"}:
             self.told.ended(turn_id, Final(value["status"], text_of(value["messages"]), value["version"]))
 
     # listening

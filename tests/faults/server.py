@@ -73,7 +73,9 @@ class CrashableServer:
 
 
 @asynccontextmanager
-async def crashable(folder: Path, *options: str, env: Mapping[str, str] | None = None) -> AsyncIterator[CrashableServer]:
+async def crashable(
+    folder: Path, *options: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[CrashableServer]:
     """Run a server until the block ends, then kill it."""
     server = CrashableServer(folder, *options)
     await server.start(env)

@@ -108,6 +108,13 @@ async def test_key_of_a_creation_is_no_key_for_a_turn_nor_the_other_way(tmp_path
         assert problem(await client.post("/sessions", headers=other)) == (422, "idempotency_conflict")
 
 
+async def test_key_of_one_fork_is_no_key_for_another_sessions(tmp_path: Path, store: str) -> None:
+    async with serving(tmp_path, store) as service, service.client() as client:
+        one, two = [(await say(client, "hi"))["session_id"] for _ in range(2)]
+        assert (await client.post(f"/sessions/{one}/fork", headers=KEY)).status_code == 201
+        assert problem(await client.post(f"/sessions/{two}/fork", headers=KEY)) == (422, "idempotency_conflict")
+
+
 async def test_key_that_was_claimed_before_a_crash_creates_at_the_next_try(tmp_path: Path, store: str) -> None:
     async with serving(tmp_path, store) as service, service.client() as client:
         create, crashed = service.engine.store.create_session, []

@@ -61,6 +61,16 @@ async def test_pages_join_to_the_whole_history(tmp_path: Path, store: str, limit
             assert joined == whole
 
 
+async def test_page_of_pairs_holds_whole_turns_about_as_many_as_asked_for(tmp_path: Path, store: str) -> None:
+    async with serving(tmp_path, store) as service, service.client() as client:
+        session_id = await talk(client, "a", "b", "c")
+        ids = await message_ids(client, session_id)
+        for limit, first_page in ((1, [["a", "0:a"]]), (3, [["a", "0:a"]]), (5, [["a", "0:a"], ["b", "2:b"]])):
+            params: dict[str, Any] = {"format": "tuples", "limit": limit}
+            page = (await client.get(f"/sessions/{session_id}/messages", params=params)).json()
+            assert page == {"items": first_page, "next": ids[2 * len(first_page) - 1]}
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -282,9 +292,7 @@ async def test_edit_takes_files_and_the_chats_inputs(tmp_path: Path) -> None:
         session_id = (await say(client, "", chat="multi"))["session_id"]
         (message_id, *_) = await message_ids(client, session_id)
         message = {"text": "", "files": [file_id]}
-        edited = await client.post(
-            f"/sessions/{session_id}/edit", json={"message_id": message_id, "message": message}
-        )
+        edited = await client.post(f"/sessions/{session_id}/edit", json={"message_id": message_id, "message": message})
         assert edited.json()["text"] == "words"
         refused = await client.post(
             f"/sessions/{session_id}/edit", json={"message_id": message_id, "message": "x", "inputs": {"n": 1}}

@@ -92,7 +92,9 @@ async def test_erased_owner_leaves_nothing_and_others_lose_nothing(tmp_path: Pat
         await ann.post("/sessions", headers={"idempotency-key": "k"})
         kept_file = (await bob.post("/files", content=b"kept")).json()
         kept = await say(bob, "hi")
+        assert turn["session_id"] in service.engine.histories._branches
         await service.app.erase("ann")
+        assert list(service.engine.histories._branches) == [kept["session_id"]]
         assert (await ann.get("/sessions")).json()["items"] == []
         for gone in (
             f"/sessions/{turn['session_id']}", f"/turns/{turn['turn_id']}", f"/turns/{stateless['turn_id']}",

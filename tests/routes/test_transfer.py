@@ -23,7 +23,12 @@ async def lived_in_session(client: httpx2.AsyncClient) -> str:
     given = [
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": ["one ", "two", {"type": "file", "file_id": file_id}]},
-        {"role": "assistant", "content": "x", "metadata": {"title": "T", "n": [1.5, None]}, "options": [{"value": "v"}]},
+        {
+            "role": "assistant",
+            "content": "x",
+            "metadata": {"title": "T", "n": [1.5, None]},
+            "options": [{"value": "v"}],
+        },
         {"role": "assistant", "content": [{"type": "data", "data": {"a": {"b": "\u2028🎉"}}, "name": "D"}]},
         {"role": "assistant", "content": [{"type": "source", "url": "http://x/"}, {"type": "reasoning", "text": "r"}]},
     ]
@@ -212,6 +217,14 @@ async def test_smallest_document_is_imported(tmp_path: Path, store: str) -> None
         assert (made.status_code, made.json()["version"], made.json()["last_seq"]) == (201, 3, 7)
         exported = (await client.get("/sessions/s_1/export")).json()
         assert exported["session"] == small_document()["session"]
+
+
+async def test_what_a_message_claims_of_a_file_is_taken_from_the_file(tmp_path: Path, store: str) -> None:
+    document = small_document()
+    document["messages"][0]["content"] = [file_part() | {"name": "x.exe", "media_type": "text/html", "size": 9}]
+    async with serving(tmp_path, store) as service, service.client() as client:
+        await client.post("/sessions/import", json=document)
+        assert await history(client, "s_1") == [("user", [file_part() | {"url": "/files/f_1234"}])]
 
 
 BROKEN: list[tuple[list[Any], Any]] = [

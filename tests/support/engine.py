@@ -152,5 +152,5 @@ def chat_of(function: Callable[..., Any], **options: Any) -> Chat:
 
 
 def decode(stream: bytes) -> list[SseEvent]:
-    """Return the events of a stream; what is not dispatched, as the last block is cut, does not count."""
-    return list(read_events(stream.decode().split("\n")))
+    """Return the events of a stream; a last block that is cut is not dispatched."""
+    return list(read_events(stream.decode().split("\n")[:-1]))

@@ -118,7 +118,9 @@ async def open_stream(
 
 
 @asynccontextmanager
-async def streaming(address: Address, method: str, path: str, body: Any = None, **options: Any) -> AsyncIterator[Stream]:
+async def streaming(
+    address: Address, method: str, path: str, body: Any = None, **options: Any
+) -> AsyncIterator[Stream]:
     """Open a stream, and leave it at the end of the block. Raises: Cut."""
     stream = await open_stream(address, method, path, body, **options)
     try:
