@@ -5,6 +5,7 @@
 #
 # Or build on it:  FROM chatserve
 #                  COPY app.py .
+# Host names other than localhost are answered when they are named: -e CHATSERVE_ALLOWED_HOSTS=chat.example.org
 # Sessions live in /data/chatserve.db: keep that volume, and one container per volume.
 
 FROM python:3.13-slim AS build

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from anyio import to_thread
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from chatserve.chat_function.context import ChatContext, is_context
+from chatserve.chat_function.context import ChatContext, is_context, is_named
 from chatserve.chat_function.pumps import AsyncCall, Interpret, MixedCall, prepare_call
 from chatserve.chat_function.threads import Threads
 from chatserve.errors import ChatError, ConfigurationError, InputsInvalid
@@ -54,16 +55,16 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a chat function takes besides message and history."""
+    """What a chat function takes besides message and history; `parameters` are those the model's fields stand for."""
 
     inputs: type[BaseModel]
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
     context: str | None = None
     request: str | None = None
 
 
 class Chat:
-    """A chat function with its options. Calling it with the same arguments gives what the function gives."""
+    """A chat function with its options."""
 
     def __init__(self, function: Callable[..., Any], options: ChatOptions) -> None:
         self.function = function
@@ -97,7 +98,7 @@ class Chat:
     @property
     def input_names(self) -> tuple[str, ...]:
         """The names of the inputs, in the order of the function's parameters."""
-        return tuple(self.signature.inputs.model_fields)
+        return tuple(field.alias or name for name, field in self.signature.inputs.model_fields.items())
 
     def check_inputs(self, raw: Mapping[str, Json]) -> dict[str, Any]:
         """Return the keyword arguments for these inputs, defaults filled in.
@@ -109,8 +110,8 @@ class Chat:
             checked = self.signature.inputs.model_validate(dict(raw))
         except ValidationError as error:
             raise _inputs_invalid(error) from error
-        names = self.signature.aliases
-        return {names.get(name, name): copy.deepcopy(getattr(checked, name)) for name in self.input_names}
+        parameters = self.signature.parameters
+        return {parameters[name]: copy.deepcopy(getattr(checked, name)) for name in type(checked).model_fields}
 
     async def validate(self, message: str, inputs: Mapping[str, Any]) -> None:
         """Ask the validator, if the chat has one.
@@ -182,7 +183,8 @@ def read_signature(function: Callable[..., Any], chat: str) -> Signature:
     """Read the parameters after message and history.
 
     Raises:
-        ConfigurationError: fewer than two positional parameters, or an annotation pydantic cannot check.
+        ConfigurationError: fewer than two positional parameters, an input that cannot be passed by name, or an
+            annotation pydantic cannot check.
     """
     parameters = _parameters(function, chat)
     hints = _type_hints(function)
@@ -194,21 +196,44 @@ def read_signature(function: Callable[..., Any], chat: str) -> Signature:
             "the first two must be the message and the history, as in `def predict(message, history)`"
         )
     fields: dict[str, Any] = {}
-    aliases: dict[str, str] = {}
+    names: dict[str, str] = {}
     context = request = None
     for parameter in parameters:
         if parameter in positional[:2] or parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
             continue
+        if parameter.kind is Parameter.POSITIONAL_ONLY:
+            raise ConfigurationError(
+                f"chat function {chat!r} takes {parameter.name!r} by position only; inputs are passed by name"
+            )
         annotation = hints.get(parameter.name, parameter.annotation)
-        if is_context(annotation):
+        if is_context(_injected(annotation)):
             context = parameter.name
-        elif _is_request(annotation):
+        elif _is_request(_injected(annotation)):
             request = parameter.name
         else:
-            name = parameter.name.lstrip("_") or "input"
-            aliases[name] = parameter.name
-            fields[name] = (_type_of(annotation), ... if parameter.default is Parameter.empty else parameter.default)
-    return Signature(_inputs_model(chat, fields), aliases, context, request)
+            name, field = _input_field(parameter, annotation)
+            fields[name], names[name] = field, parameter.name
+    return Signature(_inputs_model(chat, fields), names, context, request)
+
+
+def _input_field(parameter: Parameter, annotation: Any) -> tuple[str, tuple[Any, Any]]:
+    """Return the model's field for an input: a name that is free there, with the input's name as its alias."""
+    name = parameter.name.lstrip("_") or "input"
+    expected = Any if annotation is Parameter.empty or isinstance(annotation, str) else annotation
+    default = ... if parameter.default is Parameter.empty else parameter.default
+    if hasattr(BaseModel, name):
+        return f"{name}_input", (Annotated[expected, Field(alias=name)], default)
+    return name, (expected, default)
+
+
+def _injected(annotation: Any) -> Any:
+    """Return what is asked for by `X`, `X | None` and `Annotated[X, …]`."""
+    if typing.get_origin(annotation) is Annotated:
+        return _injected(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        members = [member for member in typing.get_args(annotation) if member is not types.NoneType]
+        return members[0] if len(members) == 1 else annotation
+    return annotation
 
 
 def _parameters(function: Callable[..., Any], chat: str) -> list[Parameter]:
@@ -221,18 +246,24 @@ def _parameters(function: Callable[..., Any], chat: str) -> list[Parameter]:
 def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
     target = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
     target = getattr(function, "func", target)  # functools.partial
+    names = getattr(inspect.unwrap(target), "__globals__", {})
+    annotations = getattr(target, "__annotations__", {})
+    return {name: _type_hint(annotation, names) for name, annotation in annotations.items()}
+
+
+def _type_hint(annotation: Any, names: dict[str, Any]) -> Any:
+    """Return what an annotation means; one that only exists for type checkers stays the text it is."""
+    holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
-        return typing.get_type_hints(target, include_extras=True)
-    except (NameError, TypeError):
-        return {}  # annotations that only exist for type checkers: the parameter takes any JSON
-
-
-def _type_of(annotation: Any) -> Any:
-    return Any if annotation is Parameter.empty or isinstance(annotation, str) else annotation
+        return typing.get_type_hints(holder, names, include_extras=True)["it"]
+    except (NameError, TypeError, AttributeError, SyntaxError):
+        return annotation
 
 
 def _is_request(annotation: Any) -> bool:
     """Recognize `starlette.requests.Request` (and what derives from it) without importing HTTP here."""
+    if isinstance(annotation, str):
+        return is_named(annotation, "Request")
     return isinstance(annotation, type) and any(
         base.__module__ == "starlette.requests" and base.__name__ == "HTTPConnection" for base in annotation.__mro__
     )

@@ -81,4 +81,11 @@ class ChatContext:
 
 def is_context(annotation: Any) -> bool:
     """Whether a parameter of this annotation wants the context."""
+    if isinstance(annotation, str):
+        return is_named(annotation, ChatContext.__name__)
     return isinstance(annotation, type) and issubclass(annotation, ChatContext)
+
+
+def is_named(annotation: str, name: str) -> bool:
+    """Whether an annotation that is text, for its import is for type checkers only, names this class."""
+    return annotation.removesuffix("| None").strip().rpartition(".")[2] == name

@@ -134,11 +134,7 @@ class AsyncCall:
                 if self._items:
                     return self._hand_out(waits_for)
                 resume, argument = yield from self._wait(waits_for)
-        self._ended = True
-        if not self._items:
-            raise self._ending()
-        items, self._items = self._items, []
-        return items
+        return self._hand_out_last()
 
     def _wait(self, waits_for: Any) -> Generator[Any, Any, tuple[Callable[[Any], Any], Any]]:
         """Let the loop wait, and return how to resume: with a value or with an exception (a cancel, say)."""
@@ -185,6 +181,13 @@ class AsyncCall:
         self._waits_for, self._owes_wait = waits_for, True
         items, self._items = self._items, []
         return items
+
+    def _hand_out_last(self) -> Batch:
+        """Hand out what was said before the end; the end itself comes when more is asked for."""
+        self._ended = True
+        if not self._items:
+            raise self._ending()
+        return self._hand_out(None)
 
     async def aclose(self) -> None:
         self._cancelled = True

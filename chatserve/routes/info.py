@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -63,7 +64,7 @@ class InfoRoutes:
         self._title = title
         self._description = description
         self._routes = (*self.routes(), *described)
-        self._described: Json = None
+        self._document: Json = None
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -85,23 +86,17 @@ class InfoRoutes:
     async def tell(self, request: Request) -> Response:
         """Return what is served here."""
         root_path = request.scope.get("root_path", "")
+        document = await self._describe(root_path)
         return json_response(
             {
                 "title": self._title,
                 "description": self._description,
                 "chats": [chat_json(chat, root_path) for chat in self._chats.values()],
-                "endpoints": self._endpoints(root_path),
+                "endpoints": _endpoints(document, root_path),
                 "openapi_url": f"{root_path}/openapi.json",
-                "chatserve_version": chatserve_version(),
+                "chatserve_version": document["info"]["version"],
             }
         )
-
-    def _endpoints(self, root_path: str) -> list[Json]:
-        return [
-            {"method": method.upper(), "path": root_path + path, "summary": operation["summary"]}
-            for path, operations in self._describe(root_path)["paths"].items()
-            for method, operation in operations.items()
-        ]
 
     @describe(
         Operation(
@@ -113,14 +108,17 @@ class InfoRoutes:
     )
     async def document(self, request: Request) -> Response:
         """Return the OpenAPI document."""
-        return json_response(self._describe(request.scope.get("root_path", "")))
+        return json_response(await self._describe(request.scope.get("root_path", "")))
 
-    def _describe(self, root_path: str) -> Json:
-        """Return the document, made when first asked for: imports stay quick, and nothing of it changes later."""
-        if self._described is None:
-            about = About(self._title, self._description, chatserve_version())
-            self._described = openapi_document(self._routes, self._chats, about, root_path)
-        return self._described
+    async def _describe(self, root_path: str) -> Json:
+        """Return the document, made when first asked for: a server starts quickly, and nothing of it changes later."""
+        if self._document is None:
+            self._document = await to_thread.run_sync(self._make_document, root_path)
+        return self._document
+
+    def _make_document(self, root_path: str) -> Json:
+        about = About(self._title, self._description, chatserve_version())
+        return openapi_document(self._routes, self._chats, about, root_path)
 
     @describe(
         Operation(
@@ -148,6 +146,14 @@ class InfoRoutes:
             raise ShuttingDown("the server is about to stop")
         await self._engine.store.check()
         return json_response({"status": "ready"})
+
+
+def _endpoints(document: Json, root_path: str) -> list[Json]:
+    return [
+        {"method": method.upper(), "path": root_path + path, "summary": operation["summary"]}
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    ]
 
 
 def chat_json(chat: Chat, root_path: str = "") -> dict[str, Json]:

@@ -225,7 +225,7 @@ class TurnRoutes:
         return json_response({"stopped": [answer_json(turn.record) for turn in turns if turn.record]})
 
 
-# --- answering a turn, shared by every route that starts one -----------------------------------------------------------
+# --- answering a turn, shared by every route that starts one ----------------------------------------------------------
 
 
 async def answer(engine: TurnEngine, request: Request, turn: RunningTurn, *, stream: bool | None) -> Response:

@@ -115,7 +115,7 @@ class Client:
 
     def _acked(self, post: Post, turn_id: str, session_id: str) -> None:
         self.told.ack(post, turn_id, session_id)
-        if session_id not in self.load.sessions and len(self.load.sessions) < MAX_SESSIONS:
+        if session_id not in {*self.load.sessions, *self.told.retired} and len(self.load.sessions) < MAX_SESSIONS:
             self.load.sessions.append(session_id)
         kind = post.path.rpartition("/")[2] if post.path.startswith("/sessions") else "send"
         self.load.counts[kind] = self.load.counts.get(kind, 0) + 1

@@ -52,6 +52,7 @@ class Told:
         self.posts: dict[str, Post] = {}
         self.moves: defaultdict[str, list[Move]] = defaultdict(list)
         self.sessions: set[str] = set()
+        self.retired: set[str] = set()
         self.finals: dict[str, Final] = {}
         self.begun_at_version: dict[str, int] = {}
         self.heard: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
@@ -63,7 +64,7 @@ class Told:
         assert post.session_id in {None, session_id}, f"key {post.key} went to {post.session_id} and {session_id}"
         post.turn_id, post.session_id = turn_id, session_id
         post.acked_at = post.acked_at or time.monotonic()
-        self.sessions.add(session_id)
+        self.sessions |= {session_id} - self.retired
 
     def saw(self, session_id: str, event: SseEvent) -> None:
         """A reader got an event: every other reader gets the same under that number."""
@@ -92,6 +93,7 @@ class Told:
     def forget(self, session_id: str, turn_ids: set[str]) -> None:
         """Drop what is known of a session that is left alone from now on."""
         self.sessions.discard(session_id)
+        self.retired.add(session_id)
         self.moves.pop(session_id, None)
         self._seen.pop(session_id, None)
         self.posts = {key: post for key, post in self.posts.items() if post.session_id != session_id}

@@ -388,7 +388,7 @@ async def test_content_type_is_read_without_case_and_parameters(content_type: st
         assert response.status_code == 200
 
 
-# --- hosts × origins × content types -----------------------------------------------------------------------------
+# --- hosts, origins, content types ------------------------------------------------------------------------------
 
 HOSTS = {"localhost": True, "127.0.0.1:8000": True, "[::1]:8000": True, "evil.example": False}
 ORIGINS = {None: True, "same": True, "https://app.example": True, "null": False, "https://evil.example": False}

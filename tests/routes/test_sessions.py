@@ -79,12 +79,12 @@ async def test_body_that_is_not_json_is_unsupported(tmp_path: Path) -> None:
 
 
 async def test_body_without_history_has_the_smaller_limit(tmp_path: Path) -> None:
-    async with serving(tmp_path, max_body_bytes=100, max_history_body_bytes=1000) as service:
-        async with service.client() as client:
-            metadata = {"x": "y" * 200}
-            assert problem(await client.post("/sessions", json={"metadata": metadata})) == (413, "body_too_large")
-            given = [["x" * 200, None]]
-            assert (await client.post("/sessions", json={"history": given})).status_code == 201
+    limits = {"max_body_bytes": 100, "max_history_body_bytes": 1000}
+    async with serving(tmp_path, **limits) as service, service.client() as client:
+        metadata = {"x": "y" * 200}
+        assert problem(await client.post("/sessions", json={"metadata": metadata})) == (413, "body_too_large")
+        given = [["x" * 200, None]]
+        assert (await client.post("/sessions", json={"history": given})).status_code == 201
 
 
 async def test_session_id_chosen_by_an_owner_is_taken(tmp_path: Path, store: str) -> None:
