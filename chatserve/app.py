@@ -32,8 +32,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class ChatServer:
     """An ASGI application that serves chat functions.
 
-    Run it with `chatserve run file.py` or `uvicorn module:app`, or mount it in a Starlette or FastAPI application. Any setting
-    of `chatserve.settings.Settings` may be given as a keyword; what is given here wins over the environment.
+    Run it with `chatserve run file.py` or `uvicorn module:app`, or mount it in a Starlette or FastAPI application.
+    Any setting of `chatserve.settings.Settings` may be given as a keyword; what is given here wins over the
+    environment.
 
     Raises:
         ConfigurationError: a setting that is not what it should be.
@@ -98,8 +99,9 @@ class ChatServer:
                 ones); `max_queue`: how many more may wait;
                 `when_busy`: what a message does while a turn runs in its session: `"reject"`, `"queue"`,
                 `"interrupt"` or `"rollback"`; `on_disconnect`: `"continue"` or `"stop"`;
-                `turn_timeout_s`; `history_limit`: the last so many entries; `validator`: called with the message and the
-                inputs before the turn starts, it raises `ChatError` or returns why not; `feedback`: values readers may give.
+                `turn_timeout_s`; `history_limit`: the last so many entries; `validator`: called with the message
+                and the inputs before the turn starts, it raises `ChatError` or returns why not; `feedback`: values
+                readers may give.
 
         Raises:
             ConfigurationError: not a chat function, an unknown option, or a name that is taken.

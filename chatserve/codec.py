@@ -115,11 +115,11 @@ def clean_text(text: str) -> str:
     return text
 
 
-def clean_json(value: Any, depth: int = MAX_DEPTH * 4) -> Json:
+def clean_json(value: Any, depth: int = MAX_DEPTH * 4) -> Json:  # noqa: PLR0911 - one return per kind of value
     """Copy a developer's value as JSON that every encoder can write.
 
-    Keys become str, tuples and sets lists, non-finite numbers null, integers beyond 64 bits floats, bytes text; what has
-    no JSON form becomes its `str()`. Deeper than 128 levels is cut to null.
+    Keys become str, tuples and sets lists, non-finite numbers null, integers beyond 64 bits floats, bytes text;
+    what has no JSON form becomes its `str()`. Deeper than 128 levels is cut to null.
     """
     if isinstance(value, str):
         return clean_text(str(value))
@@ -397,7 +397,7 @@ def _escape_line_ends(data: bytes) -> bytes:
     )
 
 
-def event_json(event: Event | Bye) -> dict[str, Json]:
+def event_json(event: Event | Bye) -> dict[str, Json]:  # noqa: C901, PLR0911, PLR0912 - a case per event, all of them
     """Return the `data` of an event as a value (contract section 3)."""
     match event:
         case Delta():

@@ -151,8 +151,10 @@ Output: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class AnswerView:
-    """What a normalizer may need to know of the turn: how many entries of history the function was given (in its own
-    shape), the first of them, the current message as given, and how plain strings are meant.
+    """What a normalizer may need to know of the turn.
+
+    How many entries of history the function was given (in its own shape), the first of them, the current message as
+    given, and how plain strings are meant.
     """
 
     history_length: int
@@ -256,8 +258,8 @@ class BeginTurn:
     `retry` answers an earlier user message again (`target_message_id`, None: the last one); `edit` adds
     `user_message` as a sibling of the user message `target_message_id`. `user_message` is None for `retry`.
     `create` is the session to make when it is not there yet. `rollback_turn_id` names a turn, already ended, whose
-    messages are first taken off the branch. `history` is the whole history before the message, in place of the stored one:
-    the store keeps the longest common start (compared by role and content) and branches from there.
+    messages are first taken off the branch. `history` is the whole history before the message, in place of the
+    stored one: the store keeps the longest common start (compared by role and content) and branches from there.
     """
 
     owner: str
@@ -293,9 +295,10 @@ class BegunTurn:
 
 @dataclass(frozen=True, slots=True)
 class CommitTurn:
-    """The end of a turn: its answer, its status, the end of its log. `events` are those not stored yet, in order;
-    `done_seq` is the number of `done`, which the store completes with the version it writes. `first_seq` is the number of
-    the turn's first event, which may have been filed with another turn's (None: the first there is in `events`).
+    """The end of a turn: its answer, its status, the end of its log.
+
+    `events` are those not filed yet, in order, those of other turns of the session included; `first_seq` is the number
+    of the turn's first event, `done_seq` that of `done`, which the store completes with the version it writes.
     """
 
     owner: str
@@ -366,8 +369,8 @@ class SessionChanges:
 class HistoryMove:
     """A history operation that runs no function. `seq` numbers the `history` event the store writes with it.
 
-    `undo` moves the head before the last user message of the branch (which the outcome returns); `clear` moves it before
-    the first message and empties the session's state.
+    `undo` moves the head before the last user message of the branch (which the outcome returns); `clear` moves it
+    before the first message and empties the session's state.
     """
 
     owner: str
@@ -446,11 +449,11 @@ class Store(Protocol):
     async def open(self, *, now: float) -> tuple[Turn, ...]:
         """Claim the store, bring its schema up to date, and end what a crash left open; return those turns.
 
-        Every turn found `running` or `queued` becomes `interrupted`: its answer so far is rebuilt from its stored events
-        (`chatserve.draft.fold_events`) and kept with that status. A queued turn's message joins the branch first, in
-        the order in which they were accepted. The log of such a session continues 10,000 numbers on with `done`, and
-        what was stored before is dropped from the log: numbers that were shown but not yet stored are never used twice,
-        and a reader with an older cursor gets a snapshot.
+        Every turn found `running` or `queued` becomes `interrupted`: its answer so far is rebuilt from its stored
+        events (`chatserve.draft.fold_events`) and kept with that status. A queued turn's message joins the branch
+        first, in the order in which they were accepted. The log of such a session continues 10,000 numbers on with
+        `done`, and what was stored before is dropped from the log: numbers that were shown but not yet stored are
+        never used twice, and a reader with an older cursor gets a snapshot.
 
         Raises:
             ConfigurationError: owned by another process, newer schema, not writable.

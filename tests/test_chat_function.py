@@ -1,5 +1,6 @@
 """Chat functions: their signature, their inputs, what is injected, and what is refused when they are registered."""
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from chatserve import ChatContext, ChatError
 from chatserve.errors import ConfigurationError, InputsInvalid
 from chatserve.types import TextPart, ToolResultPart, Usage, UserInput
-from tests.support.engine import chat_of, open_engine
+from tests.support.engine import NATIVE, chat_of, decode, open_engine
 from tests.support.reducer import ClientAnswer
 
 if TYPE_CHECKING:
@@ -292,6 +293,39 @@ async def test_reports_stand_where_they_were_made(is_async: bool) -> None:
         assert client.done is not None
         assert client.done["usage"] == {"input_tokens": 3, "output_tokens": 4}
         assert (await engine.end_of(turn)).turn.usage == Usage(3, 4)
+
+
+@pytest.mark.parametrize("reporter", ["task", "thread"])
+@pytest.mark.parametrize("is_wrapped", [True, False])
+async def test_reports_of_an_async_functions_tasks_and_threads_are_shown_while_it_waits(
+    reporter: str, is_wrapped: bool
+) -> None:
+    shown = asyncio.Event()
+
+    async def work(ctx: ChatContext) -> None:
+        if reporter == "thread":
+            await asyncio.to_thread(ctx.status, "working")
+        else:
+            ctx.status("working")
+        await shown.wait()
+
+    async def predict(message: str, history: History, ctx: ChatContext) -> AsyncIterator[str]:
+        yield "begun"
+        await asyncio.create_task(work(ctx))
+        yield "begun and done"
+
+    def wrapper(message: str, history: History, ctx: ChatContext) -> Any:
+        return predict(message, history, ctx)
+
+    async with open_engine(wrapper if is_wrapped else predict) as engine:
+        turn = await engine.start()
+        reader = engine.turns.read_turn(turn, NATIVE)
+        stream = b""
+        while b"working" not in stream:
+            stream += await engine.next_frames(reader)
+        shown.set()
+        names = [event.event for event in decode(stream + await engine.read(reader))]
+        assert names == ["turn", "message", "delta", "status", "delta", "done"]
 
 
 async def test_results_of_tools_reach_the_function_in_context_and_history() -> None:

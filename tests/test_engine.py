@@ -11,8 +11,7 @@ import pytest
 
 from chatserve import ChatContext
 from chatserve.contracts import Store
-from chatserve.engine import RunningTurn
-from chatserve.engine import engine as engine_module
+from chatserve.engine import RunningTurn, commits, lifecycle
 from chatserve.errors import (
     ChatUnknown,
     IdempotencyConflict,
@@ -277,7 +276,7 @@ class Slow:
 
     def __init__(self, store: Store, *waiting: str) -> None:
         self._store = store
-        self._waiting = waiting
+        self.waiting = waiting
         self.gate = asyncio.Event()
         self.entered = asyncio.Event()
         self.failures: dict[str, list[Exception]] = {}
@@ -292,7 +291,7 @@ class Slow:
             self.calls[name] += 1
             if self.failures.get(name):
                 raise self.failures[name].pop(0)
-            if name in self._waiting:
+            if name in self.waiting:
                 self.entered.set()
                 await self.gate.wait()
             return await method(*args, **kwargs)
@@ -320,11 +319,13 @@ async def test_waiting_turn_runs_when_the_one_before_it_could_not_begin(store: S
     async with open_engine(echo, store=slow, concurrency_limit=1) as engine:  # type: ignore[arg-type]
         first = asyncio.create_task(engine.start("first", "s_a", create_session=False))
         await within(slow.entered.wait())
-        second = asyncio.create_task(engine.start("second", "s_b"))
+        slow.waiting = ()
+        second = await engine.start("second", "s_b")
+        assert second.turn.status == "queued"
         slow.gate.set()
         with pytest.raises(SessionUnknown):
             await within(first)
-        assert (await engine.end_of(await within(second))).turn.status == "completed"
+        assert (await engine.end_of(second)).turn.status == "completed"
         assert (await engine.ask("third", "s_c")).turn.status == "completed"
 
 
@@ -349,7 +350,7 @@ async def test_chats_that_share_a_session_take_turns_in_it(store: Store) -> None
 
 
 async def test_functions_that_were_left_running_are_counted_and_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "MAX_LEFT_RUNNING", 2)
+    monkeypatch.setattr(lifecycle, "MAX_LEFT_RUNNING", 2)
     may_end = threading.Event()
 
     def predict(message: str, history: History) -> str:
@@ -363,7 +364,9 @@ async def test_functions_that_were_left_running_are_counted_and_capped(monkeypat
         with pytest.raises(Overloaded):
             await engine.start("quick", "s_9")
         may_end.set()
-        await until(lambda: not any(turn.call and turn.call.is_running for turn in engine.turns._left_running))
+        await until(
+            lambda: not any(turn.call and turn.call.is_running for turn in engine.turns._lifecycle.left_running)
+        )
         assert (await engine.ask("quick", "s_9")).turn.status == "completed"
 
 
@@ -563,6 +566,23 @@ async def test_stop_cancels_what_the_function_waits_for() -> None:
         await until(lambda: inner[0].cancelled())
 
 
+async def test_stop_cancels_what_the_function_waits_for_though_its_words_wait_for_the_store() -> None:
+    inner: list[asyncio.Task[Any]] = []
+    slow = Slow(create_store("memory://"), "journal_events")
+
+    async def predict(message: str, history: History) -> AsyncIterator[str]:
+        inner.append(asyncio.create_task(asyncio.Event().wait()))  # type: ignore[arg-type]
+        yield "a"
+        await inner[0]
+
+    async with open_engine(predict, store=slow, settings={"durability": "events"}) as engine:  # type: ignore[arg-type]
+        turn = await engine.start()
+        await within(slow.entered.wait())
+        await within(engine.turns.stop_turn("", turn.turn_id))
+        await until(lambda: inner[0].cancelled())
+        slow.gate.set()
+
+
 # --- deadlines, abandonment, disconnects, shutdown ---------------------------------------------------------------
 
 
@@ -677,6 +697,15 @@ async def test_turns_that_do_not_end_in_time_are_interrupted_by_shutdown(store: 
         assert records[0].messages[0].text == "0"
 
 
+async def test_closed_engine_asks_its_store_for_nothing_more() -> None:
+    slow = Slow(create_store("memory://"))
+    async with open_engine(echo, store=slow) as engine:  # type: ignore[arg-type]
+        await engine.ask()
+    engine.turns._journal._start_flush()  # as a timer does that was set before
+    assert not engine.turns._tasks._tasks
+    assert slow.calls["close"] == 1
+
+
 async def test_turns_a_crash_left_open_are_interrupted_at_the_next_start(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/chat.db"
     gate, first = Gate(), create_store(url)
@@ -691,7 +720,7 @@ async def test_turns_a_crash_left_open_are_interrupted_at_the_next_start(tmp_pat
             assert (await again.ask("next")).turn.status == "completed"
             assert [text for _, text in await again.history()] == ["hi", "hi", "next", "next"]
         turn.closed = True  # the first engine is a dead process's: it ends nothing any more
-        engine.turns._turns.clear()
+        engine.turns._lifecycle.turns.clear()
 
 
 # --- idempotency -------------------------------------------------------------------------------------------------
@@ -753,7 +782,7 @@ async def test_replays_give_their_slots_back() -> None:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "COMMIT_RETRY_S", (0.001, 0.001, 0.001))
+    monkeypatch.setattr(commits, "COMMIT_RETRY_S", (0.001, 0.001, 0.001))
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -938,7 +967,7 @@ async def test_stateless_turn_is_given_its_history_and_nothing_of_it_is_kept(sto
 
 
 async def test_stateless_turns_can_be_stopped_and_read_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "MAX_ENDED_STATELESS", 2)
+    monkeypatch.setattr(lifecycle, "MAX_ENDED_STATELESS", 2)
     gate = Gate()
     async with open_engine(gate) as engine:
         turns = [await engine.start(session_id=None, history=(), create_session=False) for _ in range(3)]

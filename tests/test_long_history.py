@@ -2,6 +2,7 @@
 
 import copy
 import json
+import operator
 from typing import Any
 
 import pytest
@@ -25,13 +26,13 @@ LET_OUT = {
     "negative index": lambda h: [h[-1]],
     "slice": lambda h: h[1:4],
     "step": lambda h: h[::2],
-    "iterate": lambda h: [entry for entry in h],
+    "iterate": lambda h: iterated(h),
     "list": list,
-    "tuple": lambda h: list(tuple(h)),
+    "tuple": tuple,
     "unpack": lambda h: [*h],
     "star target": lambda h: (lambda first, *rest: [first, *rest])(*h),
-    "plus": lambda h: h + [{"role": "user", "content": "new"}],
-    "plus from the left": lambda h: [{"role": "system", "content": "first"}] + h,
+    "plus": lambda h: operator.add(h, [{"role": "user", "content": "new"}]),
+    "plus from the left": lambda h: operator.add([{"role": "system", "content": "first"}], h),
     "in-place plus": lambda h: extended(h),
     "times": lambda h: h * 2,
     "pop": lambda h: [h.pop(), h.pop(0)],
@@ -58,7 +59,14 @@ def extended(history: LongHistory) -> list[Any]:
 
 def sorted_in_place(history: LongHistory) -> list[Any]:
     history.sort(key=str)
-    return [entry for entry in history]
+    return iterated(history)
+
+
+def iterated(history: list[Any]) -> list[Any]:
+    entries = []
+    for entry in history:
+        entries.append(entry)
+    return entries
 
 
 @pytest.mark.parametrize("way", LET_OUT)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from chatserve.contracts import Purge, Store, TurnRecord
 from chatserve.engine import Reader, RunningTurn, journal, log, readers
+from chatserve.events import NumberedEvent
 from chatserve.formats.wire.plain import PlainEncoder
 from chatserve.routes.sse import EventStream
 from chatserve.stores import create_store
@@ -146,10 +147,41 @@ async def test_ids_are_dense_in_a_session_and_increase_in_each_turn(store: Store
         assert ids_of(events) == list(range(1, len(events) + 1))
         assert events[-1].event == "done"
         of_turns = [await engine.events(turn) for turn in turns]
-        for own in of_turns:
+        for turn, own in zip(turns, of_turns, strict=True):
             assert ids_of(own) == sorted(set(ids_of(own)))
             assert answer_of(own).text == "ab"
+            stored = (await engine.store.get_turn("", turn.turn_id)).turn
+            assert (stored.first_seq, stored.done_seq) == (ids_of(own)[0], ids_of(own)[-1])
         assert sorted(event for own in of_turns for event in ids_of(own)) == ids_of(events)
+
+
+async def test_store_keeps_the_events_that_readers_saw_though_turns_that_wait_end_in_between(store: Store) -> None:
+    async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
+        text = ""
+        while message == "endless":
+            yield (text := text + "x")
+            await asyncio.sleep(0)
+
+    async with open_engine(predict, store=store, when_busy="queue") as engine:
+        turn = await engine.start("endless")
+        reader = await engine.turns.follow_session("", "s_1", 0, NATIVE)
+        reading = asyncio.create_task(engine.read(reader, dones=12))
+        for _ in range(10):
+            waiting = await engine.start("waits")
+            await within(engine.turns.stop_turn("", waiting.turn_id))
+        last = await engine.start("last")
+        await within(engine.turns.stop_turn("", turn.turn_id))
+        await engine.end_of(last)
+        events = decode(await within(reading))
+        assert ids_of(events) == list(range(1, len(events) + 1))
+        again = await engine.read(await engine.turns.follow_session("", "s_1", 0, NATIVE), dones=12)
+        page = await engine.store.read_events("s_1", after=0, limit=10**6)
+        stored = decode(b"".join(map(NATIVE.encode, page.events)))
+        assert [(event.id, event.event) for event in stored] == [(event.id, event.event) for event in events]
+        assert decode(again) == events
+        assert [event.json for event in stored if event.event != "turn"] == [
+            e.json for e in events if e.event != "turn"
+        ]
 
 
 async def test_numbers_go_on_where_they_were_after_a_restart(tmp_path: Path) -> None:
@@ -199,12 +231,14 @@ async def test_session_reader_without_a_cursor_starts_with_the_open_turn() -> No
 async def test_session_reader_without_a_cursor_starts_with_an_open_turn_that_outgrew_the_log(store: Store) -> None:
     paced = Paced()
     async with open_engine(paced, store=store) as engine:
+        paced.say("old", None)
+        before = ids_of(await engine.events(await engine.start()))
         turn = await engine.start()
         await say_until_trimmed(engine, turn, paced)
         reader = await engine.turns.follow_session("", "s_1", None, NATIVE)
         paced.say(None)
         events = decode(await engine.read(reader))
-        assert ids_of(events) == list(range(1, len(events) + 1))
+        assert ids_of(events) == list(range(before[-1] + 1, before[-1] + 1 + len(events)))
         assert answer_of(events).text == (await engine.end_of(turn)).messages[0].text
 
 
@@ -255,6 +289,34 @@ async def test_reader_with_a_format_of_its_own_is_fed_from_the_store_too(store: 
         await say_until_trimmed(engine, turn, paced)
         paced.say(None)
         assert await engine.read(slow) == (await engine.end_of(turn)).messages[0].text.encode()
+
+
+class Recorder:
+    """An encoder with a memory, which keeps what it was given."""
+
+    is_per_turn = True
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, str | None]] = []
+
+    def encode(self, numbered: NumberedEvent) -> bytes:
+        self.seen.append((numbered.seq, numbered.turn_id))
+        return NATIVE.encode(numbered)
+
+
+@pytest.mark.usefixtures("small_logs")
+async def test_encoder_with_a_memory_is_given_each_event_of_its_turn_once_and_no_others(store: Store) -> None:
+    paced, recorder = Paced(), Recorder()
+    async with open_engine(paced, store=store, when_busy="queue") as engine:
+        turn = await engine.start()
+        slow = engine.turns.read_turn(turn, recorder)
+        await engine.start("queued")
+        await say_until_trimmed(engine, turn, paced)
+        stream = await engine.next_frames(slow)
+        paced.say("the end", None, None)
+        events = decode(stream + await engine.read(slow))
+        assert recorder.seen == [(number, turn.turn_id) for number in ids_of(events)]
+        assert answer_of(events).text == "the end"
 
 
 @pytest.mark.usefixtures("small_logs")
@@ -311,6 +373,10 @@ async def test_turn_stream_with_such_a_cursor_starts_with_a_snapshot_of_that_tur
     paced = Paced()
     async with open_engine(paced, store=store, when_busy="queue") as engine:
         running, queued = await engine.start("first"), await engine.start("second")
+        waiting = await engine.turns.follow_turn("", queued.turn_id, after, NATIVE)
+        assert isinstance(waiting, Reader)
+        (snapshot,) = decode(await engine.next_frames(waiting)) or decode(await engine.next_frames(waiting))
+        assert (snapshot.event, snapshot.json["turn"]["turn_id"]) == ("snapshot", queued.turn_id)
         paced.say("a", None)
         for turn, text in ((running, "a"), (queued, "b")):
             reader = await engine.turns.follow_turn("", turn.turn_id, after, NATIVE)

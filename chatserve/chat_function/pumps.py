@@ -48,6 +48,14 @@ class Call(Protocol):
         """Take what the function reports, in its place among the items. Callable from the function's thread."""
         ...
 
+    def when_reported(self, notify: Callable[[], None]) -> None:
+        """Let `notify` be called, in any thread, when `take_reports` has something that would otherwise wait."""
+        ...
+
+    def take_reports(self) -> Batch:
+        """Return what an async function's other tasks and threads reported while it waits; call it in the loop."""
+        ...
+
     def is_cancelled(self) -> bool:
         """Whether `cancel` was called."""
         ...
@@ -77,6 +85,8 @@ class AsyncCall:
         self._step: Any = None  # the coroutine or `__anext__` the function is suspended in
         self._waits_for: Any = None  # what it waits for, when the loop was not told yet
         self._owes_wait = False
+        self._is_waiting = False
+        self._notify: Callable[[], None] = _ignore
         self._error: BaseException | None = None
         self._ended = False
         self._cancelled = False
@@ -93,6 +103,17 @@ class AsyncCall:
     def report(self, report: Report) -> None:
         """Take what the function reports, in its place among the items."""
         self._items.append(report)
+        if self._is_waiting:
+            self._notify()
+
+    def when_reported(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
+
+    def take_reports(self) -> Batch:
+        if not self._is_waiting:
+            return []  # they are handed out with what the function says next
+        reports, self._items = self._items, []
+        return reports
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -138,10 +159,15 @@ class AsyncCall:
 
     def _wait(self, waits_for: Any) -> Generator[Any, Any, tuple[Callable[[Any], Any], Any]]:
         """Let the loop wait, and return how to resume: with a value or with an exception (a cancel, say)."""
+        self._is_waiting = True
+        if self._items:
+            self._notify()  # reported after the last batch was handed out
         try:
             argument = yield waits_for
         except BaseException as error:  # noqa: BLE001 - thrown into the function, whose it is
             return (self._step.throw if self._step is not None else _reraise), error
+        finally:
+            self._is_waiting = False
         return (self._step.send if self._step is not None else self._next_step()), argument
 
     def _next_step(self) -> Callable[[Any], Any]:
@@ -223,6 +249,10 @@ class _Unwinding:
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self._steps
+
+
+def _ignore() -> None:
+    """Stand in until somebody wants to be told."""
 
 
 def _reraise(error: BaseException) -> Any:
@@ -323,6 +353,12 @@ class SyncCall:
         """Take what the function reports, in its place among the items."""
         self._put(report)
 
+    def when_reported(self, notify: Callable[[], None]) -> None:
+        """Do nothing: reports of threads wake the loop as all they say."""
+
+    def take_reports(self) -> Batch:
+        return []
+
     def is_cancelled(self) -> bool:
         """Whether `cancel` was called."""
         return self._cancelled
@@ -399,6 +435,7 @@ class MixedCall:
         self._call = first
         self._interpret = interpret
         self._threads = threads
+        self._notify: Callable[[], None] = _ignore
 
     def begin(self) -> None:
         """Let the function begin."""
@@ -413,6 +450,7 @@ class MixedCall:
         if follow_up is None:
             return batch
         self._call = follow_up
+        follow_up.when_reported(self._notify)
         follow_up.begin()
         return batch[:-1] or await self._call.__anext__()
 
@@ -426,6 +464,13 @@ class MixedCall:
     def report(self, report: Report) -> None:
         """Take what the function reports, in its place among the items."""
         self._call.report(report)
+
+    def when_reported(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
+        self._call.when_reported(notify)
+
+    def take_reports(self) -> Batch:
+        return self._call.take_reports()
 
     def is_cancelled(self) -> bool:
         """Whether `cancel` was called."""

@@ -99,7 +99,7 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin the drain, or at the second signal shorten it. Runs between any two steps of the loop's thread."""
         if self._app.engine is not None:
-            self._app.engine.is_draining = True
+            self._app.engine.refuse_turns()
         if not self.should_exit:
             self.should_exit = True
             self._deadline.set(self._drain_timeout_s + FORCED_AFTER_S, exit_code=1)
@@ -143,7 +143,8 @@ def _config(app: ChatServer, *, access_log: bool) -> uvicorn.Config:
 def _spare_the_collector() -> None:
     """Keep the garbage collector off the hot path: what start-up made stays, and the rest is looked at less often.
 
-    Events are small tuples without cycles; with the default thresholds they would trigger a collection every few hundred.
+    Events are small tuples without cycles; with the default thresholds they would trigger a collection every few
+    hundred.
     """
     gc.collect()
     gc.freeze()

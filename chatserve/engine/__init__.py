@@ -1,7 +1,7 @@
 """The turn engine: submit, follow, stop.
 
-A turn runs apart from the request that asked for it and writes numbered events to its session's log; whoever wants to see
-them follows the log. Knows stores, formats and files only by their contracts, and nothing of HTTP.
+A turn runs apart from the request that asked for it and writes numbered events to its session's log; whoever wants
+to see them follows the log. Knows stores, formats and files only by their contracts, and nothing of HTTP.
 """
 
 from chatserve.engine.engine import TICK_S, EngineParts, TurnEngine

@@ -1,7 +1,7 @@
 """Branches of sessions kept in memory, and their rendering for chat functions.
 
-A turn costs what is new in it: the branch and its rendered form are kept from turn to turn, and only the messages of the
-last turn are added. The cache is bounded by messages; what falls out is read from the store again.
+A turn costs what is new in it: the branch and its rendered form are kept from turn to turn, and only the messages
+of the last turn are added. The cache is bounded by messages; what falls out is read from the store again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Makes the events of running turns durable: one batch for all of them, a moment after they were shown.
 
-With `durability="events"` the order is turned round: `publish` waits until the events are stored. Logs that grow long are
-filed in pieces, so that memory holds only their newest part.
+With `durability="events"` the order is turned round: `publish` waits until the events are stored. Logs that grow
+long are filed in pieces, so that memory holds only their newest part.
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ KEPT_EVENTS: Final = 2048
 class SessionLog:
     """Events of one session, numbered from `base + 1`.
 
-    `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable, and the
-    last that `Store.read_events` knows. `entry_seq` is the last before the turn that runs, or else the end of the last one
-    that ran: who enters after it sees whole turns only. `numbering` is held while the store is given a number that no
-    event has yet: a turn that runs appends nothing meanwhile.
+    `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable,
+    and the last that `Store.read_events` knows. `entry_seq` is the last before the turn that runs, or else the end
+    of the last one that ran: who enters after it sees whole turns only. `numbering` is held while the store is
+    given a number that no event has yet: a turn that runs appends nothing meanwhile.
     """
 
     __slots__ = (

@@ -1,9 +1,10 @@
 """A long history for a chat function, copied where it is touched and nowhere else.
 
-A function may do with its history what it likes, so it gets a deep copy; but most functions look at the end of a long one, or
-not at all. `LongHistory` is a list of the entries that are kept from turn to turn; whatever lets an entry out (indexing,
-iterating, slicing, popping, …) first puts a copy in its place. It is a real list, and C code that reads it without asking
-(`json.dumps`, `len`, `==`) sees every entry. The one door it cannot guard is assigning it to a slice of another list.
+A function may do with its history what it likes, so it gets a deep copy; but most functions look at the end of a
+long one, or not at all. `LongHistory` is a list of the entries that are kept from turn to turn; whatever lets an
+entry out (indexing, iterating, slicing, popping, …) first puts a copy in its place. It is a real list, and C code
+that reads it without asking (`json.dumps`, `len`, `==`) sees every entry. The one door it cannot guard is assigning
+it to a slice of another list.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ READ_EVENTS: Final = 512
 class Reader:
     """A cursor in a session's log: all of it, or the events of one turn.
 
-    `cursor` is the number of the last event taken. A reader whose next event the log no longer keeps, or whose cursor the
-    log never reached, is fed by `Readers.catch_up`.
+    `cursor` is the number of the last event taken. A reader whose next event the log no longer keeps, or whose
+    cursor the log never reached, is fed by `Readers.catch_up`.
     """
 
     __slots__ = (
@@ -172,7 +172,7 @@ class Readers:
             reader.close(bye=True)
 
     async def catch_up(self, reader: Reader) -> bytes:
-        """Return what comes after a cursor that the log cannot serve, from the store or as a snapshot; move the cursor."""
+        """Return what comes after a cursor the log cannot serve, from the store or as a snapshot; move the cursor."""
         log = reader.log
         if log.published_seq < log.last_seq:
             await reader.news()  # a snapshot tells of all there is, so it must not run ahead of what is shown
@@ -231,5 +231,8 @@ def ended_turn_frames(record: TurnRecord, encoder: FrameEncoder, cursor: int) ->
     seq = turn.done_seq or cursor + 1
     status: FinalStatus = "interrupted" if turn.status == "queued" or turn.status == "running" else turn.status
     done = Done(turn.turn_id, status, turn.finish_reason or "", record.messages, turn.usage, turn.version or 0)
-    snapshot = Snapshot(turn, record.messages)
-    return b"".join(encoder.encode(NumberedEvent(seq, turn.turn_id, event)) for event in (snapshot, done))
+    frames = (
+        NumberedEvent(seq - 1, turn.turn_id, Snapshot(turn, record.messages)),
+        NumberedEvent(seq, turn.turn_id, done),
+    )
+    return b"".join(map(encoder.encode, frames))

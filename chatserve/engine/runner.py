@@ -1,12 +1,13 @@
 """Runs one turn's function and turns what it says into events: the hot path of the server.
 
-`yield` → batch (`chatserve.chat_function`) → draft → log → readers. This is the one place where whatever the developer's
-code raises is caught; every way it can end becomes a value.
+`yield` → batch (`chatserve.chat_function`) → draft → log → readers. This is the one place where whatever the
+developer's code raises is caught; every way it can end becomes a value.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -98,6 +99,9 @@ class TurnRunner:
             max_bytes=self._settings.max_answer_bytes,
         )
         call = turn.call = self._prepare(turn, history)
+        if turn.chat.signature.context is not None:
+            loop = asyncio.get_running_loop()
+            call.when_reported(lambda: _call_in(loop, self._take_reports, turn))
         try:
             call.begin()
             await self._listen(turn, turn.draft, call)
@@ -137,6 +141,15 @@ class TurnRunner:
         for output in outputs:
             if turn.takes_more():
                 log.append(turn.turn_id, draft.apply(output))
+
+    def _take_reports(self, turn: RunningTurn) -> None:
+        """Show what other tasks and threads of an async function report while it waits for them."""
+        draft, log, call = turn.draft, turn.room.log, turn.call
+        if draft is None or log is None or call is None or not turn.takes_more():
+            return
+        for report in call.take_reports():
+            log.append(turn.turn_id, _reported(draft, report))
+        self._journal.publish(log)
 
     # before the function
 
@@ -276,6 +289,11 @@ class TurnRunner:
 
 async def _said_at_once(answer: AnswerSnapshot) -> AsyncIterator[AnswerSnapshot]:
     yield answer
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[RunningTurn], None], turn: RunningTurn) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+        loop.call_soon_threadsafe(function, turn)
 
 
 def _names_file(output: Output) -> bool:

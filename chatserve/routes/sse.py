@@ -1,8 +1,9 @@
 """Server-sent event responses: a reader's frames on a socket. The only importer of sse-starlette.
 
-`EventStream` keeps `EventSourceResponse`'s place in an application (headers, HEAD, WebSocket denial) and replaces what costs or
-hurts: an event is one `send` without cancel scope, lock and log line; pings come after silence only; shutdown is the engine's,
-who lets each reader say `bye`; a client that takes nothing is dropped without a traceback.
+`EventStream` keeps `EventSourceResponse`'s place in an application (headers, HEAD, WebSocket denial) and replaces
+what costs or hurts: an event is one `send` without cancel scope, lock and log line; pings come after silence only;
+shutdown is the engine's, who lets each reader say `bye`; a client that takes nothing is dropped without a
+traceback.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ HEADERS = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
 
 
 class EventStream(EventSourceResponse):
-    """The stream of one reader, until its turn or its client is done. `on_leave` is called when the client leaves first."""
+    """The stream of one reader, until its turn or its client is done. `on_leave` is called if the client is first."""
 
     def __init__(
         self, engine: TurnEngine, reader: Reader, *, on_leave: Callable[[], None] | None = None, headers: dict[str, str]
@@ -101,8 +102,9 @@ class EventStream(EventSourceResponse):
 async def _left_or_complete(receive: Receive, sending: asyncio.Task[None]) -> None:
     """Return when the client has left or all is sent.
 
-    It is this task, deep in the application, that listens, and a task of its own that sends: what is resumed for every
-    event is then two coroutines deep, not twenty. Servers that say nothing once a response is complete are not waited for.
+    It is this task, deep in the application, that listens, and a task of its own that sends: what is resumed for
+    every event is then two coroutines deep, not twenty. Servers that say nothing once a response is complete are
+    not waited for.
     """
     listening = asyncio.current_task()
     assert listening is not None
@@ -124,7 +126,7 @@ async def _left_or_complete(receive: Receive, sending: asyncio.Task[None]) -> No
 
 
 class SoftReject(Response):
-    """What an overloaded server tells an EventSource: come back later. Any status but 200 would send it away for ever."""
+    """What an overloaded server tells an EventSource: come back later. Another status would send it away for ever."""
 
     def __init__(self, retry_ms: int = 5000) -> None:
         body = encode_bye(retry_ms=retry_ms)

@@ -14,8 +14,10 @@ from chatserve.routes.problems import turn_problem
 
 
 class WordStream(Response):
-    """The words of one turn. Its head waits for the first word, so that a turn that fails before it is a problem document;
-    a failure after it closes the connection without the last chunk, for a client must not take half an answer for a whole one.
+    """The words of one turn.
+
+    Its head waits for the first word, so that a turn that fails before it is a problem document; a failure after it
+    closes the connection without the last chunk, for a client must not take half an answer for a whole one.
     """
 
     media_type = "text/plain"

@@ -6,6 +6,7 @@ A message is `"<label> <words> <pause in ms>"`, e.g. `"k17 40 2"`; a label that 
 import asyncio
 import time
 from hashlib import sha256
+from typing import Any
 
 from chatserve import ChatServer
 
@@ -55,3 +56,8 @@ def snapshots(message: str, history: list[dict[str, str]]):
 async def whole(message: str, history: list[dict[str, str]]) -> str:
     await asyncio.sleep(_pause_s(message))
     return answer_to(message)
+
+
+@app.chat(name="files", multimodal=True)
+async def files(message: dict[str, Any], history: list[dict[str, Any]]) -> str:
+    return answer_to(message["text"])

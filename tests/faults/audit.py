@@ -31,7 +31,7 @@ class Document:
 
 
 def _content(message: dict[str, Any]) -> str:
-    return "".join(part["text"] for part in message["content"])
+    return "".join(part.get("text", "") for part in message["content"])
 
 
 class Audit:

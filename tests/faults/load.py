@@ -1,7 +1,7 @@
 """Clients that mix everything a session can be asked for, and write down what they are told.
 
-Each draws from a random source of its own. A connection that is cut is no answer: a turn is asked for again with the same
-key, until the server has accepted or refused it.
+Each draws from a random source of its own. A connection that is cut is no answer: a turn is asked for again with
+the same key, until the server has accepted or refused it.
 """
 
 import asyncio

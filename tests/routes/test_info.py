@@ -46,7 +46,7 @@ async def _unreachable() -> None:
 
 async def test_ready_is_503_while_draining(tmp_path: Path) -> None:
     async with serving(tmp_path) as service, service.client() as client:
-        service.engine.is_draining = True
+        service.engine.refuse_turns()
         assert problem(await client.get("/health/ready")) == (503, "shutting_down")
         assert (await client.get("/health/live")).status_code == 200
 

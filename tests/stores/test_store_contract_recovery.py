@@ -11,6 +11,7 @@ from tests.stores.store_values import (
     answer,
     begin,
     branch_ids,
+    commit,
     done_of,
     end_turn,
     opening_events,
@@ -43,6 +44,16 @@ async def test_running_turn_becomes_interrupted_and_keeps_its_partial_answer(sto
     assert (message.parent_id, message.turn_id) == ("u_1", "t_1")
     session = await store.get_session(OWNER, "s_1")
     assert (session.head, session.version, session.updated_at) == ("a_1", 3, 1000.0)
+
+
+async def test_events_filed_with_the_end_of_another_turn_are_kept(store: Store, reopen: Reopen) -> None:
+    begun = await store.begin_turn(begin(1))
+    await store.begin_turn(begin(2, status="queued"))
+    events = tuple(opening_events(begun, 1, "You ", "typed"))
+    await store.commit_turn(commit(2, done_seq=5, events=events, status="stopped", finish_reason="stopped"))
+    store, (turn,) = await reopen(store)
+    assert turn.turn_id == "t_1"
+    assert [message.text for message in (await store.get_turn(OWNER, "t_1")).messages] == ["You typed"]
 
 
 async def test_turn_that_had_stored_nothing_becomes_interrupted_without_an_answer(store: Store, reopen: Reopen) -> None:

@@ -1,3 +1,1 @@
-"""What clients speak: one file per format, each a pure encoder of the log's events (and, where it has requests of its own,
-a decoder).
-"""
+"""What clients speak: one file per format, each a pure encoder of the log's events."""

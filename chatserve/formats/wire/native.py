@@ -1,7 +1,7 @@
 """chatserve's own stream: one server-sent event per log event.
 
-Source: contract section 3; WHATWG HTML, "Server-sent events". LF line ends, `id:` on every event, one `data:` line of JSON.
-Event names and ids come from closed sets; no text of a user or a model ever becomes a field of its own.
+Source: contract section 3; WHATWG HTML, "Server-sent events". LF line ends, `id:` on every event, one `data:` line
+of JSON. Event names and ids come from closed sets; no text of a user or a model ever becomes a field of its own.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def _recover_session(
 
 def _drop_log(db: Connection, session_id: str, opened: list[Turn]) -> list[NumberedEvent]:
     """Remove the log of a session; return what it told of its open turns."""
-    first_seq = min((turn.first_seq for turn in opened if turn.first_seq is not None), default=None)
+    first_seq = min(turn.first_seq or 0 for turn in opened)  # unknown where another turn's commit filed its events
     payloads = db.execute(
         "SELECT payload FROM segment WHERE session_id = ? AND last_seq >= ? ORDER BY last_seq", (session_id, first_seq)
     ).fetchall()
