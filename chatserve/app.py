@@ -133,7 +133,7 @@ class ChatServer:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> Any:
-        await self._start_watching()
+        await self.start()
         try:
             yield
         finally:
@@ -141,6 +141,9 @@ class ChatServer:
 
     async def start(self) -> _Runtime:
         """Open the store and take requests; for applications that mount this one and run its lifespan themselves.
+
+        When the server around begins to stop, what runs is drained: servers tell their applications only after all
+        streams have ended.
 
         Raises:
             ConfigurationError: no chat, or a store that cannot be opened.
@@ -150,6 +153,7 @@ class ChatServer:
         runtime = _Runtime(self)
         await runtime.open()
         self._runtime = runtime
+        self._watching = runtime.loop.create_task(drain_with_server(runtime.service.engine))
         return runtime
 
     async def stop(self) -> None:
@@ -179,18 +183,12 @@ class ChatServer:
         """Start at the first request: mounted applications are not told of the lifespan."""
         loop = asyncio.get_running_loop()
         if self._starting is None or self._starting.get_loop() is not loop:
-            self._starting = loop.create_task(self._start_watching())
+            self._starting = loop.create_task(self.start())
         try:
             return await asyncio.shield(self._starting)
         except ConfigurationError:
             self._starting = None  # the next request may find the store in better shape
             raise
-
-    async def _start_watching(self) -> _Runtime:
-        """Start, and drain with the server around: one that does not tell of its end before all streams have ended."""
-        runtime = await self.start()
-        self._watching = runtime.loop.create_task(drain_with_server(runtime.service.engine))
-        return runtime
 
     _starting: asyncio.Task[_Runtime] | None = None
     _watching: asyncio.Task[None] | None = None

@@ -16,6 +16,7 @@ from chatserve.events import Done, NumberedEvent
 from chatserve.types import (
     DraftPart,
     Feedback,
+    FilePart,
     FinalStatus,
     Json,
     LocalFile,
@@ -35,10 +36,10 @@ from chatserve.types import (
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """How history is rendered. `path_of` turns a file id into the local path the function may open."""
+    """How history is rendered. `path_of` turns a file's part into the local path the function may open."""
 
     multimodal: bool
-    path_of: Callable[[str], str]
+    path_of: Callable[[FilePart], str]
 
 
 class HistoryFormat(Protocol):
@@ -212,16 +213,23 @@ class FrameEncoder(Protocol):
 class FileKeeper(Protocol):
     """Where the bytes of files lie."""
 
-    def path_of(self, file_id: str) -> str:
-        """Return the local path of a file."""
+    def path_of(self, file: FilePart) -> str:
+        """Return the local path of a file, which ends in its name; computed, without a look at the disk."""
         ...
 
     async def store_local(self, file_id: str, file: LocalFile) -> tuple[str, str, int]:
         """Copy a file the chat function answered with; return its name, media type and size. Raises: AnswerInvalid."""
         ...
 
-    async def remove(self, file_ids: Iterable[str]) -> None:
-        """Unlink files; those that are gone already do not matter."""
+    async def remove(self, file_ids: Iterable[str], *, written_before: float | None = None) -> None:
+        """Unlink files, or those of them that were last written before a time; what is gone already does not matter."""
+        ...
+
+    async def next_ids(self, limit: int, *, leftovers_before: float) -> tuple[str, ...]:
+        """Look at the next `limit` entries, round after round through all, and return the ids of files among them.
+
+        What uploads left that broke off before a time is unlinked on the way.
+        """
         ...
 
 
@@ -450,7 +458,7 @@ class Store(Protocol):
         """Claim the store, bring its schema up to date, and end what a crash left open; return those turns.
 
         Every turn found `running` or `queued` becomes `interrupted`: its answer so far is rebuilt from its stored
-        events (`chatserve.draft.fold_events`) and kept with that status. A queued turn's message joins the branch
+        events (`chatserve.answer.fold_events`) and kept with that status. A queued turn's message joins the branch
         first, in the order in which they were accepted. The log of such a session continues 10,000 numbers on with
         `done`, and what was stored before is dropped from the log: numbers that were shown but not yet stored are
         never used twice, and a reader with an older cursor gets a snapshot.
@@ -614,6 +622,10 @@ class Store(Protocol):
 
     async def get_files(self, owner: str, file_ids: Sequence[str]) -> tuple[StoredFile, ...]:
         """Return these files, in order. Raises: FileUnknown."""
+        ...
+
+    async def known_files(self, file_ids: Sequence[str]) -> frozenset[str]:
+        """Return those of the ids that are recorded, whoever owns them: bytes under any other id are nobody's."""
         ...
 
     async def attach_files(self, owner: str, session_id: str, file_ids: Sequence[str]) -> None:

@@ -22,7 +22,8 @@ from chatserve.contracts import (
     ToolArgumentsAppended,
     ToolCallOpened,
 )
-from chatserve.draft import MessageDraft, fold_events
+from chatserve.answer import fold_events
+from chatserve.draft import MessageDraft
 from chatserve.errors import AnswerInvalid, AnswerTooLarge
 from chatserve.events import EVENT_NAMES, Event, NumberedEvent, TurnAccepted
 from chatserve.types import (

@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from chatserve.chat_function.async_call import AsyncCall
+from chatserve.chat_function.call import Interpret
 from chatserve.chat_function.context import ChatContext, is_context, is_named
-from chatserve.chat_function.pumps import AsyncCall, Interpret, MixedCall, prepare_call
+from chatserve.chat_function.pumps import MixedCall, prepare_call
 from chatserve.chat_function.threads import Threads
 from chatserve.errors import ChatError, ConfigurationError, InputsInvalid
 from chatserve.types import HistoryFormatName, Json, OnDisconnect, WhenBusy, YieldMode

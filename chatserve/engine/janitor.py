@@ -1,10 +1,11 @@
-"""The janitor: every half minute it removes what is past its time."""
+"""The janitor: every half minute it removes what is past its time, and from the start on bytes that nothing names."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from chatserve.engine.sessions import Sessions
 from chatserve.errors import StoreError
@@ -15,10 +16,15 @@ logger = logging.getLogger("chatserve.engine")
 
 
 async def keep_clean(sessions: Sessions) -> None:
-    """Purge again and again, until cancelled. A store that is away is tried again the next time."""
+    """Clean up again and again, until cancelled. A store or folder that is away is tried again the next time."""
     while True:
+        await _try(sessions.sweep_files())
         await asyncio.sleep(PURGE_EVERY_S)
-        try:
-            await sessions.purge()
-        except StoreError as error:
-            logger.warning("what is past its time could not be removed yet: %s", error)
+        await _try(sessions.purge())
+
+
+async def _try(cleaning: Coroutine[Any, Any, None]) -> None:
+    try:
+        await cleaning
+    except (StoreError, OSError) as error:
+        logger.warning("what is past its time could not be removed yet: %s", error)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from chatserve.chat_function import Call, ChatContext, Report, SessionView
-from chatserve.chat_function.pumps import AsyncCall
+from chatserve.chat_function.async_call import AsyncCall
 from chatserve.chat_function.threads import Threads
 from chatserve.codec import clean_json, clean_text
 from chatserve.contracts import (
@@ -201,7 +201,7 @@ class TurnRunner:
         if not turn.chat.options.multimodal:
             return user_message.text  # "" where a client sends tool results: they stand at the end of the history
         files = [part for part in user_message.content if isinstance(part, FilePart)]
-        return {"text": user_message.text, "files": [self._files.path_of(part.file_id) for part in files]}
+        return {"text": user_message.text, "files": [self._files.path_of(part) for part in files]}
 
     def _context(self, turn: RunningTurn) -> ChatContext:
         request = turn.request

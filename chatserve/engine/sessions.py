@@ -21,6 +21,12 @@ from chatserve.types import Session
 LOOSE_FILES_KEPT_S: Final = 24 * 3600.0
 """How long an upload may wait to be sent with a message."""
 
+ORPHANS_KEPT_S: Final = 3600.0
+"""How long bytes may lie without a record: those of an upload that is coming in have none yet."""
+
+ENTRIES_PER_SWEEP: Final = 1000
+"""How much of the files folder one pass looks at."""
+
 SESSIONS_PER_PAGE: Final = 500
 
 
@@ -125,6 +131,14 @@ class Sessions:
         while not (purged := await self._store.purge(purge)).is_empty:
             self._forget(purged.sessions)
             await self._files.remove(purged.file_ids)
+
+    async def sweep_files(self) -> None:
+        """Unlink, a part of the files folder at a time, bytes that a crash left without a record. Raises: StoreError."""
+        before = self._clock() - ORPHANS_KEPT_S
+        file_ids = await self._files.next_ids(ENTRIES_PER_SWEEP, leftovers_before=before)
+        if file_ids:
+            known = await self._store.known_files(file_ids)
+            await self._files.remove([each for each in file_ids if each not in known], written_before=before)
 
     def _forget(self, session_ids: Collection[str]) -> None:
         """Drop what this process knows of sessions that are gone; their streams end."""

@@ -7,13 +7,14 @@ reasoning have no place in either shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from chatserve.codec import dumps, part_json
 from chatserve.contracts import HistoryFormat, RenderOptions
 from chatserve.types import FilePart, Json, Message
 
-_BY_ID: Final = RenderOptions(multimodal=True, path_of=str)
+_BY_ID: Final = RenderOptions(multimodal=True, path_of=attrgetter("file_id"))
 """Files are rendered under their ids in place of their paths."""
 
 

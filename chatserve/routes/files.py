@@ -109,7 +109,7 @@ class FileRoutes:
     async def _store(self, owner: str, upload: Upload) -> tuple[StoredFile, str]:
         engine, file_id, name = self.engine, self.engine.new_id("f_"), clean_name(upload.name)
         watch = _Watch(upload.chunks)
-        size = await self.files.write(file_id, watch.chunks(), max_bytes=engine.settings.max_upload_bytes)
+        size = await self.files.write(file_id, name, watch.chunks(), max_bytes=engine.settings.max_upload_bytes)
         try:
             named_type = await to_thread.run_sync(guess_media_type, name)  # may read the system's tables
             media_type = watch.sniffer.media_type((upload.declared_type, named_type))
@@ -139,7 +139,7 @@ class FileRoutes:
         headers = DOWNLOAD_HEADERS | {"etag": tag, "content-disposition": content_disposition(stored.name)}
         if tag in _tags(request.headers.get("if-none-match", "")):
             return Response(status_code=304, headers=headers)
-        path = Path(self.files.path_of(stored.file_id))
+        path = Path(self.files.path_of(stored.part))
         if not await to_thread.run_sync(path.is_file):
             raise FileUnknown(f"the bytes of file {file_id!r} are gone")
         media_type = stored.media_type if MEDIA_TYPE.fullmatch(stored.media_type) else DEFAULT_MEDIA_TYPE

@@ -64,7 +64,7 @@ class TransferRoutes:
     async def _encoded(self, file: StoredFile) -> AsyncIterator[bytes]:
         """Yield a file's bytes as a JSON string of base64; null when they are gone."""
         try:
-            pieces = await self.files.open(file.file_id)
+            pieces = await self.files.open(file.part)
         except FileNotFoundError:
             yield b"null"
             return
@@ -106,23 +106,30 @@ class TransferRoutes:
         written: list[str] = []
         try:
             for file in imported.record.files:
-                if file.file_id in imported.contents and not await self._has_file(owner, file.file_id):
+                known = await self._find_file(owner, file.file_id)
+                if known is None and file.file_id in imported.contents:
                     await self._write_file(file, imported.contents[file.file_id], written)
+                elif known is not None and known.part != file.part:
+                    raise _file_exists(file)
             return await self.engine.store.import_session(imported.record)
         except BaseException:
-            await self.files.remove([each for each in written if not await self._has_file(owner, each)])
+            await self.files.remove([each for each in written if not await self._find_file(owner, each)])
             raise
 
     async def _write_file(self, file: StoredFile, content: bytes, written: list[str]) -> None:
         try:
-            if await self.files.write_as(file.file_id, content):
+            if await self.files.write_as(file.file_id, file.name, content):
                 written.append(file.file_id)
         except FileExistsError as error:
-            raise SessionExists(f"file {file.file_id!r} is there already; ?new_ids=true gives it another id") from error
+            raise _file_exists(file) from error
 
-    async def _has_file(self, owner: str, file_id: str) -> bool:
+    async def _find_file(self, owner: str, file_id: str) -> StoredFile | None:
         try:
-            await self.engine.store.get_files(owner, [file_id])
+            (found,) = await self.engine.store.get_files(owner, [file_id])
         except FileUnknown:
-            return False
-        return True
+            return None
+        return found
+
+
+def _file_exists(file: StoredFile) -> SessionExists:
+    return SessionExists(f"file {file.file_id!r} is there already; ?new_ids=true gives it another id")

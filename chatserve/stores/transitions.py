@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from chatserve.answer import fold_events
 from chatserve.contracts import (
     RECOVERY_GAP,
     TURN_OPEN,
@@ -20,7 +21,6 @@ from chatserve.contracts import (
     SessionChanges,
     SessionRecord,
 )
-from chatserve.draft import fold_events
 from chatserve.errors import (
     FileUnknown,
     IdempotencyConflict,

@@ -113,6 +113,12 @@ class Listener:
         self._turn_id = turn_id
         self._open_turn = turn_id
         self._text = ""
+        self.has_only_deltas = True
+
+    @property
+    def text(self) -> str:
+        """The answer that is open, or was last."""
+        return self._text
 
     def take(self, event: SseEvent) -> None:
         """Take the next event of the stream."""
@@ -131,7 +137,8 @@ class Listener:
         self._follow(event.event, value)
 
     def _start_over(self, number: int, value: dict[str, Any]) -> None:
-        assert self.cursor is None or number >= self.cursor - 1, f"snapshot #{number} after #{self.cursor}"
+        assert self.cursor is None or number >= self.cursor, f"snapshot #{number} after #{self.cursor}"
+        self.has_only_deltas = False
         self.cursor = number
         self._open_turn = value["turn"]["turn_id"] if value["turn"] else None
         self._text = text_of(value["messages"])
@@ -144,6 +151,7 @@ class Listener:
                 self._open_turn, self._text = value["turn_id"], ""
                 self._told.begun_at_version[value["turn_id"]] = value["version"]
             case "delta" | "replace":
+                self.has_only_deltas &= name == "delta"
                 self._text = self._text * (name == "delta") + value["text"]
                 assert self._open_turn is not None, f"{self._session_id}: {name} of no turn, before #{self.cursor}"
                 self._told.heard_text(self._open_turn, self._text)

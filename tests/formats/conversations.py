@@ -18,8 +18,8 @@ from chatserve.types import (
     ToolResultPart,
 )
 
-TEXT_ONLY = RenderOptions(multimodal=False, path_of=lambda file_id: f"/files/{file_id}")
-MULTIMODAL = RenderOptions(multimodal=True, path_of=lambda file_id: f"/files/{file_id}")
+TEXT_ONLY = RenderOptions(multimodal=False, path_of=lambda file: f"/files/{file.file_id}")
+MULTIMODAL = RenderOptions(multimodal=True, path_of=lambda file: f"/files/{file.file_id}")
 
 IMAGE = FilePart("f_1", "cat.png", "image/png", 3)
 CALL = ToolCallPart("c1", "add", '{"a":1}', "client")

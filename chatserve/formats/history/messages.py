@@ -117,7 +117,7 @@ def _render_part(part: Part, options: RenderOptions) -> dict[str, Any] | None:
             return _text(part.text)
         case FilePart():
             file = {
-                "path": options.path_of(part.file_id),
+                "path": options.path_of(part),
                 "orig_name": part.name,
                 "mime_type": part.media_type,
                 "size": part.size,

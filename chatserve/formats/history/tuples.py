@@ -63,7 +63,7 @@ def _sides(content: Sequence[Part], options: RenderOptions, *, files_first: bool
     shown = [part for part in content if not isinstance(part, ReasoningPart | ToolCallPart | ToolResultPart)]
     files: list[Side] = []
     if options.multimodal:
-        files = [(options.path_of(part.file_id),) for part in shown if isinstance(part, FilePart)]
+        files = [(options.path_of(part),) for part in shown if isinstance(part, FilePart)]
         shown = [part for part in shown if not isinstance(part, FilePart)]
     texts: list[Side] = [text_of(shown)] if shown else []
     return files + texts if files_first else texts + files

@@ -331,6 +331,9 @@ class MemoryStore:
             raise transitions.file_unknown(file_id)
         return replace(file, session_id=next(iter(self._rooms_of_file[file_id]), None))
 
+    async def known_files(self, file_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(self._files.keys() & set(file_ids))
+
     async def attach_files(self, owner: str, session_id: str, file_ids: Sequence[str]) -> None:
         room = self._room(owner, session_id)
         for file in [self._file(owner, file_id) for file_id in file_ids]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from sqlite3 import Connection
 
+from chatserve.codec import dumps
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import rows, tables
 from chatserve.types import StoredFile
@@ -32,6 +33,13 @@ def _get_file(db: Connection, owner: str, file_id: str) -> StoredFile:
     if row is None:
         raise transitions.file_unknown(file_id)
     return rows.file_of(row)
+
+
+def known_files(db: Connection, file_ids: Sequence[str]) -> frozenset[str]:
+    """Return those of the ids that are recorded."""
+    ids = dumps(file_ids).decode()
+    known = db.execute("SELECT file_id FROM file WHERE file_id IN (SELECT value FROM json_each(?))", (ids,))
+    return frozenset(file_id for (file_id,) in known)
 
 
 def attach_files(db: Connection, owner: str, session_id: str, file_ids: Sequence[str]) -> None:

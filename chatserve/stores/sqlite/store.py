@@ -179,6 +179,9 @@ class SqliteStore:
     async def get_files(self, owner: str, file_ids: Sequence[str]) -> tuple[StoredFile, ...]:
         return await self._readers.submit(files.get_files, owner, file_ids)
 
+    async def known_files(self, file_ids: Sequence[str]) -> frozenset[str]:
+        return await self._readers.submit(files.known_files, file_ids)
+
     async def attach_files(self, owner: str, session_id: str, file_ids: Sequence[str]) -> None:
         await self._writer.submit(files.attach_files, owner, session_id, file_ids)
 

@@ -1,0 +1,204 @@
+"""Async functions: stepped by hand in the task that asks for batches.
+
+What a function yields without waiting is handed out together; no longer than `BATCH_SECONDS` goes by, and no more than
+`BATCH_ITEMS` items, before the loop gets its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from time import perf_counter
+from typing import Any, Final
+
+from chatserve.chat_function.call import Batch, Blocking, Interpret, as_error
+from chatserve.chat_function.context import Report
+
+BATCH_ITEMS: Final = 64
+BATCH_SECONDS: Final = 0.001
+
+
+class AsyncCall:
+    """A coroutine function or async generator, stepped in the task that iterates."""
+
+    def __init__(self, result: Any, interpret: Interpret) -> None:
+        self._interpret = interpret
+        self._items: Batch = []
+        self._source = result
+        self._is_generator = not inspect.isawaitable(result)
+        self._step: Any = None  # the coroutine or `__anext__` the function is suspended in
+        self._waits_for: Any = None  # what it waits for, when the loop was not told yet
+        self._owes_wait = False
+        self._is_waiting = False
+        self._notify: Callable[[], None] = _ignore
+        self._error: BaseException | None = None
+        self._ended = False
+        self._cancelled = False
+
+    def begin(self) -> None:
+        """Do nothing: the function begins when the first batch is asked for."""
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    def __anext__(self) -> AsyncCall:  # awaitable itself: no coroutine per batch
+        return self
+
+    def report(self, report: Report) -> None:
+        """Take what the function reports, in its place among the items."""
+        self._items.append(report)
+        if self._is_waiting:
+            self._notify()
+
+    def when_reported(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
+
+    def take_reports(self) -> Batch:
+        if not self._is_waiting:
+            return []  # they are handed out with what the function says next
+        reports, self._items = self._items, []
+        return reports
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
+    @property
+    def is_running(self) -> bool:
+        return not self._ended
+
+    def __await__(self) -> Generator[Any, Any, Batch]:
+        """Drive the function until there is a batch to hand out."""
+        if self._ended:
+            raise self._ending()
+        argument: Any = None
+        if self._owes_wait:
+            self._owes_wait = False
+            resume, argument = yield from self._wait(self._waits_for)
+        else:
+            resume = self._next_step()
+        deadline = 0.0
+        while True:
+            try:
+                waits_for = resume(argument)
+            except StopIteration as stop:
+                self._step = None
+                if not self._take(stop.value):
+                    break
+                deadline = deadline or perf_counter() + BATCH_SECONDS
+                if len(self._items) >= BATCH_ITEMS or perf_counter() > deadline:
+                    return self._hand_out(None)
+                resume, argument = self._next_step(), None
+            except BaseException as error:  # noqa: BLE001 - handed on after what was said before it
+                self._error = self._failure(error)
+                break
+            else:
+                if self._items:
+                    return self._hand_out(waits_for)
+                resume, argument = yield from self._wait(waits_for)
+        return self._hand_out_last()
+
+    def _wait(self, waits_for: Any) -> Generator[Any, Any, tuple[Callable[[Any], Any], Any]]:
+        """Let the loop wait, and return how to resume: with a value or with an exception (a cancel, say)."""
+        self._is_waiting = True
+        if self._items:
+            self._notify()  # reported after the last batch was handed out
+        try:
+            argument = yield waits_for
+        except BaseException as error:  # noqa: BLE001 - thrown into the function, whose it is
+            return (self._step.throw if self._step is not None else _reraise), error
+        finally:
+            self._is_waiting = False
+        return (self._step.send if self._step is not None else self._next_step()), argument
+
+    def _next_step(self) -> Callable[[Any], Any]:
+        self._step = self._source.__anext__().__await__() if self._is_generator else self._source.__await__()
+        step = self._step
+        return step.send if hasattr(step, "send") else lambda _argument: next(step)
+
+    def _ending(self) -> BaseException:
+        return self._error if self._error is not None else StopAsyncIteration()
+
+    def _failure(self, error: BaseException) -> BaseException | None:
+        """Return what went wrong: nothing, when the error is how an async iterator says that it is through."""
+        return None if self._is_generator and isinstance(error, StopAsyncIteration) else as_error(error)
+
+    def _take(self, value: Any) -> bool:
+        """Take what a step gave; False when that was the end."""
+        try:
+            if self._is_generator:
+                self._items.append(value if type(value) is str else self._interpret(value))
+            elif isinstance(value, AsyncIterator):
+                self._source, self._is_generator = value, True
+            else:
+                self._items.append(self._returned(value))
+                return False
+        except Exception as error:  # noqa: BLE001 - the value is no answer; handed on after what was said before it
+            self._error = error
+            return False
+        return True
+
+    def _returned(self, value: Any) -> Any:
+        if type(value) is str:
+            return value
+        return Blocking(value) if isinstance(value, Iterator) else self._interpret(value)
+
+    def _hand_out(self, waits_for: Any) -> Batch:
+        """Hand out what there is; the loop is told what the function waits for when the next batch is asked for."""
+        self._waits_for, self._owes_wait = waits_for, True
+        items, self._items = self._items, []
+        return items
+
+    def _hand_out_last(self) -> Batch:
+        """Hand out what was said before the end; the end itself comes when more is asked for."""
+        self._ended = True
+        if not self._items:
+            raise self._ending()
+        return self._hand_out(None)
+
+    async def aclose(self) -> None:
+        self._cancelled = True
+        try:
+            if self._step is not None and not self._ended:
+                await _Unwinding(self._unwind())
+            close = getattr(self._source, "aclose", None)
+            if close is not None:
+                await close()
+        finally:
+            self._ended = True
+
+    def _unwind(self) -> Generator[Any, Any, None]:
+        """Cancel the function where it waits, as its task would, and let it clean up."""
+        resume, argument = self._step.throw, asyncio.CancelledError()
+        if self._owes_wait and self._waits_for is not None and self._waits_for.cancel():
+            resume, argument = yield from self._wait(self._waits_for)
+        while True:
+            try:
+                waits_for = resume(argument)
+            except (StopIteration, StopAsyncIteration, asyncio.CancelledError):
+                return
+            resume, argument = yield from self._wait(waits_for)
+
+
+class _Unwinding:
+    """Makes a generator awaitable."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self, steps: Generator[Any, Any, None]) -> None:
+        self._steps = steps
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._steps
+
+
+def _ignore() -> None:
+    """Stand in until somebody wants to be told."""
+
+
+def _reraise(error: BaseException) -> Any:
+    raise error

@@ -1,0 +1,80 @@
+"""What every running call of a chat function can do, whatever kind of function it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Protocol, TypeAlias
+
+from chatserve.chat_function.context import Report
+
+Interpret: TypeAlias = Callable[[object], Any]
+"""Makes an immutable meaning of a value that is no string."""
+
+Batch: TypeAlias = list[Any]
+"""Strings, `Report`s, and whatever `interpret` returned, in the order in which the function said them."""
+
+
+class Call(Protocol):
+    """One running call of a chat function."""
+
+    def begin(self) -> None:
+        """Let the function begin."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Batch]: ...
+
+    def report(self, report: Report) -> None:
+        """Take what the function reports, in its place among the items. Callable from the function's thread."""
+        ...
+
+    def when_reported(self, notify: Callable[[], None]) -> None:
+        """Let `notify` be called, in any thread, when `take_reports` has something that would otherwise wait."""
+        ...
+
+    def take_reports(self) -> Batch:
+        """Return what an async function's other tasks and threads reported while it waits; call it in the loop."""
+        ...
+
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        ...
+
+    def cancel(self) -> None:
+        """Let the function stop: `ctx.cancelled` turns true, a sync generator is closed at its next step."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what is still open. Returns when an async function has ended; a thread is not waited for."""
+        ...
+
+    @property
+    def is_running(self) -> bool:
+        """True while the function's code has not ended."""
+        ...
+
+
+class Awaited:
+    """What a sync function returned for the loop to run: a coroutine or an async generator."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+class Blocking:
+    """What an async function returned for a thread to run: a plain iterator, whose steps may block."""
+
+    __slots__ = ("iterator",)
+
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self.iterator = iterator
+
+
+def as_error(error: BaseException) -> BaseException:
+    """Return what is raised for an error that would otherwise mean the end of an iteration."""
+    if not isinstance(error, StopIteration | StopAsyncIteration):
+        return error
+    failure = RuntimeError(f"the chat function raised {type(error).__name__}")
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,208 @@
+"""Events in JSON: what a reader gets as `data`, and what the stores keep (contract section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, assert_never
+
+from chatserve.codec.messages import decode_message, decode_part, message_json, part_json
+from chatserve.codec.records import decode_error, decode_turn, error_json, turn_json, usage_json
+from chatserve.codec.values import decode_time, dumps, encode_time, loads_stored
+from chatserve.events import (
+    EVENT_NAMES,
+    Bye,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    HistoryChanged,
+    MessageOpened,
+    MetadataChanged,
+    NumberedEvent,
+    PartAdded,
+    PartDelta,
+    ReasoningDelta,
+    Replaced,
+    Snapshot,
+    StatusReported,
+    TurnAccepted,
+)
+from chatserve.types import (
+    Json,
+    Turn,
+    Usage,
+)
+
+
+def encode_payload(event: Event | Bye) -> bytes:
+    """Return the `data` of an event: one line of JSON, U+2028, U+2029 and U+0085 escaped."""
+    if type(event) is Delta:  # the hot path: one per token
+        data = b'{"text":%b}' % dumps(event.text)
+        return data if event.text.isascii() else _escape_line_ends(data)
+    return _escape_line_ends(dumps(event_json(event)))
+
+
+def _escape_line_ends(data: bytes) -> bytes:
+    """Escape the characters that some line splitters take for line ends. Source: contract section 3."""
+    if data.isascii():
+        return data
+    return (
+        data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029").replace(b"\xc2\x85", b"\\u0085")
+    )
+
+
+def event_json(event: Event | Bye) -> dict[str, Json]:  # noqa: C901, PLR0911, PLR0912 - a case per event, all of them
+    """Return the `data` of an event as a value (contract section 3)."""
+    match event:
+        case Delta():
+            return {"text": event.text}
+        case TurnAccepted():
+            return _accepted_json(event)
+        case MessageOpened():
+            return {"message_id": event.message_id, "role": event.role} | _optional("metadata", event.metadata)
+        case Replaced():
+            return {"text": event.text} | _optional("message_id", event.message_id)
+        case ReasoningDelta():
+            return {"text": event.text}
+        case PartAdded():
+            return {
+                "message_id": event.message_id,
+                "part": {"part_id": event.part_id, **part_json(event.part)},
+            }
+        case PartDelta():
+            return {"part_id": event.part_id, "text": event.text}
+        case MetadataChanged():
+            return (
+                {"message_id": event.message_id}
+                | _optional("metadata", event.metadata)
+                | _optional("options", event.options)
+            )
+        case StatusReported():
+            return _optional("text", event.text) | _optional("done", event.done) | _optional("total", event.total)
+        case Failed():
+            return {k: v for k, v in error_json(event.error).items() if k != "status_code"}
+        case Done():
+            return _done_json(event)
+        case Snapshot():
+            return {
+                "turn": None if event.turn is None else turn_json(event.turn),
+                "messages": [message_json(message) for message in event.messages],
+            }
+        case HistoryChanged():
+            return {"version": event.version, "operation": event.operation}
+        case Bye():
+            return {"reconnect": event.reconnect}
+        case _:
+            assert_never(event)
+
+
+def _optional(name: str, value: Any) -> dict[str, Json]:
+    return {} if value is None else {name: value}
+
+
+def _accepted_json(event: TurnAccepted) -> dict[str, Json]:
+    return (
+        {
+            "turn_id": event.turn.turn_id,
+            "session_id": event.turn.session_id or None,
+            "chat": event.turn.chat,
+            "status": event.turn.status,
+            "created_at": encode_time(event.turn.created_at),
+            "user_message": None if event.user_message is None else message_json(event.user_message),
+            "version": event.version,
+        }
+        | _optional("position", event.position)
+        | _optional("eta_s", event.eta_s)
+    )
+
+
+def _done_json(event: Done) -> dict[str, Json]:
+    return {
+        "turn_id": event.turn_id,
+        "status": event.status,
+        "finish_reason": event.finish_reason,
+        "messages": [message_json(message) for message in event.messages],
+        "version": event.version,
+    } | _optional("usage", None if event.usage is None else usage_json(event.usage))
+
+
+def encode_events(events: Iterable[NumberedEvent]) -> bytes:
+    """Return events as the stores keep them: a JSON array of `[seq, turn_id, name, data]`."""
+    return dumps(numbered_json(events))
+
+
+def numbered_json(events: Iterable[NumberedEvent]) -> list[Json]:
+    """Return the JSON of events with their numbers, `[seq, turn_id, name, data]` each; a delta's data is its text."""
+    return [
+        (seq, turn_id, "delta", event[0])
+        if type(event) is Delta
+        else (seq, turn_id, EVENT_NAMES[type(event)], event_json(event))
+        for seq, turn_id, event in events
+    ]
+
+
+def decode_events(data: bytes) -> list[NumberedEvent]:
+    """Read what `encode_events` wrote. Raises: ValueError, KeyError on a tampered store."""
+    return decode_numbered(loads_stored(data))
+
+
+def decode_numbered(values: Iterable[Json]) -> list[NumberedEvent]:
+    """Read what `numbered_json` returned. Raises: ValueError, KeyError on a tampered store."""
+    return [NumberedEvent(seq, turn_id, _EVENT_DECODERS[name](data)) for seq, turn_id, name, data in values]
+
+
+def _decode_accepted(v: Mapping[str, Json]) -> Event:
+    user_message = v["user_message"]
+    message = None if user_message is None else decode_message(user_message)
+    turn = Turn(
+        v["turn_id"],
+        v["session_id"] or "",
+        v["chat"],
+        v["status"],
+        None if message is None else message.message_id,
+        decode_time(v["created_at"]),
+    )
+    return TurnAccepted(turn, message, v["version"], v.get("position"), v.get("eta_s"))
+
+
+def _decode_part_added(v: Mapping[str, Json]) -> Event:
+    return PartAdded(v["message_id"], v["part"]["part_id"], decode_part(v["part"]))
+
+
+def _decode_metadata(v: Mapping[str, Json]) -> Event:
+    options = v.get("options")
+    return MetadataChanged(v["message_id"], v.get("metadata"), None if options is None else tuple(options))
+
+
+def _decode_done(v: Mapping[str, Json]) -> Event:
+    usage = v.get("usage")
+    return Done(
+        v["turn_id"],
+        v["status"],
+        v["finish_reason"],
+        tuple(map(decode_message, v["messages"])),
+        None if usage is None else Usage(**usage),
+        v["version"],
+    )
+
+
+def _decode_snapshot(v: Mapping[str, Json]) -> Event:
+    turn = v["turn"]
+    return Snapshot(None if turn is None else decode_turn(turn), tuple(map(decode_message, v["messages"])))
+
+
+_EVENT_DECODERS: Final[Mapping[str, Callable[[Any], Event]]] = {
+    "delta": Delta,
+    "turn": _decode_accepted,
+    "message": lambda v: MessageOpened(v["message_id"], v["role"], v.get("metadata")),
+    "replace": lambda v: Replaced(v["text"], v.get("message_id")),
+    "reasoning": lambda v: ReasoningDelta(v["text"]),
+    "part": _decode_part_added,
+    "part_delta": lambda v: PartDelta(v["part_id"], v["text"]),
+    "metadata": _decode_metadata,
+    "status": lambda v: StatusReported(v.get("text"), v.get("done"), v.get("total")),
+    "error": lambda v: Failed(decode_error(v)),
+    "done": _decode_done,
+    "snapshot": _decode_snapshot,
+    "history": lambda v: HistoryChanged(v["version"], v["operation"]),
+}
