@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_urlsafe
+from tempfile import gettempdir
 from typing import Any, Literal, TypeVar, overload
 
 from starlette.applications import Starlette
@@ -226,11 +228,11 @@ class _Runtime:
 
 
 def files_dir(settings: Settings) -> Path:
-    """Return the folder for files: the setting, or beside the store."""
+    """Return the folder for files, which belongs to one store: the setting, or beside the store, or this process's own."""
     if settings.files_dir is not None:
         return Path(settings.files_dir)
     scheme, _, rest = settings.store.partition(":///")
-    return Path(f"{rest}.files") if scheme == "sqlite" else Path("chatserve.files")
+    return Path(f"{rest}.files") if scheme == "sqlite" else Path(gettempdir()) / f"chatserve-{os.getpid()}.files"
 
 
 def _chat_options(name: str, function: Callable[..., Any], options: dict[str, Any]) -> ChatOptions:

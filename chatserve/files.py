@@ -13,8 +13,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -23,7 +24,7 @@ from typing import BinaryIO, Final
 from anyio import AsyncFile, open_file, to_thread
 
 from chatserve.codec import clean_text
-from chatserve.errors import AnswerInvalid, BodyTooLarge, StoreError
+from chatserve.errors import AnswerInvalid, BodyTooLarge, StoreError, StoreFull
 from chatserve.types import FilePart, LocalFile
 
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
@@ -33,6 +34,7 @@ MAX_NAME_BYTES: Final = 140
 
 MAX_SUFFIX_BYTES: Final = 20
 INCOMING: Final = ".incoming-"
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FILE_ID: Final = re.compile(r"f_[A-Za-z0-9_-]+")
 
 
@@ -78,7 +80,7 @@ class FileFolder:
                 size += len(chunk)
                 if size > max_bytes:
                     raise BodyTooLarge(f"the upload is larger than {max_bytes} bytes", max_bytes=max_bytes)
-                await to_thread.run_sync(incoming.file.write, chunk)
+                await to_thread.run_sync(self._append, incoming, chunk)
             await to_thread.run_sync(self._publish, incoming, file_id)
         except BaseException:
             await to_thread.run_sync(_discard, incoming)
@@ -97,7 +99,7 @@ class FileFolder:
     def _write_as(self, file_id: str, name: str, content: bytes) -> bool:
         incoming, place = self._open_incoming(name), self._place(file_id)
         try:
-            incoming.file.write(content)
+            self._append(incoming, content)
             with self._settling:
                 try:
                     self._publish(incoming, file_id)
@@ -131,10 +133,11 @@ class FileFolder:
         incoming = self._open_incoming(name)
         try:
             if isinstance(file.source, bytes):
-                incoming.file.write(file.source)
+                self._append(incoming, file.source)
             else:
                 with file.source.open("rb") as source:
-                    shutil.copyfileobj(source, incoming.file)
+                    for piece in iter(partial(source.read, PIECE_BYTES), b""):
+                        self._append(incoming, piece)
             size = incoming.file.tell()
             self._publish(incoming, file_id)
         except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
@@ -144,26 +147,41 @@ class FileFolder:
         return name, file.media_type or guess_media_type(name), size
 
     def _open_incoming(self, name: str) -> _Incoming:
-        try:
+        with self._told():
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self._root, prefix=INCOMING))
             return _Incoming(folder, (folder / safe_name(name)).open("xb"))
-        except OSError as error:
-            raise StoreError(f"the files folder {str(self._root)!r} cannot be written: {error.strerror}") from error
+
+    def _append(self, incoming: _Incoming, content: bytes) -> None:
+        with self._told():
+            incoming.file.write(content)
 
     def _publish(self, incoming: _Incoming, file_id: str) -> None:
-        """Move a written file to its place. Raises: FileExistsError."""
-        incoming.file.flush()
-        os.fsync(incoming.file.fileno())
-        incoming.file.close()
+        """Move a written file to its place. Raises: FileExistsError, StoreError."""
         place = self._place(file_id)
-        place.parent.mkdir(mode=0o700, exist_ok=True)
+        with self._told():
+            incoming.file.flush()
+            os.fsync(incoming.file.fileno())
+            incoming.file.close()
+            place.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             incoming.folder.rename(place)
         except OSError as error:
             if error.errno == errno.ENOTEMPTY:
                 raise FileExistsError(errno.EEXIST, "there is a file already", str(place)) from error
-            raise
+            raise self._failure(error) from error
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Let failures of the disk be told as what they are. Raises: StoreError."""
+        try:
+            yield
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> StoreError:
+        kind = StoreFull if error.errno in NO_ROOM else StoreError
+        return kind(f"the files folder {str(self._root)!r} cannot be written: {error.strerror}")
 
     async def remove(self, file_ids: Iterable[str], *, written_before: float | None = None) -> None:
         """Unlink files, or those of them that were last written before a time; what is gone already does not matter."""
@@ -213,7 +231,7 @@ def _walk(root: Path) -> Iterator[Path]:
     with suppress(FileNotFoundError), os.scandir(root) as entries:
         for entry in entries:
             yield root / entry.name
-            if len(entry.name) <= 2 and entry.is_dir(follow_symlinks=False):  # noqa: PLR2004 - see `_place`
+            if len(entry.name) <= 2 and entry.is_dir(follow_symlinks=False):
                 with suppress(FileNotFoundError), os.scandir(entry) as files:
                     yield from (root / entry.name / file.name for file in files)
 
@@ -249,7 +267,7 @@ def _shortened(name: str) -> str:
         return name
     stem, dot, suffix = encoded.rpartition(b".")
     kept = dot + suffix if stem and len(suffix) < MAX_SUFFIX_BYTES else b""
-    return (encoded[: MAX_NAME_BYTES - len(kept)].decode(errors="ignore")) + kept.decode()
+    return encoded[: MAX_NAME_BYTES - len(kept)].decode(errors="ignore") + kept.decode()
 
 
 def guess_media_type(name: str) -> str:

@@ -36,7 +36,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     store: str = Field("sqlite:///chatserve.db", description="where sessions live: sqlite:///FILE or memory://")
-    files_dir: str | None = Field(None, description="folder for uploads and answers' files; default: beside the store")
+    files_dir: str | None = Field(
+        None, description="folder for uploads and answers' files, one per store; default: beside the store"
+    )
     durability: Literal["turns", "events"] = Field(
         "turns", description="'events': every event is stored before a client sees it, not within 50 ms after"
     )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatserve.answer import fold_events
 from chatserve.codec import clean_text, decode_events, encode_events, encode_payload, message_json
 from chatserve.contracts import (
     AnswerFinished,
@@ -22,7 +23,6 @@ from chatserve.contracts import (
     ToolArgumentsAppended,
     ToolCallOpened,
 )
-from chatserve.answer import fold_events
 from chatserve.draft import MessageDraft
 from chatserve.errors import AnswerInvalid, AnswerTooLarge
 from chatserve.events import EVENT_NAMES, Event, NumberedEvent, TurnAccepted

@@ -854,6 +854,30 @@ async def test_history_that_cannot_be_read_fails_the_turn(store: Store) -> None:
         assert (await engine.ask("third")).turn.status == "completed"
 
 
+async def test_report_made_while_words_wait_for_the_store_is_shown_after_them(store: Store) -> None:
+    contexts: list[ChatContext] = []
+    shown = asyncio.Event()
+
+    async def predict(message: str, history: History, ctx: ChatContext) -> AsyncIterator[str]:
+        contexts.append(ctx)
+        yield "a"
+        await shown.wait()
+
+    slow = Slow(store, "journal_events")
+    async with open_engine(predict, store=slow, settings={"durability": "events"}) as engine:  # type: ignore[arg-type]
+        turn = await engine.start()
+        reader = engine.turns.read_turn(turn, NATIVE)
+        await within(slow.entered.wait())
+        contexts[0].status("working")
+        slow.gate.set()
+        stream = b""
+        while b"working" not in stream:
+            stream += await engine.next_frames(reader)
+        shown.set()
+        names = [event.event for event in decode(stream + await engine.read(reader))]
+        assert names == ["turn", "message", "delta", "status", "done"]
+
+
 # --- what is kept ------------------------------------------------------------------------------------------------
 
 

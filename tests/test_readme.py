@@ -19,32 +19,16 @@ from starlette.routing import Route
 from chatserve.settings import Settings
 from tests.support.asgi import serve_in_thread
 from tests.support.chromium import open_page
+from tests.support.documents import Commands, blocks, commands, generalize, is_as_told, serve_text
 from tests.support.programs import require_program
-from tests.support.server import ROOT, Server, serve
+from tests.support.server import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+BLOCKS = blocks(README)
 INSTALL, RUN_TESTS = (text.strip() for language, text in BLOCKS if language == "bash")
 APP, INPUTS_APP = (text for language, text in BLOCKS if language == "python")
 (PAGE,) = (text for language, text in BLOCKS if language == "html")
 RUN, *COMMANDS = (text for language, text in BLOCKS if language == "console")
-COMMAND_TIMEOUT_S = 30
-
-
-@contextmanager
-def serve_text(source: str, folder: Path, *args: str) -> Iterator[Server]:
-    app = folder / "app.py"
-    app.write_text(source, "utf-8")
-    with serve(app, *args, cwd=folder) as server:
-        yield server
-
-
-def generalize(output: str) -> str:
-    """Replace what differs from run to run: ids, times, ports, random reconnection times."""
-    output = re.sub(r"\b([stmf]_)[\w-]{16,}", r"\1ID", output)
-    output = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", output)
-    output = re.sub(r"^retry: \d+$", "retry: N", output, flags=re.MULTILINE)
-    return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", output).strip()
 
 
 def test_every_block_of_the_readme_is_run_by_a_test_here():
@@ -54,16 +38,9 @@ def test_every_block_of_the_readme_is_run_by_a_test_here():
 def test_commands_print_what_the_readme_says(tmp_path: Path):
     require_program("curl")
     with serve_text(APP, tmp_path) as server:
-        address = server.url.removeprefix("http://")
-        session_id = ""
-        for block in COMMANDS:
-            command, _, expected = block.removeprefix("$ ").partition("\n")
-            command = re.sub(r"\bs_[\w-]+", session_id, command.replace("localhost:8000", address))
-            done = subprocess.run(
-                ["bash", "-c", command], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=True
-            )
-            assert generalize(done.stdout) == generalize(expected)
-            session_id = next(iter(re.findall(r"\bs_[\w-]+", done.stdout)), session_id)
+        runner = Commands(server, tmp_path)
+        for command, told in (each for block in COMMANDS for each in commands(block)):
+            assert is_as_told(told, runner.run(command, told)), command
 
 
 def test_the_server_says_where_it_listens_as_in_the_readme(tmp_path: Path):

@@ -14,6 +14,7 @@ from chatserve.types import (
 )
 
 MAX_DEPTH: Final = 32
+MAX_VALUES: Final = 200_000
 _MAX_INT: Final = 2**63 - 1
 
 
@@ -75,29 +76,49 @@ def clean_text(text: str) -> str:
     return text
 
 
-def clean_json(value: Any, depth: int = MAX_DEPTH * 4) -> Json:  # noqa: PLR0911 - one return per kind of value
+def clean_json(value: Any, depth: int = MAX_DEPTH * 4) -> Json:
     """Copy a developer's value as JSON that every encoder can write.
 
-    Keys become str, tuples and sets lists, non-finite numbers null, integers beyond 64 bits floats, bytes text;
-    what has no JSON form becomes its `str()`. Deeper than 128 levels is cut to null.
+    Keys become str, tuples and sets lists, models and dataclasses dicts, non-finite numbers null, integers beyond 64
+    bits floats, bytes text; what has no JSON form becomes its `str()`. Deeper than 128 levels, and beyond 200,000
+    values, is cut to null: a value that refers to itself has an end.
+
+    Raises:
+        ValueError: a pydantic model in it cannot be written as JSON.
     """
+    return _clean(value, depth, [MAX_VALUES])
+
+
+def _clean(value: Any, depth: int, left: list[int]) -> Json:
+    left[0] -= 1
     if isinstance(value, str):
-        return clean_text(str(value))
+        return clean_text(str.__str__(value))
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        return int(value) if -_MAX_INT <= value <= _MAX_INT else _clean_float(value)
-    if isinstance(value, float):
-        return _clean_float(value)
-    if depth <= 0:
+    if isinstance(value, int | float):
+        return _clean_number(value)
+    if depth <= 0 or left[0] <= 0:
         return None
     if isinstance(value, Mapping):
-        return {clean_text(str(key)): clean_json(item, depth - 1) for key, item in value.items()}
+        return {clean_text(str(key)): _clean(item, depth - 1, left) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [clean_json(item, depth - 1) for item in value]
+        return [_clean(item, depth - 1, left) for item in value]
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        return clean_text(value.decode("utf-8", "replace"))
+    return _clean_object(value, depth, left)
+
+
+def _clean_object(value: Any, depth: int, left: list[int]) -> Json:
+    if not isinstance(value, type):
+        if callable(dump := getattr(value, "model_dump", None)):
+            return _clean(dump(mode="json"), depth - 1, left)
+        if (fields := getattr(value, "__dataclass_fields__", None)) is not None:
+            return {name: _clean(getattr(value, name, None), depth - 1, left) for name in fields}
     return clean_text(str(value))
+
+
+def _clean_number(value: float) -> float | None:
+    return int(value) if isinstance(value, int) and -_MAX_INT <= value <= _MAX_INT else _clean_float(value)
 
 
 def _clean_float(value: float) -> float | None:

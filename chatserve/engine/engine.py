@@ -149,8 +149,9 @@ class TurnEngine:
         self._lifecycle.is_draining = True
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new turns; give those that run `timeout_s`, then end them as interrupted."""
+        """Take no new turns; end those that wait, for none begins any more; give those that run `timeout_s`."""
         self._lifecycle.is_draining = True
+        self._lifecycle.end_waiting("interrupted", "shutdown")
         waits = [asyncio.ensure_future(turn.ended.wait()) for turn in self._lifecycle.open_turns]
         if waits:
             await asyncio.wait(waits, timeout=timeout_s)

@@ -56,6 +56,10 @@ class Journal:
         await self._flush_until(log)
         log.publish()
 
+    def catch_up_soon(self, log: SessionLog) -> None:
+        """Store the log's events and show them, without waiting for it."""
+        self._tasks.spawn(self.catch_up(log), name="chatserve-journal")
+
     def publish_soon(self, log: SessionLog) -> None:
         """Show events whose transaction is already behind them; the log's copy may follow."""
         if log.session_id:

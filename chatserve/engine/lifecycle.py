@@ -146,6 +146,17 @@ class TurnLifecycle:
             if not turn.closed:
                 await self.end(turn, status, reason, error)
 
+    def end_waiting(self, status: FinalStatus, reason: str) -> None:
+        """End all turns that wait, without waiting for it."""
+        for turn in self.open_turns:
+            if turn.turn.status == "queued":
+                self._tasks.spawn(self._end_if_waiting(turn, status, reason), name="chatserve-end-waiting")
+
+    async def _end_if_waiting(self, turn: RunningTurn, status: FinalStatus, reason: str) -> None:
+        async with turn.room.lock:
+            if not turn.closed and turn.turn.status == "queued":
+                await self.end(turn, status, reason)
+
     async def end(
         self,
         turn: RunningTurn,

@@ -149,7 +149,8 @@ class TurnRunner:
             return
         for report in call.take_reports():
             log.append(turn.turn_id, _reported(draft, report))
-        self._journal.publish(log)
+        if not self._journal.publish(log):
+            self._journal.catch_up_soon(log)
 
     # before the function
 

@@ -133,7 +133,7 @@ class Sessions:
             await self._files.remove(purged.file_ids)
 
     async def sweep_files(self) -> None:
-        """Unlink, a part of the files folder at a time, bytes that a crash left without a record. Raises: StoreError."""
+        """Unlink bytes that a crash left without a record, a part of the folder at a time. Raises: StoreError."""
         before = self._clock() - ORPHANS_KEPT_S
         file_ids = await self._files.next_ids(ENTRIES_PER_SWEEP, leftovers_before=before)
         if file_ids:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from chatserve.codec import clean_json
 from chatserve.contracts import AnswerSnapshot, AnswerView, MessageAppended, Output, ParsedMessage, PartAppended
 from chatserve.errors import AnswerInvalid
-from chatserve.formats.model_answer import arguments_text, member, plain_json
+from chatserve.formats.model_answer import arguments_text, member
 from chatserve.types import (
     ROLES,
     ChatMessage,
@@ -339,7 +340,7 @@ def read_data(value: Any) -> DataPart:
 
 def _json(value: Any) -> Any:
     try:
-        return plain_json(value)
+        return clean_json(value)
     except ValueError as error:
         raise AnswerInvalid(f"a value of type {type(value).__name__} has no JSON form: {error}") from error
 

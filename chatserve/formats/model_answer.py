@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from chatserve import codec
 from chatserve.contracts import AnswerFinished, Output, ToolArgumentsAppended, ToolCallOpened
-from chatserve.types import Json, ToolCallPart, Usage
+from chatserve.types import ToolCallPart, Usage
 
 FINISH_REASONS: Final[Mapping[str, str]] = {
     "stop": "stop",
@@ -54,29 +54,6 @@ def arguments_text(arguments: Any) -> str:
     if arguments is None:
         return ""
     return arguments if isinstance(arguments, str) else codec.dumps(codec.clean_json(arguments)).decode()
-
-
-def plain_json(value: Any, depth: int = codec.MAX_DEPTH * 4) -> Json:
-    """Copy a value as JSON; models and dataclasses anywhere in it become dicts.
-
-    Raises:
-        ValueError: a pydantic model in it cannot be written as JSON.
-    """
-    return codec.clean_json(_without_models(value, depth))
-
-
-def _without_models(value: Any, depth: int) -> Any:
-    if depth <= 0 or isinstance(value, type):
-        return None if depth <= 0 else value
-    if isinstance(value, Mapping):
-        return {key: _without_models(item, depth - 1) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_without_models(item, depth - 1) for item in value]
-    if callable(dump := getattr(value, "model_dump", None)):
-        return dump(mode="json")
-    if (fields := getattr(value, "__dataclass_fields__", None)) is not None:
-        return {name: _without_models(getattr(value, name, None), depth - 1) for name in fields}
-    return value
 
 
 class ToolCalls:

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from chatserve.chat_function import Chat
 from chatserve.engine import TurnEngine
-from chatserve.errors import ShuttingDown, StoreError
+from chatserve.errors import ShuttingDown, StoreError, StoreFull
 from chatserve.routes.openapi import About, openapi_document
 from chatserve.routes.operations import Answer, Operation, describe
 from chatserve.routes.schemas import BOOLEAN, STRING, list_of, record
@@ -144,7 +144,10 @@ class InfoRoutes:
         """Tell whether new turns are taken: not while draining, nor without a store."""
         if self._engine.is_draining:
             raise ShuttingDown("the server is about to stop")
-        await self._engine.store.check()
+        try:
+            await self._engine.store.check()
+        except StoreFull as error:  # 507 would be news to a balancer
+            raise StoreError(error.detail) from error
         return json_response({"status": "ready"})
 
 

@@ -130,7 +130,7 @@ def test_multimodal_echo_gives_back_the_files_it_was_sent(tmp_path: Path):
         answer = talk.take_turn({"text": "look", "files": [talk.upload("a.txt", b"first")]})
         assert answer["messages"][0]["content"] == "You wrote 'look' and uploaded 1 files."
         (part,) = answer["messages"][1]["content"]
-        assert part["type"] == "file"
+        assert (part["type"], part["name"], part["media_type"]) == ("file", "a.txt", "text/plain")
         assert talk.server.get(part["url"]).content == b"first"
         talk.take_turn({"text": "", "files": [talk.upload("b.txt", b"second"), talk.upload("c.txt", b"third")]})
         talk.restart()

@@ -27,7 +27,9 @@ async def test_copies_of_a_post_at_once_are_one_turn(tmp_path: Path) -> None:
     async with crashable(tmp_path) as server:
 
         async def post(number: int) -> Response:
-            return await server.ask("POST", "/chat/deltas", {"message": f"k{number} 5 1"}, Idempotency_Key=f"key-{number}")
+            return await server.ask(
+                "POST", "/chat/deltas", {"message": f"k{number} 5 1"}, Idempotency_Key=f"key-{number}"
+            )
 
         answers = await asyncio.gather(*(post(number % KEYS) for number in range(KEYS * COPIES)))
         assert {answer.status for answer in answers} == {200}

@@ -74,3 +74,18 @@ def _is_told(events: list[SseEvent]) -> bool:
     """Whether a stream told of the end of its turn, and a session's stream, which has no end, of the server's."""
     done = [event for event in events if event.event == "done"]
     return len(done) == 1 and (events[-1].event == "bye" or events[-1] is done[0])
+
+
+async def test_turns_that_wait_do_not_keep_a_server_that_goes(tmp_path: Path) -> None:
+    async with crashable(tmp_path, "--drain-timeout-s", "3600") as server:
+        first = (await server.ask("POST", "/chat/deltas", {"message": "a 100 5"}, Prefer="respond-async")).json
+        body = {"message": "b 3 0", "session_id": first["session_id"], "when_busy": "queue", "stream": True}
+        async with streaming(server.address, "POST", "/chat/deltas", body) as stream:
+            events = stream.events()
+            assert (await anext(events)).json["status"] == "queued"
+            server.process.process.terminate()
+            done = [event async for event in events][-1].json
+        assert (done["status"], done["finish_reason"]) == ("interrupted", "shutdown")
+        assert await server.wait() == 0
+        await server.start()
+        assert (await server.ask("GET", f"/turns/{first['turn_id']}")).json["text"] == answer_to("a 100 5")

@@ -80,5 +80,6 @@ def answer_of(outputs: Iterable[Output]) -> tuple[Message, ...]:
     turn = Turn("t_1", "s_1", "chat", "running", None, 0.0)
     numbers = iter(range(1000))
     draft = MessageDraft(turn, new_message_id=lambda: f"m_{next(numbers)}", clock=lambda: 0.0, max_bytes=1 << 20)
-    draft.apply(outputs)
+    for output in outputs:
+        draft.apply(output)
     return draft.messages()

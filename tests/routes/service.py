@@ -52,12 +52,12 @@ class Service:
         await self.engine.sessions._files.remove([file_id])
 
     async def stored_files(self) -> list[str]:
-        """Return the names of all files in the files folder, temporary ones included."""
+        """Return the ids of all files in the files folder, temporary ones included."""
 
-        def names() -> list[str]:
-            return sorted(path.name for path in self.files.rglob("*") if path.is_file())
+        def ids() -> list[str]:
+            return sorted(path.parent.name for path in self.files.rglob("*") if path.is_file())
 
-        return await asyncio.to_thread(names)
+        return await asyncio.to_thread(ids)
 
     def client(self, owner: str = "", address: tuple[str, int] = LOOPBACK) -> httpx2.AsyncClient:
         """Return a client whose requests are the owner's."""

@@ -1,11 +1,14 @@
 """Files over HTTP: upload and download."""
 
+import mimetypes
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
+from chatserve import ChatServer, File
 from chatserve.routes import files as file_routes
 from chatserve.routes.files import clean_name
 from chatserve.routes.media_types import Sniffer
@@ -274,6 +277,34 @@ async def test_what_is_claimed_of_a_file_is_replaced_by_what_is_known(tmp_path: 
         assert stateless.json()["text"] == "words"
         answer = await say(client, {"text": file_id}, chat="multi")
         assert answer["messages"][0]["content"] == [known]
+
+
+async def test_function_is_given_paths_that_end_in_the_files_names(tmp_path: Path, store: str) -> None:
+    app = ChatServer(store=store, files_dir=str(tmp_path / "files"))
+
+    @app.chat(multimodal=True)
+    def predict(message: dict[str, Any], history: list[dict[str, Any]]) -> Any:
+        earlier = [part["file"]["path"] for entry in history for part in entry["content"] if part["type"] == "file"]
+        given = [*earlier, *message["files"]]
+        words = [f"{Path(path).stem} is {mimetypes.guess_type(path)[0]}" for path in given if path.endswith(".png")]
+        return [", ".join(words), *map(File, message["files"])]
+
+    await app.start()
+    try:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://localhost") as client:
+            uploads = [
+                await client.post("/files", params={"name": "../a cat.png"}, content=PNG),
+                await client.post("/files", files={"file": ("dog.png", PNG)}),
+                await client.post("/files?name=notes.txt", content=b"x"),
+            ]
+            sent = {"text": "", "files": [upload.json()["id"] for upload in uploads]}
+            first = await say(client, sent, chat="predict")
+            second = await say(client, {"text": "", "files": []}, first["session_id"], chat="predict")
+    finally:
+        await app.stop()
+    assert first["messages"][0]["content"] == "a cat is image/png, dog is image/png"
+    assert [message["content"][0]["name"] for message in first["messages"][1:]] == ["a cat.png", "dog.png", "notes.txt"]
+    assert second["messages"][0]["content"] == ", ".join([first["messages"][0]["content"]] * 2)
 
 
 async def test_upload_for_a_session_goes_with_it(tmp_path: Path, store: str) -> None:

@@ -1,12 +1,13 @@
 """What is removed without a request: what is past its time, and all of an owner's."""
 
 import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chatserve.engine.sessions import LOOSE_FILES_KEPT_S
+from chatserve.engine.sessions import LOOSE_FILES_KEPT_S, ORPHANS_KEPT_S
 from tests.routes.service import WAIT_S, Service, history, problem, say, say_later, serving
 
 
@@ -28,6 +29,36 @@ async def test_upload_that_was_never_sent_goes_after_a_day(tmp_path: Path, store
         await service.engine.sessions.purge()
         assert (await client.get(loose["url"])).status_code == 404
         assert await service.stored_files() == [sent["id"]]
+
+
+def leave(folder: Path, seconds_ago: float = 0.0) -> None:
+    """Leave a file in a folder as a crash does."""
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_bytes(b"x")
+    moment = folder.stat().st_mtime - seconds_ago
+    for path in (folder, folder / "a.txt"):
+        os.utime(path, (moment, moment))
+
+
+async def test_bytes_without_a_record_go_after_an_hour_and_all_others_stay(tmp_path: Path, store: str) -> None:
+    async with serving(tmp_path, store) as service, service.client() as client:
+        kept = (await client.post("/files", content=b"x")).json()
+        for left in ("or/f_orphan", ".incoming-left"):
+            await asyncio.to_thread(leave, service.files / left)
+        later(service, ORPHANS_KEPT_S - 60)
+        await service.engine.sessions.sweep_files()
+        assert await service.stored_files() == sorted([kept["id"], "f_orphan", ".incoming-left"])
+        later(service, ORPHANS_KEPT_S + 60)
+        await service.engine.sessions.sweep_files()
+        assert await service.stored_files() == [kept["id"]]
+        assert (await client.get(kept["url"])).content == b"x"
+
+
+async def test_bytes_that_a_crash_left_go_when_the_server_starts(tmp_path: Path, store: str) -> None:
+    await asyncio.to_thread(leave, tmp_path / "files/or/f_orphan", ORPHANS_KEPT_S + 60)
+    async with serving(tmp_path, store) as service, asyncio.timeout(WAIT_S):
+        while await service.stored_files():
+            await asyncio.sleep(0)
 
 
 async def test_session_goes_its_time_after_its_last_change(tmp_path: Path, store: str) -> None:

@@ -294,6 +294,34 @@ async def test_broken_document_is_refused_and_leaves_nothing(
         assert await service.stored_files() == []
 
 
+async def test_imported_files_are_where_the_function_looks_for_them(tmp_path: Path, store: str) -> None:
+    async with serving(tmp_path / "a", store) as service, service.client() as client:
+        file_id = (await client.post("/files?name=a.txt", content=b"words")).json()["id"]
+        turn = await say(client, {"text": "", "files": [file_id]}, chat="multi")
+        document = (await client.get(f"/sessions/{turn['session_id']}/export")).json()
+    document["files"][0]["name"] = "../\x00b.txt"
+    async with serving(tmp_path / "b") as service, service.client() as client:
+        for params in ({}, {"new_ids": "true"}):
+            made = (await client.post("/sessions/import", json=document, params=params)).json()
+            answer = await say(client, {"text": "", "files": []}, made["session_id"], chat="multi")
+            assert answer["text"] == "words"
+
+
+async def test_file_that_is_there_under_another_name_is_not_imported(tmp_path: Path, store: str) -> None:
+    async with serving(tmp_path, store) as service, service.client() as client:
+        file_id = (await client.post("/files?name=a.txt", content=b"words")).json()["id"]
+        turn = await say(client, {"text": "", "files": [file_id]}, chat="multi")
+        document = (await client.get(f"/sessions/{turn['session_id']}/export")).json()
+        await client.post(f"/sessions/{turn['session_id']}/fork")
+        await client.delete(f"/sessions/{turn['session_id']}")
+        document["files"][0]["name"] = "b.txt"
+        refused = await client.post("/sessions/import", json=document)
+        assert problem(refused) == (409, "session_exists")
+        assert file_id in refused.json()["detail"]
+        document["files"][0]["name"] = "a.txt"
+        assert (await client.post("/sessions/import", json=document)).status_code == 201
+
+
 @pytest.mark.parametrize("noun", ["messages", "turns", "files"])
 async def test_id_that_occurs_twice_is_refused(tmp_path: Path, store: str, noun: str) -> None:
     document = small_document()

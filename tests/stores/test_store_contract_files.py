@@ -44,6 +44,17 @@ async def test_foreign_file_is_unknown(store: Store) -> None:
     assert (await store.get_files(OWNER, ["f_1"]))[0].session_id is None
 
 
+async def test_ids_are_known_whoever_owns_the_file_and_until_it_is_removed(store: Store) -> None:
+    await store.create_session(new_session(), now=5.0)
+    await store.add_file(file("f_1", "s_1"))
+    await store.add_file(file("f_2", owner=STRANGER))
+    asked = ["f_1", "f_2", "f_none", "f_1", "'"]
+    assert await store.known_files(asked) == {"f_1", "f_2"}
+    await store.delete_session(OWNER, "s_1")
+    assert await store.known_files(asked) == {"f_2"}
+    assert await store.known_files([]) == set()
+
+
 async def test_one_unknown_file_among_several_refuses_them_all(store: Store) -> None:
     await store.create_session(new_session(), now=5.0)
     await store.add_file(file("f_1"))

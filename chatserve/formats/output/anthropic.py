@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from chatserve.codec import clean_json
 from chatserve.contracts import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
 from chatserve.errors import AnswerInvalid
-from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member, plain_json
+from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member
 from chatserve.types import SourcePart, ToolResultPart
 
 _NEEDS: Final[Mapping[str, str]] = {
@@ -206,6 +207,6 @@ def _sources(citations: Sequence[Any]) -> list[Output]:
 
 
 def _read_tool_result(block: Any) -> ToolResultPart:
-    content = plain_json(member(block, "content"))
+    content = clean_json(member(block, "content"))
     is_error = bool(member(block, "is_error")) or (isinstance(content, dict) and "error_code" in content)
     return ToolResultPart(member(block, "tool_use_id"), content, is_error)

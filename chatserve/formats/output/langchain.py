@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from chatserve.codec import clean_json
 from chatserve.contracts import (
     AnswerView,
     MessageAppended,
@@ -19,7 +20,7 @@ from chatserve.contracts import (
     TextAppended,
 )
 from chatserve.formats.content import read_content, read_part
-from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member, plain_json
+from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member
 from chatserve.types import ToolResultPart
 
 _FILES: Final = frozenset({"image", "image_url", "audio", "video", "file"})
@@ -113,5 +114,5 @@ def _summary(summary: Any) -> str:
 
 
 def _read_tool_message(message: Any) -> ToolResultPart:
-    output = plain_json(member(message, "content"))
+    output = clean_json(member(message, "content"))
     return ToolResultPart(member(message, "tool_call_id"), output, member(message, "status") == "error")

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from chatserve.codec import clean_json
 from chatserve.contracts import (
     AnswerView,
     Output,
@@ -19,7 +20,7 @@ from chatserve.contracts import (
     ToolArgumentsAppended,
 )
 from chatserve.errors import AnswerInvalid
-from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member, plain_json
+from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member
 from chatserve.types import LocalFile, SourcePart, ToolResultPart
 
 _CALLS: Final[Mapping[str, Literal["server", "client"]]] = {
@@ -129,8 +130,8 @@ class OpenAIResponsesNormalizer:
         elif item_id not in self._has_arguments:
             outputs += self._tool_calls.append(item_id, None, None, _arguments(item))
         if member(item, "type") == "mcp_call":
-            error = plain_json(member(item, "error"))
-            output = error if error is not None else plain_json(member(item, "output"))
+            error = clean_json(member(item, "error"))
+            output = error if error is not None else clean_json(member(item, "output"))
             outputs.append(PartAppended(ToolResultPart(self._call_ids[item_id], output, error is not None)))
         return outputs
 

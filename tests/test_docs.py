@@ -1,0 +1,284 @@
+"""The pages of documentation hold: their programs run, their commands print what they say, and nothing is left out."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from jsonschema import Draft202012Validator
+from playwright.sync_api import expect
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+
+import chatserve
+from chatserve import ChatServer
+from chatserve.chat_function import ChatOptions
+from chatserve.cli.commands import dev, run
+from chatserve.errors import ChatError, ChatserveError
+from chatserve.events import EVENT_NAMES
+from chatserve.routes.event_schemas import event_schema_name
+from chatserve.settings import Settings
+from chatserve.testing import ChatClient
+from tests.support.asgi import serve_in_thread
+from tests.support.chromium import open_page
+from tests.support.documents import Commands, app_of, blocks, commands, is_as_told, serve_text
+from tests.support.http import address_of
+from tests.support.programs import require_program
+from tests.support.proxy import Fault, proxy_in_thread
+from tests.support.server import ROOT
+from tests.support.sse import read_events
+
+PACKAGE = Path(chatserve.__file__).parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+FUNCTIONS, HTTP, STREAM, ERRORS, CONFIGURATION, TESTING = (
+    (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+    for name in ("functions", "http", "stream", "errors", "configuration", "testing")
+)
+README, CONTRIBUTING = ((ROOT / f"{name}.md").read_text("utf-8") for name in ("README", "CONTRIBUTING"))
+FUNCTION_BLOCKS = [text for language, text in blocks(FUNCTIONS) if language == "python"]
+
+TYPED = """
+import time
+
+from chatserve import ChatServer
+
+app = ChatServer()
+
+
+@app.chat
+def predict(message, history):
+    for end in range(1, len(message) + 1):
+        time.sleep(0.02)
+        yield "You typed: " + message[:end]
+"""
+
+
+# --- links -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http:", "https:")):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), target
+        assert not anchor or anchor in _anchors(linked), target
+
+
+def _anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_readme_leads_to_every_page(page: Path) -> None:
+    assert f"](docs/{page.name})" in README
+
+
+# --- nothing is left out ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_setting_is_described(name: str) -> None:
+    assert f"`{name}`" in README
+    assert f"`{name}`" in CONFIGURATION
+
+
+@pytest.mark.parametrize("command", [run, dev], ids=lambda command: command.name)
+def test_option_of_a_command_is_described(command: Any) -> None:
+    for option in command.params:
+        if option.param_type_name == "option" and option.name not in Settings.model_fields:
+            assert re.search(rf"^\| `{option.opts[0]}`.*`{option.envvar}`", CONFIGURATION, re.MULTILINE), option.opts
+
+
+@pytest.mark.parametrize("name", get_type_hints(ChatOptions))
+def test_option_of_a_chat_is_described(name: str) -> None:
+    assert re.search(rf"^\| .*`{name}`.* \|", FUNCTIONS.partition("## Options")[2], re.MULTILINE)
+
+
+def test_endpoints_of_the_document_are_those_of_the_page() -> None:
+    with ChatClient(lambda message, history: None) as client:
+        paths = client.get("/openapi.json").json["paths"]
+    served = {f"{method.upper()} {path}" for path, operations in paths.items() for method in operations}
+    served = {re.sub(r"/chat/.+", "/chat/{chat}", endpoint) for endpoint in served}
+    table = HTTP.partition("| method and path |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([A-Z]+ /[^`]*)`", table)) == served
+
+
+@pytest.mark.parametrize("method_path", ["POST /chat", "POST /sessions", "POST /sessions/{session_id}/retry"])
+def test_fields_of_a_body_are_described(method_path: str) -> None:
+    with ChatClient(lambda message, history: None) as client:
+        document = client.get("/openapi.json").json
+    method, path = method_path.split()
+    schema = document["paths"][path][method.lower()]["requestBody"]["content"]["application/json"]["schema"]
+    schema = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], schema)
+    assert schema["properties"]
+    for name in schema["properties"]:
+        assert f"`{name}`" in HTTP, name
+
+
+def _error_codes() -> Iterator[tuple[str, int | None]]:
+    """Yield each code with its status: those of all errors, and those that sources give turns by name."""
+    waiting = [ChatserveError]
+    while waiting:
+        error = waiting.pop()
+        waiting += error.__subclasses__()
+        yield error.code, None if error.code == "configuration_error" else error.status_code
+    yield ChatError("").code, ChatError("").status_code
+    for source in PACKAGE.rglob("*.py"):
+        for code in re.findall(r"TurnError\(\s*\"(\w+)\"", source.read_text("utf-8")):
+            yield code, 504 if code == "turn_timeout" else None
+
+
+def test_codes_of_the_engine_are_found_in_its_sources() -> None:
+    assert {"turn_timeout", "body_timeout", "internal_error"} <= {code for code, _ in _error_codes()}
+
+
+def test_error_codes_are_described_with_their_status() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)`[^|]*\| ([^|]*) \|", ERRORS, re.MULTILINE))
+    for code, status in _error_codes():
+        assert code in rows, code
+        assert status is None or rows[code].startswith(str(status)), code
+    assert rows.keys() == {code for code, _ in _error_codes()}
+
+
+# --- the stream ------------------------------------------------------------------------------------------------------
+
+
+def test_events_of_the_page_are_as_the_document_describes_them() -> None:
+    with ChatClient(lambda message, history: None) as client:
+        components = client.get("/openapi.json").json["components"]
+    (told,) = (text for language, text in blocks(STREAM) if language == "sse")
+    events = list(read_events(told.split("\n")))
+    for event in events:
+        schema = {"$ref": f"#/components/schemas/{event_schema_name(event.event)}", "components": components}
+        Draft202012Validator(schema).validate(json.loads(event.data))
+    assert {event.event for event in events} == set(EVENT_NAMES.values())
+
+
+@pytest.mark.parametrize("name", EVENT_NAMES.values())
+def test_event_has_a_row(name: str) -> None:
+    assert re.search(rf"^\| `{name}` \|", STREAM, re.MULTILINE)
+
+
+def test_python_client_of_the_page_sees_every_event_once_over_cut_connections(tmp_path: Path) -> None:
+    (client,) = (text for language, text in blocks(STREAM) if language == "python")
+    names: dict[str, Any] = {}
+    exec(compile(client, "docs/stream.md", "exec"), names)
+    names["time"].sleep, slept = lambda seconds: slept.append(seconds), []
+    with serve_text(TYPED, tmp_path) as server, proxy_in_thread(address_of(server.url)) as proxy:
+        proxy.proxy.faults.extend([Fault(700, "reset"), Fault(300, "close")])
+        accepted = server.post("/chat", {"message": "Hello there"}, headers={"Prefer": "respond-async"}).json()
+        events = list(names["follow"](f"{proxy.proxy.url}/turns/{accepted['turn_id']}/events"))
+    assert proxy.proxy.cuts == 2
+    assert [name for name, _ in events][:2] == ["turn", "message"]
+    assert "".join(data["text"] for name, data in events if name == "delta") == "You typed: Hello there"
+    assert events[-1][1]["status"] == "completed"
+    assert all(1 <= seconds <= 3 for seconds in slept)
+
+
+def test_page_of_the_page_shows_a_session_over_a_reload(tmp_path: Path) -> None:
+    (page,) = (text for language, text in blocks(STREAM) if language == "html")
+
+    async def show(_request: object) -> HTMLResponse:
+        return HTMLResponse(page.replace("http://localhost:8000", server.url))
+
+    with (
+        serve_in_thread(Starlette(routes=[Route("/", show)])) as origin,
+        serve_text(TYPED, tmp_path, "--cors-origin", origin) as server,
+        open_page() as tab,
+    ):
+        tab.goto(origin)
+        tab.locator("#field").fill("Hello")
+        tab.locator("#field").press("Enter")
+        expect(tab.locator("#chat")).to_have_text("> Hello\nYou typed: Hello\n")
+        tab.reload()
+        expect(tab.locator("#chat")).to_have_text("> Hello\nYou typed: Hello\n")
+
+
+# --- programs and commands -------------------------------------------------------------------------------------------
+
+
+def test_commands_of_the_page_print_what_it_says(tmp_path: Path) -> None:
+    require_program("curl")
+    with serve_text(app_of(HTTP), tmp_path) as server:
+        runner = Commands(server, tmp_path)
+        for language, text in blocks(HTTP):
+            for command, told in commands(text) if language == "console" else ():
+                printed = runner.run(command, told)
+                assert is_as_told(told, printed), f"{command}\nprinted {printed}"
+
+
+@pytest.mark.parametrize("number", range(len(FUNCTION_BLOCKS)))
+def test_program_of_the_page_answers(number: int) -> None:
+    source = FUNCTION_BLOCKS[number]
+    tree = ast.parse(source)
+    imported = {node.module.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    if "openai" in imported:
+        assert find_spec("openai") is None or compile(source, "docs/functions.md", "exec")
+        return  # it needs a model; tests/examples asks one that does the same
+    names: dict[str, Any] = {"__name__": "program"}
+    exec(compile(source, "docs/functions.md", "exec"), names)
+    app = names["app"]
+    assert isinstance(app, ChatServer)
+    with ChatClient(app) as client:
+        for chat in app.chats:
+            turn = client.session(chat=chat).send("Hello")
+            assert (turn.status, bool(turn.text)) == ("completed", True), turn.error
+
+
+def test_snapshots_and_deltas_of_the_page_look_the_same_to_clients() -> None:
+    (source,) = (each for each in FUNCTION_BLOCKS if "def deltas" in each)
+    names: dict[str, Any] = {}
+    exec(compile(source, "docs/functions.md", "exec"), names)
+    with ChatClient(names["app"]) as client:
+        turns = [client.session(chat=chat).send("x") for chat in ("snapshots", "deltas")]
+    said = [[event.value["text"] for event in turn.events if event.name == "delta"] for turn in turns]
+    assert said == [["You", " typed"]] * 2
+
+
+def test_tests_of_the_page_pass(tmp_path: Path) -> None:
+    (source,) = (text for language, text in blocks(TESTING) if language == "python")
+    (tmp_path / "test_page.py").write_text(source, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- for contributors ------------------------------------------------------------------------------------------------
+
+
+def test_tree_of_contributing_is_that_of_the_package() -> None:
+    (tree,) = (text for _, text in blocks(CONTRIBUTING) if text.startswith("chatserve/\n"))
+    lines = re.findall(r"^  (\S.*?)(?:  .*)?$", tree, re.MULTILINE)
+    told = {name.strip("/ ") for line in lines for name in line.split(",")}
+    modules = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert told == {name for name in modules if not name.startswith("__")}
+
+
+def test_source_distribution_has_all_that_is_documented() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert all((ROOT / name.lstrip("/")).exists() for name in included)
+    pages = {f"/{page.name}" for page in ROOT.glob("*.md")}
+    assert pages | {"/docs", "/scripts", "/Dockerfile", "/LICENSE", "/examples", "/tests", "/benchmarks"} <= set(
+        included
+    )
