@@ -228,7 +228,7 @@ class _Runtime:
 
 
 def files_dir(settings: Settings) -> Path:
-    """Return the folder for files, which belongs to one store: the setting, or beside the store, or this process's own."""
+    """Return the folder for files, one per store: the setting, else beside the store, else this process's own."""
     if settings.files_dir is not None:
         return Path(settings.files_dir)
     scheme, _, rest = settings.store.partition(":///")

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
@@ -176,7 +177,8 @@ def test_python_client_of_the_page_sees_every_event_once_over_cut_connections(tm
     (client,) = (text for language, text in blocks(STREAM) if language == "python")
     names: dict[str, Any] = {}
     exec(compile(client, "docs/stream.md", "exec"), names)
-    names["time"].sleep, slept = lambda seconds: slept.append(seconds), []
+    slept: list[float] = []
+    names["time"] = SimpleNamespace(sleep=slept.append)
     with serve_text(TYPED, tmp_path) as server, proxy_in_thread(address_of(server.url)) as proxy:
         proxy.proxy.faults.extend([Fault(700, "reset"), Fault(300, "close")])
         accepted = server.post("/chat", {"message": "Hello there"}, headers={"Prefer": "respond-async"}).json()
@@ -185,6 +187,7 @@ def test_python_client_of_the_page_sees_every_event_once_over_cut_connections(tm
     assert [name for name, _ in events][:2] == ["turn", "message"]
     assert "".join(data["text"] for name, data in events if name == "delta") == "You typed: Hello there"
     assert events[-1][1]["status"] == "completed"
+    assert slept
     assert all(1 <= seconds <= 3 for seconds in slept)
 
 

@@ -202,7 +202,8 @@ class HistoryRoutes:
         owner, session_id = owner_of(request), request.path_params["session_id"]
         prompt, chat = await self._prompt(owner, session_id, body.message_id)
         chat = self.engine.chat(body.chat) if body.chat else chat
-        turn_request = self._turn_request(request, body, raw, "retry", chat, _input_of(prompt), prompt.message_id)
+        target = body.message_id and prompt.message_id  # which message is the last one is settled when the turn begins
+        turn_request = self._turn_request(request, body, raw, "retry", chat, _input_of(prompt), target)
         return await answer(self.engine, request, await self.engine.submit(turn_request), stream=body.stream)
 
     @describe(EDIT, body=EditBody)
@@ -224,7 +225,7 @@ class HistoryRoutes:
         operation: TurnOperation,
         chat: Chat,
         message: UserInput,
-        target_message_id: str,
+        target_message_id: str | None,
     ) -> TurnRequest:
         return TurnRequest(
             chat=chat.options.name,

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from chatserve.codec import loads
 from chatserve.errors import BodyInvalid, BodyTooLarge, InputsInvalid, MediaTypeUnsupported, RequestError
@@ -36,7 +36,9 @@ async def read_body(request: Request, *, max_bytes: int, idle_s: float) -> bytes
         BodyTooLarge: longer than `max_bytes`; what comes after is not read.
         RequestError: it stopped coming for `idle_s`, or is compressed.
     """
-    return b"".join([chunk async for chunk in stream_body(request, max_bytes=max_bytes, idle_s=idle_s)])
+    body = b"".join([chunk async for chunk in stream_body(request, max_bytes=max_bytes, idle_s=idle_s)])
+    request._body = body  # noqa: SLF001 - where Starlette keeps a body it has read: a chat function may ask for it again
+    return body
 
 
 async def stream_body(request: Request, *, max_bytes: int, idle_s: float) -> AsyncIterator[bytes]:
@@ -46,21 +48,21 @@ async def stream_body(request: Request, *, max_bytes: int, idle_s: float) -> Asy
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > max_bytes:
         raise _too_large(max_bytes)
-    size = 0
-    chunks = request.stream()
-    while True:
+    size, more = 0, True
+    while more:
         try:
-            chunk = await asyncio.wait_for(anext(chunks, None), idle_s)
+            async with asyncio.timeout(idle_s):
+                message = await request.receive()
         except TimeoutError:
             raise _timed_out(idle_s) from None
-        except ClientDisconnect:
-            raise BodyInvalid("the connection was closed before the body was complete") from None
-        if chunk is None:
-            return
+        if message["type"] == "http.disconnect":
+            raise BodyInvalid("the connection was closed before the body was complete")
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         size += len(chunk)
         if size > max_bytes:
             raise _too_large(max_bytes)
-        yield chunk
+        if chunk:
+            yield chunk
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:

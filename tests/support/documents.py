@@ -36,7 +36,7 @@ def generalize(output: str) -> str:
     """Replace what differs from run to run: ids, times, ports, random reconnection times."""
     output = ID.sub(lambda match: f"{match[0][:2]}ID", output)
     output = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", output)
-    output = re.sub(r"^date: .*$", "date: DATE", output, flags=re.MULTILINE)
+    output = re.sub(r"^(date|last-modified): .*$", r"\1: DATE", output, flags=re.MULTILINE)
     output = re.sub(r"^retry: \d+$", "retry: N", output, flags=re.MULTILINE)
     return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", output).replace("\r", "").strip()
 
