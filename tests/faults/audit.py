@@ -116,7 +116,7 @@ class Audit:
                     assert place[first.text or ""] < place[second.text or ""], f"{second} stands before {first}"
 
     def _check_version(self, document: Document, session_id: str) -> None:
-        """The version is the number of changes: none uncounted, none counted that was refused, no two with one number."""
+        """The version is the number of changes: none uncounted, none refused but counted, no two with one number."""
         moves = [move for move in self.told.moves.get(session_id, ()) if not move.is_refused]
         begun = {turn_id: turn["version"] for turn_id, turn in document.turns.items() if "version" in turn}
         unknown = sum(move.version is None for move in moves)

@@ -1,7 +1,8 @@
 """A disk that fails when told to, under a server in a process of its own.
 
-`FailingDisk` puts a small library before libc (LD_PRELOAD): while the file `full` is there, writes to the store fail with
-ENOSPC, while `sync` is there, fsync fails with EIO. `limit_files` needs no compiler: the kernel refuses to let files grow.
+`FailingDisk` puts a small library before libc (LD_PRELOAD): while the file `full` is there, writes to the store
+fail with ENOSPC, while `sync` is there, fsync fails with EIO. `limit_files` needs no compiler: the kernel refuses
+to let files grow.
 """
 
 import resource

@@ -1,13 +1,13 @@
 """What a session should do, in its simplest form, and requests as steps that can be explained by it.
 
-A turn is two steps, its begin and its end, for other requests may fall between them; anything else is one. What clients saw
-of requests made at once is right when some order of all their steps explains every answer and what is there afterwards.
-Knows no server: ids are taken from the answers.
+A turn is two steps, its begin and its end, for other requests may fall between them; anything else is one. What
+clients saw of requests made at once is right when some order of all their steps explains every answer and what is
+there afterwards. Knows no server: ids are taken from the answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -89,21 +89,23 @@ class Request:
 
     def begin(self, model: Model) -> Model | None:
         """Return the model after the request, or its begin; None when that is not what was answered."""
-        refusal = self._refusal(model)
-        if refusal is not None or self.answer.status != 200:
-            return model if (self.answer.status, self.answer.code) == refusal else None
+        refusals = set(self._refusals(model))
+        if refusals or self.answer.status != 200:
+            return model if (self.answer.status, self.answer.code) in refusals else None
         return self._begin_turn(model) if self.starts_turn else self._move(model)
 
-    def _refusal(self, model: Model) -> tuple[int, str] | None:
+    def _refusals(self, model: Model) -> Iterator[tuple[int, str]]:
+        """Tell why the request cannot be granted; which of several reasons is told does not matter."""
         if self.kind in {"retry", "edit", "like"} and not self._has_target(model):
-            return (409, "nothing_to_undo") if self.target is None else (404, "message_unknown")
+            yield 404, "message_unknown"
+            if self.target is None:
+                yield 409, "nothing_to_undo"
         if self.if_version not in {None, model.version}:
-            return 412, "version_conflict"
+            yield 412, "version_conflict"
         if model.running is not None and self.kind != "like":
-            return 409, "session_busy"
+            yield 409, "session_busy"
         if self.kind == "undo" and model.prompt(model.head) is None:
-            return 409, "nothing_to_undo"
-        return None
+            yield 409, "nothing_to_undo"
 
     def _has_target(self, model: Model) -> bool:
         if self.kind == "retry":

@@ -5,7 +5,8 @@ import tempfile
 from typing import Any
 
 import httpx2
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -193,7 +194,23 @@ async def predict(message: str, history: list[dict[str, str]]) -> str:
     return answer_text(message, [entry["content"] for entry in history])
 
 
-TestHistory = Sessions.TestCase
-TestHistory.settings = settings(
-    max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+def examples(count: int) -> settings:
+    """Return settings for so many runs. What happens at once cannot be repeated, so nothing is shrunk."""
+    phases = (Phase.explicit, Phase.generate)
+    return settings(
+        max_examples=count,
+        stateful_step_count=25,
+        deadline=None,
+        phases=phases,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+class TestHistory(Sessions.TestCase):
+    settings = examples(40)
+
+
+@pytest.mark.storm
+@pytest.mark.timeout(600)
+class TestManyHistories(Sessions.TestCase):
+    settings = examples(500)

@@ -1,12 +1,13 @@
 """Kill -9 at every named point, before and after each commit: all of a change or nothing, and one more try heals it.
 
-Each scene is a request that passes the point, what can be seen of its change, and what is seen after the restart when the
-process ended before and after the commit. The request is then sent again, as a client does that was not answered.
+Each scene is a request that passes the point, what can be seen of its change, and what is seen after the restart
+when the process ended before and after the commit. The request is then sent again, as a client does that was not
+answered.
 """
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -234,7 +235,7 @@ SCENES = [
 
 
 @pytest.fixture(scope="module")
-async def prepared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Path, dict[str, Any]]]:
+async def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A folder with a store: a session of two turns, and one to be deleted."""
     folder = tmp_path_factory.mktemp("prepared")
     async with crashable(folder) as server:
@@ -243,7 +244,7 @@ async def prepared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tu
         other = (await server.ask("POST", "/chat/whole", {"message": "c 3 0"})).json
         document = (await server.ask("GET", f"/sessions/{first['session_id']}/export")).json
         await server.terminate()
-    yield folder, {"session_id": first["session_id"], "other_id": other["session_id"], "document": document}
+    return folder, {"session_id": first["session_id"], "other_id": other["session_id"], "document": document}
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -48,7 +48,7 @@ class Response:
 
 @dataclass
 class Stream:
-    """A response whose body is read as it comes. `is_whole`: it ended as HTTP says, not by the end of the connection."""
+    """A response whose body is read as it comes. `is_whole`: it ended as HTTP says, not with the connection."""
 
     status: int
     headers: Mapping[str, str]

@@ -70,8 +70,8 @@ class Proxy:
         finally:
             for task in (asking, answering):
                 task.cancel()
-            await asyncio.gather(asking, answering, return_exceptions=True)
             up_writer.transport.abort()
+            await asyncio.gather(asking, answering, return_exceptions=True)
 
     async def _suffer(self, fault: Fault, writer: asyncio.StreamWriter, asking: asyncio.Task[bool]) -> None:
         self.cuts += 1
