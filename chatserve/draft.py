@@ -72,6 +72,7 @@ class MessageDraft:
     ) -> None:
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
+        self.was_rewritten = False
         self._turn = turn
         self._new_message_id = new_message_id
         self._answer = Answer(turn.turn_id, clock)
@@ -147,6 +148,7 @@ class MessageDraft:
         return (opened, *self.snapshot_text(text))
 
     def _replace_text(self, text: str) -> Events:
+        self.was_rewritten = True
         self._snapshot, self._held = _without_half(text)
         self._size = 0
         return (self._born(Replaced(self._measured(self._snapshot))),)

@@ -1000,3 +1000,25 @@ async def test_stateless_turns_can_be_stopped_and_read_for_a_while(monkeypatch: 
         with pytest.raises(TurnUnknown):
             await engine.turns.get_turn("", turns[0].turn_id)
         assert (await engine.turns.get_turn("", turns[2].turn_id)).turn.status == "stopped"
+
+
+async def test_development_warns_once_of_yields_that_look_like_deltas(caplog: pytest.LogCaptureFixture) -> None:
+    def predict(message: str, history: History) -> Iterator[str]:
+        yield from ("He", "llo")
+
+    async with open_engine(predict, settings={"debug": True}) as engine:
+        await engine.ask("one")
+        await engine.ask("two")
+    assert [record.message.count('yields="deltas"') for record in caplog.records] == [1]
+
+
+@pytest.mark.parametrize(("is_debug", "texts"), [(False, ("He", "llo")), (True, ("He", "Hello"))])
+async def test_snapshots_and_production_are_not_warned_of(
+    caplog: pytest.LogCaptureFixture, is_debug: bool, texts: tuple[str, ...]
+) -> None:
+    def predict(message: str, history: History) -> Iterator[str]:
+        yield from texts
+
+    async with open_engine(predict, settings={"debug": is_debug}) as engine:
+        await engine.ask("one")
+    assert not caplog.records

@@ -70,6 +70,7 @@ class TurnRunner:
         self._settings = settings
         self._clock = clock
         self._new_id = new_id
+        self._warned: set[str] = set()
         self.threads = Threads()
 
     async def run(self, turn: RunningTurn) -> TurnError | None:
@@ -105,6 +106,7 @@ class TurnRunner:
         try:
             call.begin()
             await self._listen(turn, turn.draft, call)
+            self._warn_of_rewrites(turn, turn.draft)
         finally:
             await self._close(turn, call)
 
@@ -128,6 +130,17 @@ class TurnRunner:
                 draft.check_size()
             if not journal.publish(log):
                 await journal.catch_up(log)
+
+    def _warn_of_rewrites(self, turn: RunningTurn, draft: MessageDraft) -> None:
+        """Tell a developer once, while he develops, of yields that look like deltas but are taken for snapshots."""
+        name = turn.chat.options.name
+        if self._settings.debug and draft.was_rewritten and name not in self._warned:
+            self._warned.add(name)
+            logger.warning(
+                "chat %r yields texts that do not extend one another: each replaces the answer so far. "
+                'If they are pieces to be appended, register it with yields="deltas"',
+                name,
+            )
 
     async def _take(self, turn: RunningTurn, draft: MessageDraft, log: SessionLog, item: Any) -> None:
         """Take what is no plain string: a report, or what a value was found to mean."""

@@ -85,5 +85,4 @@ async def test_turn_in_a_long_session_does_the_work_of_one_in_a_short_session(
         finally:
             await app.stop()
     assert short.rendered == long.rendered == 2 * TURNS
-    assert 0 < short.sql_steps <= long.sql_steps + TURNS
-    assert long.sql_steps <= MOST * short.sql_steps
+    assert 0 < long.sql_steps <= MOST * short.sql_steps
