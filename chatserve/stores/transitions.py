@@ -240,15 +240,16 @@ def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session,
         version=version if began else None,
     )
     done = Done(commit.turn_id, commit.status, commit.finish_reason, messages, commit.usage, version)
+    last_seq = max(session.last_seq, commit.done_seq)  # a late commit may stand behind another turn's
     if not began:
-        return replace(session, last_seq=commit.done_seq), ended, done
+        return replace(session, last_seq=last_seq), ended, done
     after = replace(
         session,
         version=version,
         head=branches.end_of(messages, session.head),
         state=session.state if commit.state is None else commit.state,
         title=session.title if commit.title is None else commit.title or None,
-        last_seq=commit.done_seq,
+        last_seq=last_seq,
         updated_at=commit.now,
     )
     return after, ended, done

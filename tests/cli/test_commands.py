@@ -173,6 +173,12 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path):
     assert line.startswith("chatserve: store: cannot write")
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that not even root may write")
+def test_a_folder_that_nobody_may_write_is_told_in_one_line(tmp_path: Path):
+    line = refusal("run", write(tmp_path, ECHO), "--port", "0", "--store", "sqlite:////proc/c.db", cwd=tmp_path)
+    assert line.startswith("chatserve: store: cannot write '/proc/c.db")
+
+
 def test_an_error_of_the_target_is_told_in_one_line(tmp_path: Path):
     app = write(tmp_path, "from chatserve import ChatServer\nimport no_such_module\n")
     line = refusal("run", app, "--port", "0", cwd=tmp_path)

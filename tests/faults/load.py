@@ -128,7 +128,7 @@ class Client:
 
     async def _listen(self, stream: Any, listener: Listener) -> None:
         """Read a turn's stream; now and then leave, and come back with the last number."""
-        turn_id = listener._turn_id
+        turn_id = listener.turn_id
         while True:
             patience = self.random.choice((3, 20, 1000, 1000))
             async for event in stream.events():

@@ -14,7 +14,6 @@ from tests.support.http import Address, Response, request
 from tests.support.server import Server, serve
 
 APP = "tests/faults/app.py"
-KILL_VARIABLE = "CHATSERVE_TEST_KILL_AT"
 
 
 class CrashableServer:

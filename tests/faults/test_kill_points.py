@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from chatserve.stores.sqlite.writer import KILL_VARIABLE
 from tests.faults.audit import Audit
-from tests.faults.server import KILL_VARIABLE, CrashableServer, crashable
+from tests.faults.server import CrashableServer, crashable
 from tests.faults.told import Move, Told
 from tests.support.http import Cut, Response
 from tests.support.server import ServerFailed

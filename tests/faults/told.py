@@ -90,6 +90,10 @@ class Told:
         """Return the events readers of a session got, by number."""
         return self._seen[session_id]
 
+    def all_seen(self) -> list[dict[int, tuple[str, str]]]:
+        """Return the same of every session."""
+        return list(self._seen.values())
+
     def forget(self, session_id: str, turn_ids: set[str]) -> None:
         """Drop what is known of a session that is left alone from now on."""
         self.sessions.discard(session_id)
@@ -109,8 +113,8 @@ class Listener:
         self.cursor: int | None = None
         self.is_at_end = False
         self._told = told
-        self._session_id = session_id
-        self._turn_id = turn_id
+        self.session_id = session_id
+        self.turn_id = turn_id
         self._open_turn = turn_id
         self._text = ""
         self.has_only_deltas = True
@@ -129,11 +133,11 @@ class Listener:
             self._start_over(number, value)
             return
         if self.cursor is not None:
-            where = f"{self._session_id}/{self._turn_id}: {event.event} #{number} after #{self.cursor}"
+            where = f"{self.session_id}/{self.turn_id}: {event.event} #{number} after #{self.cursor}"
             assert number > self.cursor, where
-            assert number == self.cursor + 1 or self._turn_id is not None, where
+            assert number == self.cursor + 1 or self.turn_id is not None, where
         self.cursor = number
-        self._told.saw(self._session_id, event)
+        self._told.saw(self.session_id, event)
         self._follow(event.event, value)
 
     def _start_over(self, number: int, value: dict[str, Any]) -> None:
@@ -153,13 +157,13 @@ class Listener:
             case "delta" | "replace":
                 self.has_only_deltas &= name == "delta"
                 self._text = self._text * (name == "delta") + value["text"]
-                assert self._open_turn is not None, f"{self._session_id}: {name} of no turn, before #{self.cursor}"
+                assert self._open_turn is not None, f"{self.session_id}: {name} of no turn, before #{self.cursor}"
                 self._told.heard_text(self._open_turn, self._text)
             case "done":
                 text = text_of(value["messages"])
                 assert value["turn_id"] != self._open_turn or text.startswith(self._text)
                 self._told.ended(value["turn_id"], Final(value["status"], text, value["version"]))
-                self.is_at_end = value["turn_id"] == self._turn_id
+                self.is_at_end = value["turn_id"] == self.turn_id
 
 
 def text_of(messages: list[dict[str, Any]]) -> str:
