@@ -73,6 +73,16 @@ async def test_replay_after_a_restart_answers_in_the_shape_asked_for(tmp_path: P
         assert answer_to("k 20 0")[:4] in words
 
 
+async def test_fork_that_was_made_is_replayed_while_its_source_is_busy(tmp_path: Path) -> None:
+    async with crashable(tmp_path) as server:
+        session_id = (await server.ask("POST", "/chat/whole", {"message": "a 3 0"})).json["session_id"]
+        first = await server.ask("POST", f"/sessions/{session_id}/fork", {}, Idempotency_Key="k")
+        hold = {"message": "hold 1 0", "session_id": session_id}
+        await server.ask("POST", "/chat/deltas", hold, Prefer="respond-async")
+        again = await server.ask("POST", f"/sessions/{session_id}/fork", {}, Idempotency_Key="k")
+        assert (again.status, again.json["session_id"]) == (201, first.json["session_id"])
+
+
 # a busy session
 
 

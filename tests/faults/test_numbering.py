@@ -3,6 +3,7 @@
 import asyncio
 
 from chatserve.contracts import CommittedTurn, CommitTurn
+from chatserve.engine import ended_turn_frames
 from chatserve.events import NumberedEvent
 from chatserve.stores.memory import MemoryStore
 from tests.support.engine import NATIVE, decode, open_engine, within
@@ -70,3 +71,14 @@ async def test_reader_that_enters_without_a_cursor_sees_whole_turns_only() -> No
         ("message", None),
         ("delta", "second"),
     ]
+
+
+async def test_snapshot_and_end_of_a_turn_whose_log_is_gone_have_numbers_of_their_own() -> None:
+    async def speak(message: str, history: list[object]) -> str:
+        return message
+
+    async with open_engine(speak) as engine:
+        record = await engine.ask("hi")
+    snapshot, done = decode(ended_turn_frames(record, NATIVE, 0))
+    assert (snapshot.event, done.event) == ("snapshot", "done")
+    assert int(snapshot.id) < int(done.id) == record.turn.done_seq

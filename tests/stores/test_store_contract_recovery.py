@@ -56,6 +56,14 @@ async def test_events_filed_with_the_end_of_another_turn_are_kept(store: Store, 
     assert [message.text for message in (await store.get_turn(OWNER, "t_1")).messages] == ["You typed"]
 
 
+async def test_late_end_of_a_turn_that_waited_does_not_move_the_log_back(store: Store) -> None:
+    await store.begin_turn(begin(1))
+    await store.begin_turn(begin(2, status="queued"))
+    await store.commit_turn(commit(1, answer("a_1"), done_seq=9))
+    await store.commit_turn(commit(2, done_seq=5, status="stopped", finish_reason="stopped"))
+    assert (await store.get_session(OWNER, "s_1")).last_seq == 9
+
+
 async def test_turn_that_had_stored_nothing_becomes_interrupted_without_an_answer(store: Store, reopen: Reopen) -> None:
     await run_turn(store, 1)
     await store.begin_turn(begin(2))
