@@ -118,12 +118,18 @@ async def read_model(request: Request, model: type[Body], *, max_bytes: int, idl
 
 
 def shape_invalid(error: ValidationError) -> InputsInvalid:
-    """Return the error for JSON of another shape; `errors` names each field."""
+    """Return the error for JSON of another shape; `errors` names each field, the most exact first."""
+    entries = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
-        {"field": ".".join(map(str, entry["loc"])) or "body", "message": entry["msg"], "type": entry["type"]}
-        for entry in error.errors(include_url=False, include_context=False, include_input=False)
+        {"field": _field(entry["loc"]), "message": entry["msg"], "type": entry["type"]}
+        for entry in sorted(entries, key=lambda entry: -len(entry["loc"]))
     ]
     return InputsInvalid(f"{errors[0]['field']}: {errors[0]['message']}", errors=errors)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """Return a field's path as the client wrote it: of a message, text or object, pydantic names the kinds too."""
+    return ".".join(str(step) for step in location if step not in ("str", "MessageBody")) or "body"
 
 
 def body_hash(method: str, path: str, body: bytes) -> str:

@@ -413,3 +413,16 @@ async def test_only_known_hosts_origins_and_json_start_a_turn(
         )
         assert response.status_code == expected
         assert (await stored(service) == before) is (expected != 200)
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [(5, "message"), (["hi"], "message"), ({"text": 5}, "message.text"), ({"files": "f_1"}, "message.files")],
+)
+async def test_a_message_of_another_shape_is_named_as_the_client_wrote_it(
+    tmp_path: Path, message: Any, field: str
+) -> None:
+    async with serving(tmp_path) as service, service.client() as client:
+        response = await client.post("/chat", json={"message": message})
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith(f"{field}: ")
