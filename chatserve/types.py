@@ -184,7 +184,8 @@ class TurnError:
 class Turn:
     """One user message and the answer to it. `first_seq` and `done_seq` bound its events in the log.
 
-    `session_id` is "" for a stateless turn, of which nothing is kept.
+    `session_id` is "" for a stateless turn, of which nothing is kept. `echo` holds the fields of its request that the
+    client's protocol gives back with the turn.
     """
 
     turn_id: str
@@ -200,6 +201,7 @@ class Turn:
     first_seq: int | None = None
     done_seq: int | None = None
     version: int | None = None
+    echo: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +267,10 @@ class TurnRequest:
     """A decoded request for a turn, whatever protocol it came by.
 
     `history is None`: the server keeps the history. A tuple: the client sent it, and it is authoritative;
-    without a `session_id` nothing of such a turn is kept. `inputs` are raw values for the function's
-    parameters; `params` is everything else the client's protocol carried.
+    without a `session_id` nothing of such a turn is kept. `target_message_id` is the message to `retry` or to `edit`;
+    a `send` goes behind it instead of behind the newest message, unless it brings a `history`, which wins. `inputs`
+    are raw values for the function's parameters; `params` is everything else the client's protocol carried, `echo`
+    what of it is kept with the turn, to be given back with it.
     """
 
     chat: str
@@ -289,3 +293,4 @@ class TurnRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     protocol: str = "native"
     http_request: Any = None
+    echo: Mapping[str, Json] | None = None

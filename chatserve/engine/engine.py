@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from chatserve.chat_function import Chat
@@ -38,10 +38,10 @@ from chatserve.engine.sessions import Sessions
 from chatserve.engine.submission import Submission
 from chatserve.engine.tasks import OwnedTasks
 from chatserve.engine.turn import RunningTurn
-from chatserve.errors import RequestError
+from chatserve.errors import RequestError, SessionBusy
 from chatserve.events import HistoryChanged
 from chatserve.settings import Settings
-from chatserve.types import Turn, TurnRequest, UserInput
+from chatserve.types import Message, Turn, TurnRequest, UserInput
 
 logger = logging.getLogger("chatserve.engine")
 
@@ -299,15 +299,57 @@ class TurnEngine:
         self, owner: str, session_id: str, operation: Literal["undo", "clear"], if_version: int | None
     ) -> MovedHistory:
         """Undo the last turn or clear the history. Raises: what `Store.move_history` raises."""
+        return await self._move(owner, session_id, operation, if_version)
+
+    async def replace_history(
+        self, owner: str, session_id: str, messages: Sequence[Message], if_version: int | None
+    ) -> MovedHistory:
+        """Let these messages be the whole history; what it has in common with the stored one at its start stays.
+
+        The others are added under new ids, so that stored messages may be among them.
+
+        Raises:
+            FileUnknown: a message names a file that is not there.
+            SessionUnknown, SessionBusy, VersionConflict: as `Store.move_history`.
+        """
+        checked = await self.attachments.check(owner, messages)
+        added = tuple(replace(message, message_id=self.new_id("m_")) for message in checked)
+        return await self._move(owner, session_id, "replace", if_version, added)
+
+    async def _move(
+        self,
+        owner: str,
+        session_id: str,
+        operation: Literal["undo", "clear", "replace"],
+        if_version: int | None,
+        messages: tuple[Message, ...] = (),
+    ) -> MovedHistory:
         async with self.rooms.use(owner, session_id) as room, room.lock:
             log = await self.rooms.log_of(room)
-            move = HistoryMove(owner, session_id, operation, self.clock(), log.last_seq + 1, if_version)
+            move = HistoryMove(owner, session_id, operation, self.clock(), log.last_seq + 1, if_version, messages)
             moved = await self.store.move_history(move)
             log.append(None, (HistoryChanged(moved.session.version, operation),))
             log.filed_seq = log.journaled_seq = log.last_seq
             log.publish()
             self.histories.forget(session_id)
             return moved
+
+    # forget
+
+    async def forget_turn(self, owner: str, turn_id: str) -> int:
+        """Let an ended turn be unknown from now on; return how many its session has left, 0 for a stateless one.
+
+        Raises:
+            TurnUnknown: no such turn.
+            SessionBusy: it is not over.
+        """
+        turn = self._lifecycle.find_turn(owner, turn_id)
+        if turn is None:
+            return await self.store.forget_turn(owner, turn_id)
+        if not turn.ended.is_set():
+            raise SessionBusy(f"turn {turn_id!r} is not over; stop it first", turn_id=turn_id)
+        del self._lifecycle.turns[turn_id]  # an ended stateless turn: there is no more of it than this
+        return 0
 
     async def erase_owner(self, owner: str) -> None:
         """Stop what an owner's turns do, and remove all that belongs to him.

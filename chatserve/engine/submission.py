@@ -92,7 +92,7 @@ class Submission:
         room.open_log(0)
         now = self._clock()
         message = Message(self._new_id("m_"), "user", request.message.parts, now)
-        record = Turn(self._new_id("t_"), "", chat.options.name, status, message.message_id, now)
+        record = Turn(self._new_id("t_"), "", chat.options.name, status, message.message_id, now, echo=request.echo)
         begun = BegunTurn(NO_SESSION, record, message, None)
         return self._lifecycle.accept(RunningTurn(record, room, chat, request, inputs, message, None), begun)
 
@@ -212,6 +212,7 @@ class Submission:
             if key is None
             else Idempotency(key, request.body_hash or "", now + self._settings.idempotency_ttl_s),
             if_version=request.if_version,
+            echo=request.echo,
         )
 
     async def _known_turn(self, chat: Chat, request: TurnRequest, begun: BegunTurn) -> RunningTurn:

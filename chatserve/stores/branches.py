@@ -37,12 +37,23 @@ def common_start(stored: Sequence[Message], sent: Sequence[Message]) -> int:
     return count
 
 
+def graft(stored: Sequence[Message], history: Sequence[Message]) -> tuple[tuple[Message, ...], str | None]:
+    """Return the rows that turn a stored branch into `history`, and the last message of it then.
+
+    What both begin with in common stays as it is stored. The rows belong to no turn, whatever they were before.
+    """
+    kept = common_start(stored, history)
+    fork_point = end_of(stored[:kept])
+    rows = chain([replace(message, turn_id=None) for message in history[kept:]], fork_point)
+    return rows, end_of(rows, fork_point)
+
+
 def find_prompt(newest_first: Iterable[Message], turn: Turn | None) -> Message | None:
     """Return the message that began the last turn of a branch, or None.
 
     `turn` is the turn of the newest message: the message it answers is meant, whatever its role (a user's message, or
-    results of tools that ran in the client). Where no turn is known (seeded or forked history) it is the last one
-    of role `user`.
+    results of tools that ran in the client). Where no turn is known (seeded or forked history, a turn that was
+    forgotten) it is the last one of role `user`.
     """
     prompt_id = None if turn is None else turn.user_message_id
     for message in newest_first:

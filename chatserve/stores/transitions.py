@@ -6,7 +6,7 @@ on: when a version grows, which error is raised, what a crash leaves. Knows no t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from chatserve.answer import fold_events
@@ -24,6 +24,7 @@ from chatserve.contracts import (
 from chatserve.errors import (
     FileUnknown,
     IdempotencyConflict,
+    InputsInvalid,
     LeaseLost,
     MessageUnknown,
     NothingToUndo,
@@ -49,6 +50,15 @@ class TurnPlace:
     follows_head: bool = False
     rollback_turn_id: str | None = None
     base_head: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEnd:
+    """Where a history operation leads: the head it moves to, the rows it adds, the user message it takes back."""
+
+    head: str | None
+    added: tuple[Message, ...] = ()
+    taken_back: Message | None = None
 
 
 # --- errors: one wording for all stores --------------------------------------------------------------------------
@@ -144,11 +154,27 @@ def update_session(session: Session, changes: SessionChanges, now: float) -> Ses
     )
 
 
-def move_head(session: Session, move: HistoryMove, prompt: Message | None) -> Session:
-    """Return the session after undo (before `prompt`) or clear."""
+def end_before(session: Session, prompt: Message | None) -> HistoryEnd:
+    """Return where undo leads: before the message that began the last turn. Raises: NothingToUndo."""
+    if prompt is None:
+        raise nothing_to_undo(session.session_id)
+    return HistoryEnd(prompt.parent_id, taken_back=prompt)
+
+
+def check_new(messages: Iterable[Message], taken: Collection[str]) -> None:
+    """Check that messages to be added have ids of their own. Raises: InputsInvalid."""
+    seen: set[str] = set()
+    for message in messages:
+        if message.message_id in taken or message.message_id in seen:
+            raise InputsInvalid(f"messages: {message.message_id!r} is the id of another message")
+        seen.add(message.message_id)
+
+
+def move_head(session: Session, move: HistoryMove, head: str | None) -> Session:
+    """Return the session after a history operation."""
     return replace(
         session,
-        head=None if prompt is None else prompt.parent_id,
+        head=head,
         state={} if move.operation == "clear" else session.state,
         version=session.version + 1,
         last_seq=move.seq,
@@ -187,7 +213,9 @@ def roll_back(session: Session, head: Message | None, turn: Turn | None, place: 
 
 def accept_turn(begin: BeginTurn, prompt: Message) -> Turn:
     """Return the turn that is accepted, queued; `prompt` is the message it answers."""
-    return Turn(begin.turn_id, begin.session_id, begin.chat, "queued", prompt.message_id, created_at=begin.now)
+    return Turn(
+        begin.turn_id, begin.session_id, begin.chat, "queued", prompt.message_id, created_at=begin.now, echo=begin.echo
+    )
 
 
 def prompt_of(begin: BeginTurn, parent_id: str | None) -> Message:
@@ -199,18 +227,33 @@ def prompt_of(begin: BeginTurn, parent_id: str | None) -> Message:
 
 def replace_history(begin: BeginTurn, stored: Sequence[Message]) -> tuple[Message, ...]:
     """Return the rows to add for a history the client sent, the user message last: what is not in `stored` already."""
-    history = begin.history or ()
-    kept = branches.common_start(stored, history)
-    fork_point = branches.end_of(stored[:kept])
-    rows = branches.chain(history[kept:], fork_point)
-    return (*rows, prompt_of(begin, branches.end_of(rows, fork_point)))
+    rows, end = branches.graft(stored, begin.history or ())
+    return (*rows, prompt_of(begin, end))
+
+
+def follows_head(begin: BeginTurn) -> bool:
+    """Whether a turn goes on from whatever is the head when it runs."""
+    return begin.operation == "send" and begin.history is None and begin.target_message_id is None
 
 
 def check_target(begin: BeginTurn, target: Message | None, turn: Turn | None) -> Message:
-    """Return the message that retry or edit works on; `turn` is its turn. Raises: MessageUnknown."""
-    if target is None or not branches.is_prompt(target, turn):
+    """Return the message that a turn is aimed at; `turn` is the one it belongs to.
+
+    The message of a turn that waits has no place in the tree yet: what stood on it could become its own ancestor.
+    Raises: MessageUnknown, SessionBusy.
+    """
+    if target is None or not (begin.operation == "send" or branches.is_prompt(target, turn)):
         raise message_unknown(begin.target_message_id)
+    if turn is not None and turn.status == "queued":
+        check_idle(begin.session_id, turn.turn_id)
     return target
+
+
+def prompt_at(begin: BeginTurn, target: Message) -> Message:
+    """Return the message a turn answers: its target again, a sibling of it (edit), or one behind it (send)."""
+    if begin.operation == "retry":
+        return target
+    return prompt_of(begin, target.parent_id if begin.operation == "edit" else target.message_id)
 
 
 def start_turn(session: Session, turn: Turn, now: float) -> tuple[Session, Turn]:
@@ -218,6 +261,12 @@ def start_turn(session: Session, turn: Turn, now: float) -> tuple[Session, Turn]
     version = session.version + 1
     started = replace(turn, status="running", version=version)
     return replace(session, version=version, head=turn.user_message_id, updated_at=now), started
+
+
+def check_ended(turn: Turn) -> None:
+    """Check that a turn is over. Raises: SessionBusy."""
+    if turn.status in TURN_OPEN:
+        check_idle(turn.session_id, turn.turn_id)
 
 
 def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session, Turn, Done]:

@@ -87,6 +87,12 @@ def clear(seq: int, **fields: Any) -> HistoryMove:
     return HistoryMove(OWNER, fields.pop("session_id", "s_1"), "clear", 300.0, seq, **fields)
 
 
+def replacement(seq: int, *messages: Message, **fields: Any) -> HistoryMove:
+    return HistoryMove(
+        OWNER, fields.pop("session_id", "s_1"), "replace", 300.0, seq, **({"messages": messages} | fields)
+    )
+
+
 async def branch_ids(store: Store, session_id: str = "s_1") -> list[str]:
     """Return the ids of the current branch, oldest first."""
     session = await store.get_session(OWNER, session_id)

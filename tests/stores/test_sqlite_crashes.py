@@ -42,7 +42,8 @@ OPERATIONS = {
     "journal_events": "await store.journal_events([('s_4', [NumberedEvent(1, 't_40', Delta('x'))])], now=9.0)",
     "append_events": "await store.append_events('s_1', [NumberedEvent(2, None, Delta('x'))], now=9.0)",
     "commit_turn": "await store.commit_turn(commit(40, answer('a_40'), done_seq=9, session_id='s_4'))",
-    "move_history": "await store.move_history(undo(9))",
+    "forget_turn": "await store.forget_turn(OWNER, 't_1')",
+    "move_history": "await store.move_history(replacement(9, user('h_1'), answer('h_2')))",
     "fork_session": "await store.fork_session(OWNER, 's_1', message_id=None, new_session_id='s_new',"
     " new_ids=fresh_ids(), now=9.0)",
     "set_feedback": "await store.set_feedback(OWNER, 'a_1', Feedback('like'), now=9.0)",

@@ -16,6 +16,7 @@ import pytest
 from chatserve.errors import ConfigurationError, SessionBusy, SessionUnknown, StoreError, StoreFull
 from chatserve.stores.sqlite import SqliteStore, writer
 from chatserve.stores.sqlite.schema import MIGRATIONS, migrate
+from chatserve.types import Turn
 from tests.stores.store_values import OWNER, answer, begin, branch_ids, commit, new_session, run_turn, user
 
 Operation = Callable[[sqlite3.Connection], object]
@@ -169,6 +170,43 @@ def test_migrations_run_in_order_and_once() -> None:
     migrate(db, (first, ("ALTER TABLE cup ADD COLUMN tea", "INSERT INTO cup VALUES (1, 'green')")))
     assert db.execute("SELECT * FROM cup").fetchall() == [(1, "green")]
     assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    db.close()
+
+
+async def test_turns_of_a_file_of_the_first_schema_are_readable_after_it_was_migrated(path: Path) -> None:
+    await asyncio.to_thread(_write_first_schema, path)
+    store = SqliteStore(f"sqlite:///{path}")
+    (open_turn,) = await store.open(now=9.0)
+    try:
+        assert (open_turn.turn_id, open_turn.status, open_turn.echo) == ("t_2", "interrupted", None)
+        record = await store.get_turn(OWNER, "t_1")
+        assert record.turn == Turn("t_1", "s_1", "chat", "completed", "u_1", 2.0, 3.0, "stop", None, None, 1, 4, 3)
+        assert [message.message_id for message in record.messages] == ["a_1"]
+        await run_turn(store, 3, echo={"model": "chat"})
+        assert (await store.get_turn(OWNER, "t_3")).turn.echo == {"model": "chat"}
+        assert await branch_ids(store) == ["u_1", "a_1", "u_2", "u_3", "a_3"]
+    finally:
+        await store.close()
+    await asyncio.to_thread(_assert_sound, path)
+
+
+def _write_first_schema(path: Path) -> None:
+    """Make a file as the first version left it: a turn that ended, and one that a crash left open."""
+    db = sqlite3.connect(path, isolation_level=None)
+    migrate(db, MIGRATIONS[:1])
+    db.executescript(
+        """
+        INSERT INTO session VALUES (1, 's_1', 'alice', NULL, '{}', '{}', 4, 'u_2', 4, 1.0, 4.0, NULL);
+        INSERT INTO message VALUES
+            (1, 's_1', 'u_1', NULL, 't_1', 'user', 2.0, NULL, NULL, NULL, NULL, '[{"type":"text","text":"hi"}]'),
+            (2, 's_1', 'a_1', 'u_1', 't_1', 'assistant', 3.0, NULL, NULL, NULL, NULL, '[{"type":"text","text":"yes"}]'),
+            (3, 's_1', 'u_2', 'a_1', 't_2', 'user', 4.0, NULL, NULL, NULL, NULL, '[{"type":"text","text":"so?"}]');
+        INSERT INTO turn VALUES
+            (1, 't_1', 's_1', 'chat', 'completed', 'u_1', 2.0, 3.0, 'stop', NULL, NULL, 1, 4, 3, 0, NULL, NULL, 'a_1'),
+            (2, 't_2', 's_1', 'chat', 'running', 'u_2', 4.0, NULL, NULL, NULL, NULL, NULL, NULL, 4, 0, NULL, 'a_1',
+             NULL);
+        """
+    )
     db.close()
 
 

@@ -1,4 +1,4 @@
-"""What every store promises about histories: paging, undo, clear, fork, feedback."""
+"""What every store promises about histories: paging, undo, clear, replace, fork, feedback."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from dataclasses import replace
 import pytest
 
 from chatserve.contracts import Store
-from chatserve.errors import MessageUnknown, NothingToUndo, SessionBusy, SessionExists, SessionUnknown, VersionConflict
+from chatserve.errors import (
+    InputsInvalid,
+    MessageUnknown,
+    NothingToUndo,
+    SessionBusy,
+    SessionExists,
+    SessionUnknown,
+    VersionConflict,
+)
 from chatserve.events import HistoryChanged, NumberedEvent
 from chatserve.types import Feedback, FilePart, Message, TextPart
+from tests.stores.conftest import Reopen
 from tests.stores.store_values import (
     OWNER,
     STRANGER,
@@ -23,6 +32,7 @@ from tests.stores.store_values import (
     file,
     fresh_ids,
     new_session,
+    replacement,
     retry,
     run_turn,
     undo,
@@ -177,10 +187,12 @@ async def test_history_operation_writes_its_event_into_the_log(store: Store) -> 
     await run_turn(store, 1)
     await store.move_history(undo(2))
     await store.move_history(clear(3))
+    await store.move_history(replacement(4, user("h_1")))
     page = await store.read_events("s_1", after=1, limit=9)
     assert page.events == (
         NumberedEvent(2, None, HistoryChanged(4, "undo")),
         NumberedEvent(3, None, HistoryChanged(5, "clear")),
+        NumberedEvent(4, None, HistoryChanged(6, "replace")),
     )
 
 
@@ -194,7 +206,7 @@ async def test_history_is_left_alone_while_a_turn_waits(store: Store) -> None:
 async def test_history_of_a_busy_session_is_left_alone(store: Store) -> None:
     await run_turn(store, 1)
     await store.begin_turn(begin(2))
-    for move in (undo(9), clear(9)):
+    for move in (undo(9), clear(9), replacement(9, user("h_1"))):
         with pytest.raises(SessionBusy) as refusal:
             await store.move_history(move)
         assert refusal.value.extra == {"turn_id": "t_2"}
@@ -209,9 +221,109 @@ async def test_history_operation_on_a_stale_version_is_refused(store: Store) -> 
 
 async def test_history_of_an_unknown_session_cannot_be_moved(store: Store) -> None:
     await run_turn(store, 1)
-    for move in (undo(9, session_id="s_2"), replace(undo(9), owner=STRANGER)):
+    for move in (undo(9, session_id="s_2"), replace(undo(9), owner=STRANGER), replacement(9, session_id="s_2")):
         with pytest.raises(SessionUnknown):
             await store.move_history(move)
+
+
+# --- replace -----------------------------------------------------------------------------------------------------
+
+
+async def test_replaced_history_keeps_what_it_has_in_common_with_the_stored_one(store: Store) -> None:
+    await run_turn(store, 1)
+    before = (await run_turn(store, 2)).session
+    sent = (user("h_1", "question 1"), answer("h_2", "answer 1"), user("h_3", "and?"), answer("h_4", "so"))
+    moved = await store.move_history(replacement(9, *sent))
+    assert moved.message is None
+    assert moved.session == replace(before, version=before.version + 1, head="h_4", last_seq=9, updated_at=300.0)
+    assert await store.get_session(OWNER, "s_1") == moved.session
+    assert await store.read_branch(OWNER, "s_1", "h_4") == (
+        user("u_1", "question 1", turn_id="t_1"),
+        answer("a_1", "answer 1", turn_id="t_1", parent_id="u_1"),
+        user("h_3", "and?", parent_id="a_1"),
+        answer("h_4", "so", parent_id="h_3"),
+    )
+    assert [m.message_id for m in await store.read_branch(OWNER, "s_1", "a_2")] == ["u_1", "a_1", "u_2", "a_2"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3, 4])
+async def test_replacement_that_only_cuts_the_end_off_adds_nothing(store: Store, kept: int) -> None:
+    await run_turn(store, 1)
+    await run_turn(store, 2)
+    head = (await store.get_session(OWNER, "s_1")).head
+    branch = await store.read_branch(OWNER, "s_1", head)
+    await store.move_history(replacement(9, *branch[:kept]))
+    assert await branch_ids(store) == ["u_1", "a_1", "u_2", "a_2"][:kept]
+    page = await store.list_messages(OWNER, "s_1", after=None, limit=9, branches=True)
+    assert page.items == branch
+
+
+async def test_replacement_keeps_state_title_and_turns(store: Store) -> None:
+    await run_turn(store, 1, create=new_session(state={"n": 1}, title="Tea"))
+    session = (await store.move_history(replacement(9, user("h_1")))).session
+    assert (session.state, session.title) == ({"n": 1}, "Tea")
+    assert [m.message_id for m in (await store.get_turn(OWNER, "t_1")).messages] == ["a_1"]
+
+
+async def test_messages_put_into_a_history_are_of_no_turn(store: Store) -> None:
+    await run_turn(store, 1)
+    await run_turn(store, 2)
+    branch = await store.read_branch(OWNER, "s_1", "a_2")
+    copies = [replace(message, message_id=f"h_{number}") for number, message in enumerate(branch)]
+    await store.move_history(replacement(9, copies[0], *copies[2:]))
+    replaced = await store.read_branch(OWNER, "s_1", "h_3")
+    assert [(m.message_id, m.turn_id) for m in replaced] == [("u_1", "t_1"), ("h_2", None), ("h_3", None)]
+    await store.move_history(undo(10))
+    assert await branch_ids(store) == ["u_1"]
+
+
+async def test_replaced_history_goes_on_and_is_there_after_a_restart(store: Store, reopen: Reopen) -> None:
+    await run_turn(store, 1)
+    await store.move_history(replacement(9, user("h_1"), answer("h_2")))
+    store, _ = await reopen(store)
+    await run_turn(store, 2)
+    assert await branch_ids(store) == ["h_1", "h_2", "u_2", "a_2"]
+
+
+async def test_empty_session_gets_a_history(store: Store) -> None:
+    await store.create_session(new_session(), now=5.0)
+    await store.move_history(replacement(1, user("h_1"), answer("h_2")))
+    assert await branch_ids(store) == ["h_1", "h_2"]
+
+
+async def test_files_of_a_replaced_history_belong_to_its_session(store: Store) -> None:
+    await run_turn(store, 1)
+    await store.add_file(file("f_1"))
+    look = replace(user("h_1"), content=(FilePart("f_1", "a.txt", "text/plain", 3),))
+    await store.move_history(replacement(9, look))
+    assert (await store.get_files(OWNER, ["f_1"]))[0].session_id == "s_1"
+
+
+async def test_replacement_with_ids_that_are_taken_is_refused_whole(store: Store) -> None:
+    await run_turn(store, 1)
+    await run_turn(store, 2, "s_2")
+    before = await store.export_session(OWNER, "s_1")
+    for sent in (
+        (user("a_1"),),
+        (user("h_1"), user("u_2")),
+        (user("h_1"), user("h_1")),
+    ):
+        with pytest.raises(InputsInvalid, match=repr(sent[-1].message_id)):
+            await store.move_history(replacement(9, *sent))
+    assert await store.export_session(OWNER, "s_1") == before
+
+
+async def test_replacement_for_a_stale_version_is_refused(store: Store) -> None:
+    await run_turn(store, 1)
+    with pytest.raises(VersionConflict):
+        await store.move_history(replacement(9, user("h_1"), if_version=2))
+    assert await branch_ids(store) == ["u_1", "a_1"]
+
+
+async def test_history_is_not_replaced_while_a_turn_waits(store: Store) -> None:
+    await store.begin_turn(begin(1, status="queued"))
+    with pytest.raises(SessionBusy):
+        await store.move_history(replacement(9, user("h_1")))
 
 
 # --- fork --------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from tests.stores.store_values import begin, commit, fresh_ids
 OWNERS = st.sampled_from(["alice", "bob"])
 SESSIONS = st.sampled_from(["s_1", "s_2", "s_3"])
 TEXTS = st.sampled_from(["tea", "coffee", "\0 \u2028"])
+ECHOES = st.none() | st.just({"a": [1, "\u2028"]})
 STATUSES = st.sampled_from(["running", "running", "queued"])
 VERSIONS = st.none() | st.none() | st.none() | st.integers(1, 6)
 KEYS = st.none() | st.none() | st.builds(Idempotency, st.sampled_from("kl"), st.sampled_from("xy"), st.integers(1, 99))
@@ -131,7 +132,8 @@ class StoresAgree(RuleBasedStateMachine):
             begin(1, session_id, owner=owner, status=fields["status"], operation=operation, now=self._now),
             turn_id=self._next("t", self._turns),
             user_message=None if operation == "retry" else message,
-            target_message_id=None if operation == "send" else self._known_message(data),
+            target_message_id=self._known_message(data),
+            echo=data.draw(ECHOES),
             create=NewSession(session_id, owner) if fields["creates"] else None,
             rollback_turn_id=rolled_back,
             idempotency=fields["key"],
@@ -193,6 +195,22 @@ class StoresAgree(RuleBasedStateMachine):
     def move(self, owner: str, session_id: str, operation: Any, if_version: int | None) -> None:
         move = HistoryMove(owner, session_id, operation, self._now, self._last_seq(session_id) + 1, if_version)
         self._ask(lambda store: store.move_history(move))
+
+    @rule(session_id=SESSIONS, cut=st.integers(0, 4), added=st.lists(TEXTS, max_size=2), data=st.data())
+    def replace_history(self, session_id: str, cut: int, added: list[str], data: st.DataObject) -> None:
+        page = self._ask(lambda store: store.list_messages("alice", session_id, after=None, limit=9, branches=False))
+        known = [] if page is None else [*page.items[:cut], *page.items[cut + 1 :]]
+        if data.draw(st.booleans()):
+            known = [replace(message, message_id=self._next("m", self._messages)) for message in known]
+        messages = (*known, *(self._new_message(text, data) for text in added))
+        seq = self._last_seq(session_id) + 1
+        move = HistoryMove("alice", session_id, "replace", self._now, seq, messages=messages)
+        self._ask(lambda store: store.move_history(move))
+
+    @rule(owner=OWNERS, data=st.data())
+    def forget(self, owner: str, data: st.DataObject) -> None:
+        turn_id = self._known_turn(data)
+        self._ask(lambda store: store.forget_turn(owner, turn_id))
 
     @rule(owner=OWNERS, session_id=SESSIONS, title=st.none() | st.sampled_from(["", "x"]), if_version=VERSIONS)
     def update(self, owner: str, session_id: str, title: str | None, if_version: int | None) -> None:

@@ -7,10 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
-from chatserve.contracts import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, EventPage, TurnRecord
-from chatserve.events import NumberedEvent
+from chatserve.contracts import (
+    BeginTurn,
+    BegunTurn,
+    CommittedTurn,
+    CommitTurn,
+    EventPage,
+    HistoryMove,
+    MovedHistory,
+    TurnRecord,
+)
+from chatserve.events import HistoryChanged, NumberedEvent
 from chatserve.stores import branches, transitions
-from chatserve.stores.transitions import TurnPlace
+from chatserve.stores.transitions import HistoryEnd, TurnPlace
 from chatserve.types import Message, Session, Turn
 
 
@@ -84,19 +93,17 @@ class Room:
 
     def place_turn(self, begin: BeginTurn) -> tuple[tuple[Message, ...], Message, bool]:
         """Return the rows a turn adds, the message it answers, and whether that follows the head of its time."""
-        if begin.operation == "send":
-            if begin.history is None:
-                prompt = transitions.prompt_of(begin, None)
-                return (prompt,), prompt, True
+        if transitions.follows_head(begin):
+            prompt = transitions.prompt_of(begin, None)
+            return (prompt,), prompt, True
+        if begin.operation == "send" and begin.history is not None:
             added = transitions.replace_history(begin, self.branch(self.session.head))
             return added, added[-1], False
         named = begin.target_message_id
         found = self.find_prompt() if named is None else self.messages.get(named)
         target = transitions.check_target(begin, found, self._turn_of(found))
-        if begin.operation == "retry":
-            return (), target, False
-        prompt = transitions.prompt_of(begin, target.parent_id)
-        return (prompt,), prompt, False
+        prompt = transitions.prompt_at(begin, target)
+        return () if prompt is target else (prompt,), prompt, False
 
     def accept_turn(self, begin: BeginTurn, prompt: Message, follows_head: bool) -> Turn:
         """Keep a turn, queued."""
@@ -132,6 +139,35 @@ class Room:
         del self.open_turn_ids[commit.turn_id]
         self.answers[commit.turn_id] = tuple(message.message_id for message in done.messages)
         return CommittedTurn(copied(session), turn, done)
+
+    def forget_turn(self, turn_id: str) -> int:
+        """Remove a turn that is over; return how many are left."""
+        transitions.check_ended(self.turns[turn_id])
+        del self.turns[turn_id], self.places[turn_id]
+        self.answers.pop(turn_id, None)
+        for message_id, message in self.messages.items():
+            if message.turn_id == turn_id:
+                self.messages[message_id] = replace(message, turn_id=None)
+        self.last_turn_id = transitions.last_begun(self.turns.values())
+        return len(self.turns)
+
+    # history operations
+
+    def end_of(self, move: HistoryMove) -> HistoryEnd:
+        """Return where a history operation leads. Raises: NothingToUndo."""
+        if move.operation == "undo":
+            return transitions.end_before(self.session, self.find_prompt())
+        if move.operation == "clear":
+            return HistoryEnd(None)
+        rows, head = branches.graft(self.branch(self.session.head), move.messages)
+        return HistoryEnd(head, rows)
+
+    def move_history(self, move: HistoryMove, end: HistoryEnd) -> MovedHistory:
+        """Move the head; the caller has added the rows."""
+        self.session = transitions.move_head(self.session, move, end.head)
+        event = NumberedEvent(move.seq, None, HistoryChanged(self.session.version, move.operation))
+        self.segments.append(Segment((event,), move.now))
+        return MovedHistory(copied(self.session), end.taken_back)
 
     # the log
 

@@ -27,10 +27,10 @@ from chatserve.contracts import (
     TurnRecord,
 )
 from chatserve.errors import ConfigurationError, StoreError
-from chatserve.events import HistoryChanged, NumberedEvent
+from chatserve.events import NumberedEvent
 from chatserve.stores import branches as trees
 from chatserve.stores import transitions
-from chatserve.stores.memory.rooms import Room, Segment, copied
+from chatserve.stores.memory.rooms import Room, copied
 from chatserve.types import Feedback, Message, Session, StoredFile, Turn
 
 
@@ -224,14 +224,24 @@ class MemoryStore:
         return committed
 
     async def get_turn(self, owner: str, turn_id: str) -> TurnRecord:
+        room = self._room_of(owner, turn_id)
+        return room.record_of(room.turns[turn_id])
+
+    def _room_of(self, owner: str, turn_id: str) -> Room:
         room = self._rooms.get(self._room_of_turn.get(turn_id, ""))
         if room is None or room.session.owner != owner:
             raise transitions.turn_unknown(turn_id)
-        return room.record_of(room.turns[turn_id])
+        return room
 
     async def last_turn(self, owner: str, session_id: str) -> TurnRecord | None:
         room = self._room(owner, session_id)
         return None if room.last_turn_id is None else room.record_of(room.turns[room.last_turn_id])
+
+    async def forget_turn(self, owner: str, turn_id: str) -> int:
+        left = self._room_of(owner, turn_id).forget_turn(turn_id)
+        del self._room_of_turn[turn_id]
+        self._keys = {key: kept for key, kept in self._keys.items() if kept[1] != turn_id}
+        return left
 
     # messages
 
@@ -274,13 +284,10 @@ class MemoryStore:
         room = self._room(move.owner, move.session_id)
         transitions.check_version(room.session, move.if_version)
         transitions.check_idle(move.session_id, room.open_turn_id)
-        prompt = room.find_prompt() if move.operation == "undo" else None
-        if move.operation == "undo" and prompt is None:
-            raise transitions.nothing_to_undo(move.session_id)
-        room.session = transitions.move_head(room.session, move, prompt)
-        event = NumberedEvent(move.seq, None, HistoryChanged(room.session.version, move.operation))
-        room.segments.append(Segment((event,), move.now))
-        return MovedHistory(copied(room.session), prompt)
+        end = room.end_of(move)
+        transitions.check_new(end.added, self._room_of_message)
+        self._add_messages(room, end.added)
+        return room.move_history(move, end)
 
     async def fork_session(
         self,

@@ -1,4 +1,4 @@
-"""Operations on histories: read, page, undo, clear, fork, feedback. Each runs in a transaction of its own."""
+"""Operations on histories: read, page, undo, clear, replace, fork, feedback. Each runs in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from chatserve.events import HistoryChanged, NumberedEvent
 from chatserve.stores import branches as trees
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import rows, sessions, tables
+from chatserve.stores.transitions import HistoryEnd
 from chatserve.types import Feedback, Message, Session
 
 
@@ -75,18 +76,28 @@ def _page_of_branch(db: Connection, session: Session, after: str | None, limit: 
 
 
 def move_history(db: Connection, move: HistoryMove) -> MovedHistory:
-    """Undo or clear. Raises: SessionUnknown, SessionBusy, VersionConflict, NothingToUndo."""
+    """Undo, clear or replace. Raises: see `Store.move_history`."""
     session, open_turn_id = tables.get_session_and_open(db, move.owner, move.session_id)
     transitions.check_version(session, move.if_version)
     transitions.check_idle(move.session_id, open_turn_id)
-    prompt = tables.find_prompt(db, session) if move.operation == "undo" else None
-    if move.operation == "undo" and prompt is None:
-        raise transitions.nothing_to_undo(move.session_id)
-    session = transitions.move_head(session, move, prompt)
+    end = _end_of(db, session, move)
+    session = transitions.move_head(session, move, end.head)
     tables.save_session(db, session)
+    tables.add_messages(db, session, end.added)
     event = NumberedEvent(move.seq, None, HistoryChanged(session.version, move.operation))
     tables.add_segment(db, move.session_id, [event], move.now)
-    return MovedHistory(session, prompt)
+    return MovedHistory(session, end.taken_back)
+
+
+def _end_of(db: Connection, session: Session, move: HistoryMove) -> HistoryEnd:
+    """Return where a history operation leads. Raises: NothingToUndo, InputsInvalid."""
+    if move.operation == "undo":
+        return transitions.end_before(session, tables.find_prompt(db, session))
+    if move.operation == "clear":
+        return HistoryEnd(None)
+    added, head = trees.graft(tables.read_branch(db, session.session_id, session.head), move.messages)
+    transitions.check_new(added, tables.taken_ids(db, added))
+    return HistoryEnd(head, added)
 
 
 def fork_session(

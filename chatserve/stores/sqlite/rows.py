@@ -23,6 +23,7 @@ SESSION_WIDTH: Final = 12
 """The number of columns of a session, for rows that carry more behind it."""
 ANSWER_END: Final = 17
 """The column of a turn that names the last message of its answer."""
+_ECHO: Final = 18
 
 
 def text(value: Any) -> str | None:
@@ -120,6 +121,7 @@ def turn_of(row: Row) -> Turn:
     """Read a `turn` row."""
     (_, turn_id, session_id, chat, status, user_message_id, created_at, finished_at, finish_reason, *rest) = row
     usage, error, first_seq, done_seq, version = rest[:5]
+    echo = row[_ECHO]
     return Turn(
         turn_id,
         session_id,
@@ -134,6 +136,7 @@ def turn_of(row: Row) -> Turn:
         first_seq,
         done_seq,
         version,
+        None if echo is None else loads_stored(echo),
     )
 
 
@@ -159,6 +162,11 @@ def turn_row(turn: Turn) -> Row:
 def usage_text(turn: Turn) -> str | None:
     """Encode the usage of a turn."""
     return None if turn.usage is None else text(usage_json(turn.usage))
+
+
+def echo_text(turn: Turn) -> str | None:
+    """Encode what a turn gives back of its request."""
+    return None if turn.echo is None else object_text(turn.echo)
 
 
 def error_text(turn: Turn) -> str | None:

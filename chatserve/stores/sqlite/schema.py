@@ -126,7 +126,9 @@ _FIRST: Final = (
     "INSERT INTO probe VALUES (0)",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+_TURN_ECHO: Final = ("ALTER TABLE turn ADD COLUMN echo TEXT",)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _TURN_ECHO)
 
 
 def migrate(db: sqlite3.Connection, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:

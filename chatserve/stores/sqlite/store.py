@@ -118,6 +118,9 @@ class SqliteStore:
     async def last_turn(self, owner: str, session_id: str) -> TurnRecord | None:
         return await self._readers.submit(turns.last_turn, owner, session_id)
 
+    async def forget_turn(self, owner: str, turn_id: str) -> int:
+        return await self._writer.submit(turns.forget_turn, owner, turn_id)
+
     # messages
 
     async def get_message(self, owner: str, message_id: str) -> Message:

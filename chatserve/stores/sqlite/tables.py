@@ -112,6 +112,13 @@ def find_message(db: Connection, session_id: str, message_id: str | None) -> Mes
     return None if row is None else rows.message_of(row)
 
 
+def taken_ids(db: Connection, messages: Sequence[Message]) -> frozenset[str]:
+    """Return those ids of these messages that messages have already, of whatever session."""
+    ids = dumps([message.message_id for message in messages]).decode()
+    taken = db.execute("SELECT message_id FROM message WHERE message_id IN (SELECT value FROM json_each(?))", (ids,))
+    return frozenset(message_id for (message_id,) in taken)
+
+
 def set_parent(db: Connection, message: Message) -> None:
     """Write the parent of a message: it joins a branch."""
     db.execute("UPDATE message SET parent_id = ? WHERE message_id = ?", (message.parent_id, message.message_id))
@@ -149,9 +156,16 @@ def insert_turn(db: Connection, turn: Turn, place: TurnPlace, answer_end_id: str
     """Write a turn that is not there."""
     db.execute(
         "INSERT INTO turn (turn_id, session_id, chat, status, user_message_id, created_at, finished_at, finish_reason,"
-        " usage, error, first_seq, done_seq, version, follows_head, rollback_turn_id, base_head, answer_end_id)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*rows.turn_row(turn), place.follows_head, place.rollback_turn_id, place.base_head, answer_end_id),
+        " usage, error, first_seq, done_seq, version, follows_head, rollback_turn_id, base_head, answer_end_id, echo)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *rows.turn_row(turn),
+            place.follows_head,
+            place.rollback_turn_id,
+            place.base_head,
+            answer_end_id,
+            rows.echo_text(turn),
+        ),
     )
 
 

@@ -71,15 +71,15 @@ def _session_for(db: Connection, begin: BeginTurn) -> tuple[Session, str | None]
 
 def _place(db: Connection, session: Session, begin: BeginTurn) -> tuple[tuple[Message, ...], Message, bool]:
     """Return the rows to add before the user message, that message, and whether it follows the head of its time."""
-    if begin.operation == "send":
-        if begin.history is None:
-            return (), transitions.prompt_of(begin, None), True
+    if transitions.follows_head(begin):
+        return (), transitions.prompt_of(begin, None), True
+    if begin.operation == "send" and begin.history is not None:
         *before, prompt = transitions.replace_history(begin, tables.read_branch(db, session.session_id, session.head))
         return tuple(before), prompt, False
     named = begin.target_message_id
     found = tables.find_prompt(db, session) if named is None else tables.find_message(db, session.session_id, named)
     target = transitions.check_target(begin, found, tables.turn_of_message(db, found))
-    return (), target if begin.operation == "retry" else transitions.prompt_of(begin, target.parent_id), False
+    return (), transitions.prompt_at(begin, target), False
 
 
 def _join(db: Connection, standing: _Standing, now: float) -> _Standing:
@@ -182,12 +182,16 @@ def _save_end(db: Connection, turn: Turn, answer_end_id: str | None) -> None:
 
 def get_turn(db: Connection, owner: str, turn_id: str) -> TurnRecord:
     """Return a turn with its messages. Raises: TurnUnknown."""
-    row = db.execute(
+    return _record(db, _get_row(db, owner, turn_id))
+
+
+def _get_row(db: Connection, owner: str, turn_id: str) -> rows.Row:
+    row: rows.Row | None = db.execute(
         "SELECT turn.* FROM turn JOIN session USING (session_id) WHERE turn_id = ? AND owner = ?", (turn_id, owner)
     ).fetchone()
     if row is None:
         raise transitions.turn_unknown(turn_id)
-    return _record(db, row)
+    return row
 
 
 def last_turn(db: Connection, owner: str, session_id: str) -> TurnRecord | None:
@@ -207,3 +211,13 @@ def _record(db: Connection, row: rows.Row) -> TurnRecord:
             break
         answer.insert(0, message)
     return TurnRecord(turn, tables.find_message(db, turn.session_id, turn.user_message_id), tuple(answer))
+
+
+def forget_turn(db: Connection, owner: str, turn_id: str) -> int:
+    """Remove a turn that is over, and its key with it; return how many are left. Raises: TurnUnknown, SessionBusy."""
+    turn = rows.turn_of(_get_row(db, owner, turn_id))
+    transitions.check_ended(turn)
+    db.execute("UPDATE message SET turn_id = NULL WHERE session_id = ? AND turn_id = ?", (turn.session_id, turn_id))
+    db.execute("DELETE FROM turn WHERE turn_id = ?", (turn_id,))
+    (left,) = db.execute("SELECT count(*) FROM turn WHERE session_id = ?", (turn.session_id,)).fetchone()
+    return int(left)
