@@ -22,6 +22,7 @@ from chatserve.errors import ConfigurationError
 from chatserve.files import FileFolder
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
+from chatserve.formats.wire import WIRE_FORMATS
 from chatserve.routes.service import Service, build_application
 from chatserve.routes.sse import SERVER_SEND, drain_with_server
 from chatserve.settings import Settings, read_settings
@@ -220,7 +221,15 @@ class _Runtime:
                 new_id=lambda prefix: prefix + token_urlsafe(16),
             )
         )
-        self.service = Service(engine, server.chats, dict(HISTORY_FORMATS), files, server.title, server.description)
+        self.service = Service(
+            engine,
+            server.chats,
+            dict(HISTORY_FORMATS),
+            files,
+            server.title,
+            server.description,
+            wire_formats=tuple(make(settings) for name, make in WIRE_FORMATS.items() if name in settings.protocols),
+        )
         self.application = build_application(self.service)
 
     async def open(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from chatserve.events import Done, NumberedEvent
+from chatserve.events import Done, NumberedEvent, Snapshot
 from chatserve.types import (
     DraftPart,
     Feedback,
@@ -197,10 +197,14 @@ class Interpreter(Protocol):
 class FrameEncoder(Protocol):
     """Turns the events of a log into bytes of one format; pure: no clock, no randomness, no I/O.
 
-    `is_per_turn`: the encoder remembers what it has encoded; it sees the events of one turn from their beginning.
+    `is_per_turn`: the encoder remembers what it has encoded, so each reader has its own; it sees the events of a turn
+    from their beginning. `is_complete`: a stream of a whole session may end here.
     """
 
     is_per_turn: bool
+
+    @property
+    def is_complete(self) -> bool: ...
 
     def encode(self, numbered: NumberedEvent) -> bytes:
         """Return the frames of one event, or b"" where the format has no word for it."""
@@ -262,12 +266,14 @@ class Idempotency:
 class BeginTurn:
     """All that one accepted turn changes.
 
-    `operation`: `send` adds `user_message` after the head (or, when `history` is given, after that history);
-    `retry` answers an earlier user message again (`target_message_id`, None: the last one); `edit` adds
-    `user_message` as a sibling of the user message `target_message_id`. `user_message` is None for `retry`.
-    `create` is the session to make when it is not there yet. `rollback_turn_id` names a turn, already ended, whose
-    messages are first taken off the branch. `history` is the whole history before the message, in place of the
-    stored one: the store keeps the longest common start (compared by role and content) and branches from there.
+    `operation`: `send` adds `user_message` after `target_message_id`, any message of the session (None: after whatever
+    is the head when the turn runs), or after `history`, which wins where both are given; `retry` answers an earlier
+    user message again (`target_message_id`, None: the last one); `edit` adds `user_message` as a sibling of the user
+    message `target_message_id`. `user_message` is None for `retry`. The head moves when the turn runs; a queued turn
+    keeps its target. `create` is the session to make when it is not there yet. `rollback_turn_id` names a turn, already
+    ended, whose messages are first taken off the branch. `history` is the whole history before the message, in place of
+    the stored one: the store keeps the longest common start (compared by role and content) and branches from there.
+    `echo` is kept with the turn.
     """
 
     owner: str
@@ -284,6 +290,7 @@ class BeginTurn:
     rollback_turn_id: str | None = None
     idempotency: Idempotency | None = None
     if_version: int | None = None
+    echo: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +349,13 @@ class TurnRecord:
     user_message: Message | None
     messages: tuple[Message, ...]
 
+    def as_events(self) -> tuple[Snapshot, Done]:
+        """Return what a reader is told who comes too late for the turn's own events: its snapshot and its `done`."""
+        turn = self.turn
+        status: FinalStatus = "interrupted" if turn.status == "queued" or turn.status == "running" else turn.status
+        done = Done(turn.turn_id, status, turn.finish_reason or "", self.messages, turn.usage, turn.version or 0)
+        return Snapshot(turn, self.messages), done
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -378,15 +392,18 @@ class HistoryMove:
     """A history operation that runs no function. `seq` numbers the `history` event the store writes with it.
 
     `undo` moves the head before the last user message of the branch (which the outcome returns); `clear` moves it
-    before the first message and empties the session's state.
+    before the first message and empties the session's state. `replace` makes `messages` the whole history, as
+    `BeginTurn.history` does: the store keeps the longest common start and adds the rest behind it, under the ids given
+    and as messages of no turn; the state stays.
     """
 
     owner: str
     session_id: str
-    operation: Literal["undo", "clear"]
+    operation: Literal["undo", "clear", "replace"]
     now: float
     seq: int
     if_version: int | None = None
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,7 +526,8 @@ class Store(Protocol):
         """Accept a turn: user message, turn, idempotency key and version in one transaction.
 
         Raises: SessionUnknown (not there, and `create` is None), MessageUnknown (bad target), SessionBusy (a turn is
-        running and `status` is "running"; `turn_id` tells which), VersionConflict, IdempotencyConflict.
+        open and `status` is "running", or the target is the message of a turn that still waits; `turn_id` tells
+        which), VersionConflict, IdempotencyConflict.
         """
         ...
 
@@ -545,6 +563,14 @@ class Store(Protocol):
         """Return the session's newest turn that has begun, or None. Raises: SessionUnknown."""
         ...
 
+    async def forget_turn(self, owner: str, turn_id: str) -> int:
+        """Let an ended turn be unknown from now on, and its idempotency key; return how many its session has left.
+
+        Its messages stay where they are, as messages of no turn; its events stay in the log until they are purged. The
+        session's version does not change, for its history does not. Raises: TurnUnknown, SessionBusy (it is open).
+        """
+        ...
+
     # messages
 
     async def get_message(self, owner: str, message_id: str) -> Message:
@@ -565,7 +591,14 @@ class Store(Protocol):
         ...
 
     async def move_history(self, move: HistoryMove) -> MovedHistory:
-        """Undo or clear. Raises: SessionUnknown, SessionBusy, VersionConflict, NothingToUndo."""
+        """Undo, clear or replace.
+
+        Raises:
+            SessionUnknown, VersionConflict: there is no such session, or it is at another version.
+            SessionBusy: a turn runs or waits.
+            NothingToUndo: the history has no user message.
+            InputsInvalid: a message to be added has the id of another message.
+        """
         ...
 
     async def fork_session(

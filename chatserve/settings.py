@@ -64,6 +64,11 @@ class Settings(BaseModel):
     stop_grace_s: Seconds = Field(1, description="how long a stopped async function may clean up before its turn ends")
     log_retention_s: Seconds = Field(900, description="how long a turn's events can be replayed after its end")
     idempotency_ttl_s: Seconds = Field(86400, description="how long an Idempotency-Key is remembered")
+    protocols: Names = Field(
+        ("openai_chat", "openai_responses", "anthropic", "gradio"),
+        description="which protocols are spoken besides the native one",
+    )
+    openai_prefix: str = Field("/openai", description="where OpenAI's paths begin, besides /v1")
     max_readers: Annotated[int, Field(gt=0)] = Field(10_000, description="open streams at once in this process")
 
 

@@ -15,7 +15,7 @@ from chatserve.contracts import Purge, Store, TurnRecord
 from chatserve.engine import Reader, RunningTurn, journal, log, readers
 from chatserve.events import NumberedEvent
 from chatserve.formats.wire.plain import PlainEncoder
-from chatserve.routes.sse import EventStream
+from chatserve.routes.sse import EventStream, native_manners
 from chatserve.stores import create_store
 from chatserve.types import ChatMessage
 from tests.support.engine import NATIVE, Engine, decode, open_engine, until, within
@@ -547,7 +547,7 @@ async def test_response_sends_the_stream_after_a_first_block_with_retry() -> Non
     async with open_engine(lambda message, history: "a") as engine:
         turn, client = await engine.start(), Client()
         client.may_take.set()
-        await client.take(EventStream(engine.turns, engine.turns.read_turn(turn, NATIVE), headers={}))
+        await client.take(EventStream(engine.turns, engine.turns.read_turn(turn, NATIVE), native_manners(), headers={}))
         retry, _, rest = b"".join(client.body).partition(b"\n\n")
         assert retry.startswith(b"retry: ")
         assert rest == await engine.frames(turn)
@@ -560,7 +560,7 @@ async def test_client_that_takes_late_gets_what_came_meanwhile_in_one_piece() ->
     async with open_engine(paced) as engine:
         turn = await engine.start()
         streaming = asyncio.create_task(
-            client.take(EventStream(engine.turns, engine.turns.read_turn(turn, NATIVE), headers={}))
+            client.take(EventStream(engine.turns, engine.turns.read_turn(turn, NATIVE), native_manners(), headers={}))
         )
         await asyncio.sleep(0)
         paced.say(*("x" * length for length in range(1, 200)), None)
@@ -579,7 +579,9 @@ async def test_leaving_calls_on_leave_only_when_the_stream_was_not_over(leaves: 
     async with open_engine(paced) as engine:
         turn = await engine.start()
         reader = engine.turns.read_turn(turn, NATIVE)
-        streaming = asyncio.create_task(client.take(EventStream(engine.turns, reader, on_leave=left.set, headers={})))
+        streaming = asyncio.create_task(
+            client.take(EventStream(engine.turns, reader, native_manners(), on_leave=left.set, headers={}))
+        )
         if leaves:
             client.has_left.set()
         else:

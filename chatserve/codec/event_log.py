@@ -7,7 +7,7 @@ from typing import Any, Final, assert_never
 
 from chatserve.codec.messages import decode_message, decode_part, message_json, part_json
 from chatserve.codec.records import decode_error, decode_turn, error_json, turn_json, usage_json
-from chatserve.codec.values import decode_time, dumps, encode_time, loads_stored
+from chatserve.codec.values import decode_time, dumps, dumps_line, encode_time, escape_line_ends, loads_stored
 from chatserve.events import (
     EVENT_NAMES,
     Bye,
@@ -38,17 +38,8 @@ def encode_payload(event: Event | Bye) -> bytes:
     """Return the `data` of an event: one line of JSON, U+2028, U+2029 and U+0085 escaped."""
     if type(event) is Delta:  # the hot path: one per token
         data = b'{"text":%b}' % dumps(event.text)
-        return data if event.text.isascii() else _escape_line_ends(data)
-    return _escape_line_ends(dumps(event_json(event)))
-
-
-def _escape_line_ends(data: bytes) -> bytes:
-    """Escape the characters that some line splitters take for line ends. Source: contract section 3."""
-    if data.isascii():
-        return data
-    return (
-        data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029").replace(b"\xc2\x85", b"\\u0085")
-    )
+        return data if event.text.isascii() else escape_line_ends(data)
+    return dumps_line(event_json(event))
 
 
 def event_json(event: Event | Bye) -> dict[str, Json]:  # noqa: C901, PLR0911, PLR0912 - a case per event, all of them

@@ -23,6 +23,20 @@ def dumps(value: Json) -> bytes:
     return orjson.dumps(value)
 
 
+def dumps_line(value: Json) -> bytes:
+    """Encode as one line, whatever a client's parser takes for line ends."""
+    return escape_line_ends(orjson.dumps(value))
+
+
+def escape_line_ends(data: bytes) -> bytes:
+    """Escape U+2028, U+2029 and U+0085 in JSON: some line splitters end a line there. Source: contract section 3."""
+    if data.isascii():
+        return data
+    return (
+        data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029").replace(b"\xc2\x85", b"\\u0085")
+    )
+
+
 def dumps_sorted(value: Json) -> bytes:
     """Encode with sorted keys: equal values give equal bytes."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -14,7 +14,7 @@ from chatserve.engine.log import SessionLog
 from chatserve.engine.room import Room
 from chatserve.errors import Overloaded
 from chatserve.events import Done, NumberedEvent, Snapshot, TurnAccepted
-from chatserve.types import FinalStatus, Message, Turn
+from chatserve.types import Message, Turn
 
 READ_EVENTS: Final = 512
 """How many events a reader takes in one piece at the most."""
@@ -65,13 +65,20 @@ class Reader:
 
     @property
     def is_at_end(self) -> bool:
-        """True when a turn's reader has taken `done`."""
-        return self.turn_id is not None and self.cursor >= self.log.done_seqs.get(self.turn_id, self.cursor + 1)
+        """True when a turn's reader has taken `done`, or a session's has all it wanted."""
+        if self.turn_id is None:
+            return self.encoder.is_complete
+        return self.cursor >= self.log.done_seqs.get(self.turn_id, self.cursor + 1)
 
     @property
     def has_more(self) -> bool:
         """True when there is something to take."""
         return self.cursor < self.log.published_seq
+
+    @property
+    def owes_rest(self) -> bool:
+        """True when the server goes away, and the client, who may never come back, has not got all there is."""
+        return self.says_bye and self.has_more and not self.needs_store
 
     def take(self) -> bytes:
         """Return the frames of all that is new, joined; b"" when there is nothing, or nothing for this reader."""
@@ -229,10 +236,7 @@ def ended_turn_frames(record: TurnRecord, encoder: FrameEncoder, cursor: int) ->
     """Return the stream of a turn that is over and whose log is gone: its snapshot and its `done`."""
     turn = record.turn
     seq = turn.done_seq or cursor + 1
-    status: FinalStatus = "interrupted" if turn.status == "queued" or turn.status == "running" else turn.status
-    done = Done(turn.turn_id, status, turn.finish_reason or "", record.messages, turn.usage, turn.version or 0)
-    frames = (
-        NumberedEvent(seq - 1, turn.turn_id, Snapshot(turn, record.messages)),
-        NumberedEvent(seq, turn.turn_id, done),
+    snapshot, done = record.as_events()
+    return b"".join(
+        map(encoder.encode, (NumberedEvent(seq - 1, turn.turn_id, snapshot), NumberedEvent(seq, turn.turn_id, done)))
     )
-    return b"".join(map(encoder.encode, frames))

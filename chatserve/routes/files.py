@@ -35,6 +35,7 @@ MAX_NAME_LENGTH: Final = 255
 MULTIPART_OVERHEAD_BYTES: Final = 64 * 1024
 """What boundaries and part headers may take besides the file."""
 
+MAX_FILES_AT_ONCE: Final = 20
 CHUNK_BYTES: Final = 64 * 1024
 MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,100}/[a-z0-9!#$&^_.+-]{1,100}")
 
@@ -98,11 +99,22 @@ class FileRoutes:
             body = stream_body(request, max_bytes=limit, idle_s=idle_s)
             return await self._store(owner, Upload(request.query_params.get("name", ""), content_type, body))
         body = stream_body(request, max_bytes=limit + MULTIPART_OVERHEAD_BYTES, idle_s=idle_s)
-        form = await _parse_form(request, body)
+        form = await _parse_form(request, body, max_files=1)
         try:
-            file = _file_field(form)
-            upload = Upload(file.filename or "", _bare_type(file.content_type or ""), _pieces(file))
-            return await self._store(owner, upload)
+            (file,) = _file_fields(form, "file")
+            return await self._store(owner, _upload_of(file))
+        finally:
+            await form.close()
+
+    async def receive_all(self, request: Request, field: str) -> tuple[StoredFile, ...]:
+        """Store every file of a multipart field. Raises: BodyInvalid, BodyTooLarge, MediaTypeUnsupported."""
+        settings = self.engine.settings
+        limit = settings.max_upload_bytes * MAX_FILES_AT_ONCE + MULTIPART_OVERHEAD_BYTES
+        body = stream_body(request, max_bytes=limit, idle_s=settings.body_idle_s)
+        form = await _parse_form(request, body, max_files=MAX_FILES_AT_ONCE)
+        try:
+            uploads = [_upload_of(file) for file in _file_fields(form, field)]
+            return tuple([(await self._store(owner_of(request), upload))[0] for upload in uploads])
         finally:
             await form.close()
 
@@ -133,7 +145,10 @@ class FileRoutes:
     @describe(DOWNLOAD_FILE)
     async def download(self, request: Request) -> Response:
         """Return a file's bytes, as an attachment; a byte range of them where one is asked for."""
-        file_id = request.path_params["file_id"]
+        return await self.send(request, request.path_params["file_id"])
+
+    async def send(self, request: Request, file_id: str) -> Response:
+        """Return a file's bytes to whoever may see them. Raises: FileUnknown."""
         (stored,) = await self.engine.store.get_files(owner_of(request), [file_id])
         tag = f'"{stored.file_id}"'
         headers = DOWNLOAD_HEADERS | {"etag": tag, "content-disposition": content_disposition(stored.name)}
@@ -161,24 +176,30 @@ class _Watch:
             yield chunk
 
 
-async def _parse_form(request: Request, body: AsyncIterator[bytes]) -> FormData:
+async def _parse_form(request: Request, body: AsyncIterator[bytes], *, max_files: int) -> FormData:
     """Return a multipart form. Raises: BodyInvalid, MediaTypeUnsupported (the parser is not installed)."""
     if find_spec("python_multipart") is None:
         raise MediaTypeUnsupported(
             "multipart bodies need `pip install chatserve[uploads]` on the server; or send the raw body with ?name="
         )
-    parser = MultiPartParser(request.headers, cast("AsyncGenerator[bytes, None]", body), max_files=1, max_fields=10)
+    parser = MultiPartParser(
+        request.headers, cast("AsyncGenerator[bytes, None]", body), max_files=max_files, max_fields=10
+    )
     try:
         return await parser.parse()
     except MultiPartException as error:
         raise BodyInvalid(f"the multipart body cannot be read: {error.message}") from error
 
 
-def _file_field(form: FormData) -> UploadFile:
-    file = form.get("file")
-    if not isinstance(file, UploadFile):
-        raise BodyInvalid("the multipart body has no file in the field `file`")
-    return file
+def _file_fields(form: FormData, field: str) -> list[UploadFile]:
+    files = [file for file in form.getlist(field) if isinstance(file, UploadFile)]
+    if not files:
+        raise BodyInvalid(f"the multipart body has no file in the field `{field}`")
+    return files
+
+
+def _upload_of(file: UploadFile) -> Upload:
+    return Upload(file.filename or "", _bare_type(file.content_type or ""), _pieces(file))
 
 
 async def _pieces(file: UploadFile) -> AsyncIterator[bytes]:

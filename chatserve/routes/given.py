@@ -6,7 +6,7 @@ Shared by every route that takes them; the rules stand here once. Starts no turn
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -53,16 +53,20 @@ def read_history(history: list[Json], formats: Mapping[str, HistoryFormat], engi
         InputsInvalid: it has neither shape.
     """
     is_tuples = bool(history) and all(isinstance(entry, list) for entry in history)
-    parsed = formats["tuples" if is_tuples else "messages"].parse(history)
+    return linked_messages(formats["tuples" if is_tuples else "messages"].parse(history), engine)
+
+
+def linked_messages(given: Iterable[ParsedMessage | Message], engine: TurnEngine) -> tuple[Message, ...]:
+    """Return messages with ids of their own, one behind the other; of stored ones, copies."""
     now, parent_id = engine.clock(), None
     messages: list[Message] = []
-    for each in parsed:
+    for each in given:
         messages.append(_given_message(each, engine.new_id("m_"), parent_id, now))
         parent_id = messages[-1].message_id
     return tuple(messages)
 
 
-def _given_message(parsed: ParsedMessage, message_id: str, parent_id: str | None, now: float) -> Message:
+def _given_message(parsed: ParsedMessage | Message, message_id: str, parent_id: str | None, now: float) -> Message:
     role = cast("Role", parsed.role)  # the formats let only known roles through,
     content = cast("tuple[Part, ...]", parsed.content)  # and no local files
     return Message(

@@ -22,8 +22,13 @@ MAX_HEADER_BYTES: Final = 32 * 1024
 MAX_URL_BYTES: Final = 8 * 1024
 
 ALLOWED_METHODS: Final = "GET, HEAD, POST, PATCH, DELETE"
-ALLOWED_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, Prefer"
-EXPOSED_HEADERS: Final = "ETag, Idempotency-Replayed, Location, Retry-After, X-Session-Id, X-Turn-Id"
+ALLOWED_HEADERS: Final = b"Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, Prefer"
+"""Where a preflight names none. What it names is allowed as named: an origin on the list is trusted with any header."""
+
+EXPOSED_HEADERS: Final = (
+    "ETag, Idempotency-Replayed, Location, Request-Id, Retry-After, "
+    "X-Request-Id, X-Session-Id, X-Should-Retry, X-Turn-Id"
+)
 PREFLIGHT_MAX_AGE_S: Final = 600
 
 Header = tuple[bytes, bytes]
@@ -38,6 +43,7 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d*)?")
+_HEADER_NAMES: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*]+")
 
 
@@ -79,7 +85,7 @@ class Guards:
             return
         is_listed = head.origin in self._origins
         added = self._cors_headers(head.origin) if is_listed and head.origin else self._vary
-        app = _PREFLIGHT if is_listed and head.is_preflight else self._app
+        app = _preflight(scope) if is_listed and head.is_preflight else self._app
         await app(scope, receive, _dressed(send, added))
 
     def _check_host(self, scope: Scope, head: _Head) -> None:
@@ -110,14 +116,18 @@ class Guards:
         )
 
 
-_PREFLIGHT: Final = Response(
-    status_code=204,
-    headers={
-        "access-control-allow-methods": ALLOWED_METHODS,
-        "access-control-allow-headers": ALLOWED_HEADERS,
-        "access-control-max-age": str(PREFLIGHT_MAX_AGE_S),
-    },
-)
+def _preflight(scope: Scope) -> Response:
+    """Answer a listed origin: what its page wants to send may be sent."""
+    wanted = next((value for name, value in scope["headers"] if name == b"access-control-request-headers"), b"")
+    allowed: bytes = wanted if _HEADER_NAMES.fullmatch(wanted) else ALLOWED_HEADERS
+    return Response(
+        status_code=204,
+        headers={
+            "access-control-allow-methods": ALLOWED_METHODS,
+            "access-control-allow-headers": allowed.decode("latin-1"),
+            "access-control-max-age": str(PREFLIGHT_MAX_AGE_S),
+        },
+    )
 
 
 def _read_head(scope: Scope) -> _Head:

@@ -35,12 +35,14 @@ _CHAT_SCHEMA = record(
         "url": STRING,
     }
 )
+_ENDPOINT_SCHEMA = record({"method": STRING, "path": STRING, "summary": STRING})
 _SERVICE_SCHEMA = record(
     {
         "title": STRING,
         "description": STRING,
         "chats": list_of(_CHAT_SCHEMA),
-        "endpoints": list_of(record({"method": STRING, "path": STRING, "summary": STRING})),
+        "endpoints": list_of(_ENDPOINT_SCHEMA),
+        "protocols": {"type": "object", "additionalProperties": list_of(_ENDPOINT_SCHEMA)},
         "openapi_url": STRING,
         "chatserve_version": STRING,
     }
@@ -49,18 +51,24 @@ _STATUS_SCHEMA = record({"status": STRING})
 
 
 class InfoRoutes:
-    """Routes that tell about the service. `described` are the other routes, for the list and the document."""
+    """Routes that tell about the service.
+
+    `described` are the other routes, for the list and the document; `protocols` are the endpoints of wire formats, for
+    the list only: what they mean is written elsewhere.
+    """
 
     def __init__(
         self,
         engine: TurnEngine,
         chats: Mapping[str, Chat],
         described: Sequence[BaseRoute],
+        protocols: Json,
         title: str,
         description: str,
     ) -> None:
         self._engine = engine
         self._chats = chats
+        self._protocols = protocols
         self._title = title
         self._description = description
         self._routes = (*self.routes(), *described)
@@ -93,6 +101,7 @@ class InfoRoutes:
                 "description": self._description,
                 "chats": [chat_json(chat, root_path) for chat in self._chats.values()],
                 "endpoints": _endpoints(document, root_path),
+                "protocols": self._protocols,
                 "openapi_url": f"{root_path}/openapi.json",
                 "chatserve_version": document["info"]["version"],
             }

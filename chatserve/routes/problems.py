@@ -18,6 +18,7 @@ from starlette.routing import Match, Route
 
 from chatserve.codec import dumps
 from chatserve.errors import ChatserveError, MethodNotAllowed, RouteUnknown, SessionBusy, VersionConflict
+from chatserve.routes.router import LiteralRoutes
 from chatserve.types import Turn, TurnError
 
 logger = logging.getLogger("chatserve.http")
@@ -97,10 +98,11 @@ def _wrong_method(request: Request) -> Response:
 
 def _methods_at(request: Request) -> set[str]:
     """Return the methods of the routes a path has; of those that spell it out, where some do."""
-    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    literal = [route for route in request.app.routes if isinstance(route, LiteralRoutes)]
+    routes = [route for each in (request.app, *literal) for route in each.routes if isinstance(route, Route)]
     here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    literal = [route for route in here if not route.param_convertors]
-    return {method for route in literal or here for method in route.methods or ()}
+    spelled_out = [route for route in here if not route.param_convertors]
+    return {method for route in spelled_out or here for method in route.methods or ()}
 
 
 async def on_unexpected(request: Request, error: Exception) -> Response:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from sse_starlette.sse import AppStatus, EventSourceResponse
 from starlette.responses import Response
@@ -28,18 +29,53 @@ SERVER_POLL_S = 0.25
 HEADERS = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
 
 
+@dataclass(frozen=True, slots=True)
+class StreamManners:
+    """What a format says besides events: first, in silence, and when the server goes away before the stream's end.
+
+    `refusal` answers a GET while the server takes no more streams; None: it is answered as ever.
+    """
+
+    opening: bytes
+    ping: bytes
+    farewell: Callable[[], bytes]
+    refusal: Response | None = None
+
+
+def native_manners() -> StreamManners:
+    """Return the manners of chatserve's own streams, with a time to reconnect of their own."""
+    return StreamManners(
+        opening=encode_retry(_retry_ms()),
+        ping=PING,
+        farewell=lambda: encode_bye(retry_ms=_retry_ms()),
+        refusal=SoftReject(),
+    )
+
+
 class EventStream(EventSourceResponse):
     """The stream of one reader, until its turn or its client is done. `on_leave` is called if the client is first."""
 
     def __init__(
-        self, engine: TurnEngine, reader: Reader, *, on_leave: Callable[[], None] | None = None, headers: dict[str, str]
+        self,
+        engine: TurnEngine,
+        reader: Reader,
+        manners: StreamManners,
+        *,
+        on_leave: Callable[[], None] | None = None,
+        headers: Mapping[str, str],
     ) -> None:
-        super().__init__(iter(()), sep="\n", ping=0, headers=HEADERS | headers)
+        super().__init__(iter(()), sep="\n", ping=0, headers=HEADERS | dict(headers))
         self._engine = engine
         self._reader = reader
+        self._manners = manners
         self._on_leave = on_leave
         self._ping_ticks = max(1, round(engine.settings.ping_interval_s / TICK_S))
         self._unwrapped: Send | None = None
+
+    @property
+    def cursor(self) -> int:
+        """The number of the last event that was taken for the client."""
+        return self._reader.cursor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reader = self._reader
@@ -48,9 +84,10 @@ class EventStream(EventSourceResponse):
             self._engine.detach(reader)
             await super().__call__(scope, receive, send)
             return
-        if self._engine.is_draining and scope["method"] == "GET":
+        refusal = self._manners.refusal
+        if refusal is not None and self._engine.is_draining and scope["method"] == "GET":
             self._engine.detach(reader)
-            await SoftReject()(scope, receive, send)
+            await refusal(scope, receive, send)
             return
         sending = reader.task = asyncio.ensure_future(self._stream_response(send))
         try:
@@ -73,9 +110,9 @@ class EventStream(EventSourceResponse):
 
     async def _stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await self._send_frames(encode_retry(_retry_ms()), self._unwrapped or send)
+        await self._send_frames(self._manners.opening, self._unwrapped or send)
         reader = self._reader
-        farewell = encode_bye(retry_ms=_retry_ms()) if reader.says_bye and not reader.is_at_end else b""
+        farewell = self._manners.farewell() if reader.says_bye and not reader.is_at_end else b""
         await send({"type": "http.response.body", "body": farewell, "more_body": False})
 
     async def _send_frames(self, chunk: bytes, send: Send) -> None:
@@ -89,12 +126,12 @@ class EventStream(EventSourceResponse):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 reader.is_sending = False
                 chunk = b""
-            if reader.closed or reader.is_at_end:
+            if reader.is_at_end or (reader.closed and not reader.owes_rest):
                 return
             if reader.cursor == log.published_seq:
                 await reader.news()
                 if reader.silent_ticks >= self._ping_ticks and reader.cursor == log.published_seq:
-                    chunk = PING
+                    chunk = self._manners.ping
             elif reader.needs_store:
                 chunk = await self._engine.readers.catch_up(reader)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
@@ -14,13 +13,12 @@ from starlette.routing import Route
 from chatserve.chat_function import Chat
 from chatserve.codec import clean_json, dumps, message_json, turn_json, usage_json
 from chatserve.contracts import HistoryFormat, TurnRecord
-from chatserve.engine import Reader, RunningTurn, TurnEngine, ended_turn_frames
+from chatserve.engine import RunningTurn, TurnEngine, ended_turn_frames
 from chatserve.errors import (
     BodyTooLarge,
     InputsInvalid,
     Overloaded,
 )
-from chatserve.formats.wire.native import NativeEncoder
 from chatserve.routes.given import is_client_chosen, read_history
 from chatserve.routes.operations import describe
 from chatserve.routes.problems import turn_problem
@@ -34,7 +32,7 @@ from chatserve.routes.requests import (
     read_cursor,
     require_json,
 )
-from chatserve.routes.sse import EventStream, SoftReject
+from chatserve.routes.sse import EventStream, SoftReject, native_manners
 from chatserve.routes.text import WordStream
 from chatserve.routes.turn_operations import (
     FOLLOW_SESSION,
@@ -44,6 +42,7 @@ from chatserve.routes.turn_operations import (
     STOP_SESSION,
     STOP_TURN,
 )
+from chatserve.routes.waiting import NATIVE, on_leave, wait_for_end
 from chatserve.types import (
     Json,
     Message,
@@ -53,8 +52,6 @@ from chatserve.types import (
     UserInput,
     WhenBusy,
 )
-
-NATIVE: Final = NativeEncoder()
 
 
 def _whole(value: Any) -> Any:
@@ -199,7 +196,7 @@ class TurnRoutes:
         if followed.is_at_end:
             self.engine.detach(followed)
             return Response(status_code=204)
-        return EventStream(self.engine, followed, headers={})
+        return EventStream(self.engine, followed, native_manners(), headers={})
 
     @describe(FOLLOW_SESSION)
     async def follow_session(self, request: Request) -> Response:
@@ -209,7 +206,7 @@ class TurnRoutes:
             reader = await self.engine.follow_session(owner, session_id, after, NATIVE)
         except Overloaded:
             return SoftReject()
-        return EventStream(self.engine, reader, headers={})
+        return EventStream(self.engine, reader, native_manners(), headers={})
 
     @describe(STOP_TURN)
     async def stop(self, request: Request) -> Response:
@@ -238,7 +235,7 @@ async def answer(engine: TurnEngine, request: Request, turn: RunningTurn, *, str
     if wanted == "events":
         return _event_stream(engine, turn, headers)
     if wanted == "words":
-        return WordStream(engine, turn, headers=headers, on_leave=_on_leave(engine, turn))
+        return WordStream(engine, turn, headers=headers, on_leave=on_leave(engine, turn))
     return await _wait(engine, request, turn, headers)
 
 
@@ -264,21 +261,11 @@ def _event_stream(engine: TurnEngine, turn: RunningTurn, headers: dict[str, str]
     if turn.record is not None and turn.room.log is None:
         return _replay(turn.record, 0, headers)
     reader = engine.read_turn(turn, NATIVE)
-    return EventStream(engine, reader, headers=headers, on_leave=_on_leave(engine, turn))
-
-
-def _on_leave(engine: TurnEngine, turn: RunningTurn) -> Any:
-    policy = turn.request.on_disconnect or turn.chat.options.on_disconnect
-    return (lambda: engine.stop_soon(turn)) if policy == "stop" else None
+    return EventStream(engine, reader, native_manners(), headers=headers, on_leave=on_leave(engine, turn))
 
 
 async def _wait(engine: TurnEngine, request: Request, turn: RunningTurn, headers: dict[str, str]) -> Response:
-    if not turn.ended.is_set():
-        reader = engine.read_turn(turn, NATIVE)  # counts as somebody who reads
-        try:
-            await _until_ended(engine, request, turn, reader)
-        finally:
-            engine.detach(reader)
+    await wait_for_end(engine, request, turn)
     record = turn.record
     if record is None:
         return json_response(_accepted_json(turn), 202, headers)
@@ -286,29 +273,6 @@ async def _wait(engine: TurnEngine, request: Request, turn: RunningTurn, headers
         return turn_problem(record.turn, record.turn.error)
     etag = {} if record.turn.version is None else {"etag": f'"{record.turn.version}"'}
     return json_response(answer_json(record), 200, headers | etag)
-
-
-async def _until_ended(engine: TurnEngine, request: Request, turn: RunningTurn, reader: Reader) -> None:
-    """Wait for the end of the turn, or of the client's patience. Quick turns need no watch over the connection."""
-    try:
-        async with asyncio.timeout(0.2):
-            await turn.ended.wait()
-    except TimeoutError:
-        ended = asyncio.ensure_future(turn.ended.wait())
-        left = asyncio.ensure_future(_disconnected(request))
-        try:
-            await asyncio.wait({ended, left}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ended.cancel()
-            left.cancel()
-        on_leave = _on_leave(engine, turn)
-        if not turn.ended.is_set() and on_leave is not None:
-            on_leave()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _replay(record: TurnRecord, after: int, headers: dict[str, str] | None = None) -> Response:

@@ -181,9 +181,24 @@ async def test_preflight_of_a_listed_origin_names_methods_and_headers_and_reache
     assert status == 204
     assert headers["access-control-allow-origin"] == APP
     assert "PATCH" in headers["access-control-allow-methods"]
+    assert headers["access-control-allow-headers"] == "content-type"
+    assert "access-control-allow-credentials" not in headers
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"Access-Control-Request-Headers": "x-a, b\x01d"}, {"Access-Control-Request-Headers": ""}]
+)
+async def test_preflight_that_names_no_headers_is_told_the_usual_ones(asked: dict[str, str]) -> None:
+    wanted = {"Origin": APP, "Access-Control-Request-Method": "POST"} | asked
+    _, headers = await ask("OPTIONS", headers=wanted, origins=(APP,))
     for name in ("Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "Prefer", "Authorization"):
         assert name in headers["access-control-allow-headers"]
-    assert "access-control-allow-credentials" not in headers
+
+
+async def test_preflight_may_name_any_headers_of_a_client_library() -> None:
+    wanted = PREFLIGHT | {"Access-Control-Request-Headers": "authorization,x-stainless-lang, anthropic-version"}
+    _, headers = await ask("OPTIONS", headers=wanted, origins=(APP,))
+    assert headers["access-control-allow-headers"] == "authorization,x-stainless-lang, anthropic-version"
 
 
 @pytest.mark.parametrize("origins", [(), ("https://other.example",), (APP + ":8443",), (APP.replace("https", "http"),)])

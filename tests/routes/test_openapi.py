@@ -35,6 +35,7 @@ from chatserve.routes.event_schemas import event_schema_name
 from chatserve.routes.openapi import HEADERS
 from chatserve.routes.operations import operation_of
 from chatserve.routes.schemas import part_name
+from chatserve.routes.service import native_routes
 from chatserve.types import (
     DataPart,
     Feedback,
@@ -118,7 +119,7 @@ async def test_every_route_describes_itself(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
         runtime = service.app._runtime
         assert runtime is not None
-        routes = runtime.application._app.routes
+        routes = native_routes(runtime.service)
         assert [route.path for route in routes if operation_of(route.endpoint) is None] == []
 
 

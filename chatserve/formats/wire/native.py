@@ -16,6 +16,7 @@ class NativeEncoder:
     """Encodes events as native server-sent events. Stateless: one instance serves every reader."""
 
     is_per_turn = False
+    is_complete = False  # a session's stream goes on until somebody leaves
 
     def encode(self, numbered: NumberedEvent) -> bytes:
         seq, _, event = numbered

@@ -9,6 +9,7 @@ class PlainEncoder:
     """Encodes one turn's text. What cannot be taken back is followed by the new text on a line of its own."""
 
     is_per_turn = True
+    is_complete = False
 
     def __init__(self) -> None:
         self._sent = ""

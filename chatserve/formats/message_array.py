@@ -1,0 +1,142 @@
+"""A whole conversation as clients of other protocols send it: which of it is the message, and which the history.
+
+Shared by the wire formats, which must not import one another: each reads its own shape into `ParsedMessage`s, files as
+the bytes they came as (`LocalFile`), and hands them on here. Such a conversation is untrusted: bytes that came with it
+are kept, an address is never fetched.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from chatserve.contracts import ParsedMessage
+from chatserve.errors import InputsInvalid
+from chatserve.types import DraftPart, FilePart, Json, LocalFile, TextPart, ToolResultPart
+from chatserve.wire import ChatProfile, Step, keep_file
+
+DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayTurn:
+    """A conversation that asks for an answer: the message, or results of tools, and all that was before."""
+
+    history: tuple[ParsedMessage, ...]
+    text: str = ""
+    files: tuple[FilePart, ...] = ()
+    tool_results: tuple[ToolResultPart, ...] = ()
+
+
+def split_turn(messages: Sequence[ParsedMessage]) -> ArrayTurn:
+    """Split a conversation at its last user message, or before the results of tools it ends with.
+
+    Instructions (system, developer) that stand behind the last message belong to the history too.
+
+    Raises:
+        InputsInvalid: nobody asks for anything: it is empty, or its last word is the assistant's.
+    """
+    spoken = [message for message in messages if message.role in {"user", "assistant", "tool"}]
+    last = spoken[-1].role if spoken else None
+    if last == "tool":
+        return _with_results(messages)
+    if last != "user":
+        said = "there is none" if last is None else "it ends with the assistant's"
+        raise InputsInvalid(f"messages: the last one must be the user's or a tool's result; {said}", errors=[])
+    place = max(index for index, message in enumerate(messages) if message.role == "user")
+    message = messages[place]
+    text = "".join(part.text for part in message.content if isinstance(part, TextPart))
+    files = tuple(part for part in message.content if isinstance(part, FilePart))
+    return ArrayTurn((*messages[:place], *messages[place + 1 :]), text, files)
+
+
+def _with_results(messages: Sequence[ParsedMessage]) -> ArrayTurn:
+    end = len(messages)
+    while messages[end - 1].role != "tool":
+        end -= 1
+    begin = end
+    while begin and messages[begin - 1].role == "tool":
+        begin -= 1
+    results = [part for message in messages[begin:end] for part in message.content if isinstance(part, ToolResultPart)]
+    return ArrayTurn((*messages[:begin], *messages[end:]), tool_results=tuple(results))
+
+
+def keep_files(messages: Sequence[ParsedMessage], chat: ChatProfile) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
+    """Store the files that came inside messages. A chat that takes none finds none in its history.
+
+    Raises:
+        InputsInvalid: the last message has one, and the chat takes none.
+        BodyTooLarge: one is too large.
+    """
+    if messages and _has_files(messages[-1]) and not chat.takes_files:
+        raise InputsInvalid(f"the chat {chat.name!r} takes no files; send text", errors=[])
+    kept = []
+    for message in messages:
+        content = (yield from _keep_parts(message.content, chat)) if _has_files(message) else message.content
+        kept.append(replace(message, content=content))
+    return tuple(kept)
+
+
+def _has_files(message: ParsedMessage) -> bool:
+    return any(isinstance(part, LocalFile) for part in message.content)
+
+
+def _keep_parts(parts: Sequence[DraftPart], chat: ChatProfile) -> Generator[Step, Any, tuple[DraftPart, ...]]:
+    kept: list[DraftPart] = []
+    for part in parts:
+        if not isinstance(part, LocalFile):
+            kept.append(part)
+        elif chat.takes_files and isinstance(part.source, bytes):
+            kept.append((yield from keep_file(part.source, part.name or "file", part.media_type or DEFAULT_MEDIA_TYPE)))
+    return tuple(kept)
+
+
+# --- files inside JSON -------------------------------------------------------------------------------------------
+
+
+def read_data_url(url: Json, where: str, name: str | None = None) -> LocalFile:
+    """Read a `data:` URL (RFC 2397). `where` names the field in errors.
+
+    Raises:
+        InputsInvalid: another kind of address, which is never fetched, or broken.
+    """
+    if not isinstance(url, str) or not url.startswith("data:"):
+        raise InputsInvalid(
+            f"{where}: {url!r:.80} is no data: URL; addresses are not fetched, send the file's bytes", errors=[]
+        )
+    head, comma, payload = url[len("data:") :].partition(",")
+    if not comma:
+        raise InputsInvalid(f"{where}: the data: URL has no comma", errors=[])
+    media_type, *options = head.split(";")
+    if "base64" in options:
+        return read_base64(payload, media_type or "text/plain", where, name)
+    return LocalFile(unquote_to_bytes(payload), name or _name_for(media_type), media_type or "text/plain")
+
+
+def read_base64(payload: Json, media_type: str, where: str, name: str | None = None) -> LocalFile:
+    """Read a file that came as base64. Raises: InputsInvalid."""
+    try:
+        content = b64decode(payload, validate=True)
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise InputsInvalid(f"{where}: the base64 cannot be read: {error}", errors=[]) from error
+    return LocalFile(content, name or _name_for(media_type), media_type)
+
+
+_SUFFIXES: Final[Mapping[str, str]] = {
+    "image/png": "image.png",
+    "image/jpeg": "image.jpg",
+    "image/gif": "image.gif",
+    "image/webp": "image.webp",
+    "application/pdf": "document.pdf",
+    "text/plain": "file.txt",
+    "audio/wav": "audio.wav",
+    "audio/mpeg": "audio.mp3",
+}
+
+
+def _name_for(media_type: str) -> str:
+    return _SUFFIXES.get(media_type, "file")

@@ -1,0 +1,83 @@
+"""Replies of wire formats as responses. A stream is a reader of the log with the format's own encoder."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from chatserve.contracts import TurnRecord
+from chatserve.engine import TurnEngine, ended_turn_frames
+from chatserve.routes.files import FileRoutes
+from chatserve.routes.requests import owner_of
+from chatserve.routes.sse import HEADERS, EventStream, StreamManners
+from chatserve.routes.turns import json_response
+from chatserve.routes.waiting import on_leave
+from chatserve.routes.wire.inboxes import Inboxes
+from chatserve.routes.wire.steps import Exchange
+from chatserve.wire import BytesReply, FileReply, InboxStream, JsonReply, Reply, TurnStream
+
+
+class Replies:
+    """What it takes to send any reply."""
+
+    def __init__(self, engine: TurnEngine, files: FileRoutes, inboxes: Inboxes) -> None:
+        self._engine = engine
+        self._files = files
+        self._inboxes = inboxes
+
+    async def respond(self, request: Request, reply: Reply, exchange: Exchange | None = None) -> Response:
+        """Return the response that is the reply; `exchange` is what was done for it. Raises: RequestError."""
+        headers = {} if exchange is None else exchange.headers
+        match reply:
+            case JsonReply():
+                return json_response(reply.body, reply.status_code, headers | dict(reply.headers))
+            case BytesReply():
+                return Response(
+                    reply.content, reply.status_code, headers=headers | dict(reply.headers), media_type=reply.media_type
+                )
+            case FileReply(file_id):
+                return await self._files.send(request, file_id)
+            case TurnStream():
+                return await self._turn_stream(request, reply, exchange, headers | dict(reply.headers))
+            case InboxStream():
+                return await self._inbox_stream(request, reply)
+
+    async def _turn_stream(
+        self, request: Request, reply: TurnStream, exchange: Exchange | None, headers: dict[str, str]
+    ) -> Response:
+        engine = self._engine
+        manners = StreamManners(b"", reply.ping, reply.encoder.farewell)
+        turn = None if exchange is None else exchange.submitted.get(reply.turn_id)
+        if turn is not None and turn.room.log is not None:
+            reader = engine.read_turn(turn, reply.encoder)
+            leave = None if turn.detached else on_leave(engine, turn)
+            return EventStream(engine, reader, manners, on_leave=leave, headers=headers)
+        followed = await engine.follow_turn(owner_of(request), reply.turn_id, None, reply.encoder)
+        if isinstance(followed, TurnRecord):
+            frames = ended_turn_frames(followed, reply.encoder, 0)
+            return Response(frames, headers=HEADERS | headers, media_type="text/event-stream")
+        return EventStream(engine, followed, manners, headers=headers)
+
+    async def _inbox_stream(self, request: Request, reply: InboxStream) -> Response:
+        engine, inbox = self._engine, reply.inbox
+        reader = await engine.follow_session(owner_of(request), inbox.session_id, inbox.after, reply.encoder)
+        manners = StreamManners(b"", reply.ping, reply.encoder.farewell)
+        stream = EventStream(engine, reader, manners, headers=reply.headers)
+        return Delivery(stream, reply, self._inboxes)
+
+
+class Delivery(Response):
+    """A stream of an inbox: what it delivered to the end waits no more."""
+
+    def __init__(self, stream: EventStream, reply: InboxStream, inboxes: Inboxes) -> None:
+        self._stream = stream
+        self._reply = reply
+        self._inboxes = inboxes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._stream(scope, receive, send)
+        finally:
+            if self._reply.encoder.is_complete:
+                self._inboxes.delivered(self._reply.inbox.session_id, self._stream.cursor)

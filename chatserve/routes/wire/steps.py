@@ -1,0 +1,253 @@
+"""What a wire format's handler wants done, done: each step is one call of the engine or the store."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+from starlette.requests import Request
+
+from chatserve.chat_function import Chat
+from chatserve.codec import clean_json
+from chatserve.contracts import NewSession, ParsedMessage, SessionChanges, TurnRecord
+from chatserve.engine import RunningTurn, TurnEngine
+from chatserve.errors import BodyTooLarge, ChatserveError, InputsInvalid, RequestError, StoreError
+from chatserve.files import FileFolder
+from chatserve.routes.files import clean_name
+from chatserve.routes.given import linked_messages
+from chatserve.routes.requests import body_hash, idempotency_key, owner_of
+from chatserve.routes.waiting import wait_for_end
+from chatserve.routes.wire.inboxes import Inboxes
+from chatserve.routes.wire.session_keys import SessionPlace, place_of
+from chatserve.types import FilePart, Message, Session, StoredFile, TurnRequest, UserInput
+from chatserve.wire import (
+    ChangeSession,
+    CreateSession,
+    DeleteSession,
+    FindFiles,
+    FindSession,
+    FindTurn,
+    ForgetTurn,
+    Handling,
+    Inbox,
+    KeepFile,
+    OpenInbox,
+    RawRequest,
+    ReadBranch,
+    ReplaceHistory,
+    Reply,
+    StartedTurn,
+    Step,
+    StopSession,
+    StopTurn,
+    Submit,
+    TurnCall,
+    Wait,
+)
+
+
+class ClientLeft(RequestError):
+    """The client left before its answer was there."""
+
+    code = "client_left"
+    status_code = 499
+
+
+class Exchange:
+    """One request of a format and what is done for it."""
+
+    def __init__(
+        self,
+        engine: TurnEngine,
+        files: FileFolder,
+        inboxes: Inboxes,
+        format_name: str,
+        request: Request,
+        raw: RawRequest,
+    ) -> None:
+        self.submitted: dict[str, RunningTurn] = {}
+        self._engine = engine
+        self._files = files
+        self._inboxes = inboxes
+        self._format_name = format_name
+        self._request = request
+        self._raw = raw
+        self._owner = owner_of(request)
+
+    async def run(self, handling: Handling) -> Reply:
+        """Do a handler's steps until it replies. Raises: what the handler lets through."""
+        try:
+            step = next(handling)
+            while True:
+                try:
+                    outcome = await self._perform(step)
+                except ChatserveError as error:
+                    step = handling.throw(error)
+                else:
+                    step = handling.send(outcome)
+        except StopIteration as end:
+            reply: Reply = end.value
+            return reply
+        finally:
+            handling.close()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the client is told of the turn it started, beside the reply."""
+        turn = next(iter(self.submitted.values()), None)
+        if turn is None:
+            return {}
+        headers = {"x-turn-id": turn.turn_id, "x-session-id": turn.room.session_id}
+        if turn.replayed and turn.request.http_request is not self._request:
+            headers["idempotency-replayed"] = "true"
+        return {name: value for name, value in headers.items() if value}
+
+    async def _perform(self, step: Step) -> Any:  # noqa: C901, PLR0911, PLR0912 - one line per step
+        match step:
+            case Submit(call):
+                return await self._submit(call)
+            case Wait(turn_id):
+                return await self._wait(turn_id)
+            case FindTurn(turn_id):
+                return await self._engine.get_turn(self._owner, turn_id)
+            case StopTurn(turn_id):
+                return await self._engine.stop_turn(self._owner, turn_id)
+            case ForgetTurn(turn_id):
+                return await self._engine.forget_turn(self._owner, turn_id)
+            case StopSession(key):
+                await self._engine.stop_session(self._owner, self._place(key).session_id)
+            case FindSession(key):
+                return await self._engine.store.get_session(self._owner, self._place(key).session_id)
+            case ReadBranch(key, head):
+                return await self._read_branch(self._place(key).session_id, head)
+            case CreateSession():
+                return await self._create_session(step)
+            case ChangeSession(key, metadata):
+                return await self._change_session(self._place(key).session_id, metadata)
+            case ReplaceHistory(key, history):
+                return await self._replace_history(self._place(key).session_id, history)
+            case DeleteSession(key):
+                await self._engine.sessions.delete(self._owner, self._place(key).session_id, if_version=None)
+            case KeepFile():
+                return await self._keep_file(step)
+            case FindFiles(file_ids):
+                return await self._engine.attachments.find(self._owner, file_ids)
+            case OpenInbox(key):
+                return await self._open_inbox(self._place(key).session_id)
+        return None
+
+    def _place(self, key: str) -> SessionPlace:
+        return place_of(key, format_name=self._format_name, owner=self._owner, settings=self._engine.settings)
+
+    # turns
+
+    async def _submit(self, call: TurnCall) -> StartedTurn:
+        turn = await self._engine.submit(self._turn_request(call))
+        turn.detached = turn.detached or call.is_detached
+        self.submitted[turn.turn_id] = turn
+        log, session_id = turn.room.log, turn.room.session_id
+        if call.is_collected and log is not None:
+            self._inboxes.add(session_id, log.first_seqs.get(turn.turn_id) or log.published_seq)
+        return StartedTurn(turn.turn_id, session_id, turn.turn.created_at, turn.replayed)
+
+    def _turn_request(self, call: TurnCall) -> TurnRequest:
+        raw, engine = self._raw, self._engine
+        request = TurnRequest(
+            chat=call.chat,
+            owner=self._owner,
+            message=self._user_input(engine.chat(call.chat), call),
+            history=None if call.history is None else linked_messages(call.history, engine),
+            target_message_id=call.after_message_id,
+            inputs=call.inputs,
+            when_busy=call.when_busy,
+            on_disconnect=call.on_disconnect,
+            idempotency_key=idempotency_key(raw.headers),
+            body_hash=body_hash(raw.method, raw.path, raw.body),
+            params=clean_json(call.params),
+            tools=call.tools,
+            headers=raw.headers,
+            protocol=self._format_name,
+            http_request=self._request,
+            echo=call.echo,
+        )
+        return self._in_session(request, call)
+
+    def _user_input(self, chat: Chat, call: TurnCall) -> UserInput:
+        limit = self._engine.settings.max_message_bytes
+        if len(call.text.encode()) > limit:
+            raise BodyTooLarge(f"the message is longer than {limit} bytes", max_bytes=limit)
+        if call.files and not chat.options.multimodal:
+            raise InputsInvalid(f"the chat {call.chat!r} takes no files", errors=[])
+        return UserInput(call.text, call.files, call.tool_results)
+
+    def _in_session(self, request: TurnRequest, call: TurnCall) -> TurnRequest:
+        if not call.is_kept:
+            return replace(request, history=request.history or ())
+        if call.session_key is None:
+            return replace(request, session_id=self._engine.new_id("s_"), create_session=True)
+        place = self._place(call.session_key)
+        return replace(request, session_id=place.session_id, create_session=place.is_made_on_use)
+
+    async def _wait(self, turn_id: str) -> TurnRecord:
+        turn = self.submitted[turn_id]
+        await wait_for_end(self._engine, self._request, turn)
+        if turn.record is None:
+            raise ClientLeft("the client left before the turn's end")
+        return turn.record
+
+    async def _open_inbox(self, session_id: str) -> Inbox | None:
+        after = self._inboxes.cursor(session_id)
+        return None if after is None else Inbox(session_id, after)
+
+    # sessions
+
+    async def _read_branch(self, session_id: str, head: str | None) -> tuple[Message, ...]:
+        session = await self._engine.store.get_session(self._owner, session_id)
+        return await self._engine.store.read_branch(self._owner, session_id, head or session.head)
+
+    async def _create_session(self, step: CreateSession) -> Session:
+        engine = self._engine
+        messages = await engine.attachments.check(self._owner, linked_messages(step.history, engine))
+        metadata = clean_json(step.metadata)
+        new = NewSession(engine.new_id("s_"), self._owner, step.title, metadata, messages=messages)
+        return await engine.store.create_session(new, now=engine.clock())
+
+    async def _change_session(self, session_id: str, metadata: Mapping[str, Any]) -> Session:
+        changes = SessionChanges(metadata=clean_json(metadata))
+        return await self._engine.store.update_session(self._owner, session_id, changes, now=self._engine.clock())
+
+    async def _replace_history(self, session_id: str, history: tuple[ParsedMessage | Message, ...]) -> Session:
+        moved = await self._engine.replace_history(
+            self._owner, session_id, linked_messages(history, self._engine), None
+        )
+        return moved.session
+
+    # files
+
+    async def _keep_file(self, step: KeepFile) -> FilePart:
+        """Store bytes under an id that follows from them: clients send the same picture with every turn."""
+        store, limit = self._engine.store, self._engine.settings.max_upload_bytes
+        if len(step.content) > limit:
+            raise BodyTooLarge(f"a file in the request is larger than {limit} bytes", max_bytes=limit)
+        name = clean_name(step.name)
+        said = "\0".join((self._owner, name, step.media_type)).encode("utf-8", "replace")
+        digest = sha256(sha256(said).digest() + step.content).digest()
+        file_id = f"f_{urlsafe_b64encode(digest[:18]).decode()}"
+        await self._files.write_as(file_id, name, step.content)
+        if not await store.known_files([file_id]):
+            await self._record_file(
+                StoredFile(file_id, self._owner, None, name, step.media_type, len(step.content), self._engine.clock())
+            )
+        (found,) = await store.get_files(self._owner, [file_id])
+        return found.part
+
+    async def _record_file(self, file: StoredFile) -> None:
+        """Record a file, unless another request does so at this moment. Raises: StoreError."""
+        try:
+            await self._engine.store.add_file(file)
+        except StoreError:
+            if not await self._engine.store.known_files([file.file_id]):
+                raise

@@ -1,0 +1,435 @@
+"""What wire formats and the routes say to each other: requests as they came, steps wanted, replies given.
+
+A format's handler is a plain generator. It is given a `RawRequest`, yields the *steps* it wants done (find this turn,
+submit that call), is sent what came of each, and returns its *reply*::
+
+    def create_completion(request: RawRequest) -> Handling:
+        call = decode_call(request)
+        started = yield from submit(call)
+        return TurnStream(started.turn_id, CompletionEncoder(...))
+
+So a format needs neither loop nor engine nor HTTP, and a test can play the server. An error of a step is raised where
+the step was yielded; what a handler lets through becomes the format's own error reply (`WireFormat.refuse`). Knows no
+format and no route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, cast
+
+from chatserve.codec import loads
+from chatserve.contracts import FrameEncoder, ParsedMessage, TurnRecord
+from chatserve.errors import BodyInvalid, ChatserveError
+from chatserve.types import FilePart, Json, Message, OnDisconnect, Session, ToolResultPart, WhenBusy
+
+# --- what comes in -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChatProfile:
+    """What clients may know of a chat. `inputs` is the JSON Schema of its inputs, `input_names` are in their order."""
+
+    name: str
+    title: str
+    description: str
+    inputs: Mapping[str, Json]
+    input_names: tuple[str, ...]
+    takes_files: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RawRequest:
+    """A request before any format has read it. Header names are lower case; the first chat is the default one.
+
+    `files` are the uploads of an endpoint that takes files, already stored. `base_url` is the address the client used,
+    without a trailing slash. `now` and `started_at` (of the server) are seconds since the epoch.
+    """
+
+    method: str
+    path: str
+    chats: Mapping[str, ChatProfile]
+    request_id: str
+    now: float
+    started_at: float = 0.0
+    base_url: str = ""
+    path_params: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    files: tuple[FilePart, ...] = ()
+
+    def json_object(self) -> dict[str, Json]:
+        """Return the body as a JSON object; without a body, an empty one. Raises: BodyInvalid."""
+        if not self.body:
+            return {}
+        try:
+            value = loads(self.body)
+        except ValueError as error:
+            raise BodyInvalid(f"the body is not JSON that can be read: {error}") from error
+        if not isinstance(value, dict):
+            raise BodyInvalid(f"the body is {value!r:.80}; send a JSON object")
+        return value
+
+    @property
+    def default_chat(self) -> ChatProfile:
+        """The chat that answers where none is named."""
+        return next(iter(self.chats.values()))
+
+
+# --- steps -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCall:
+    """A decoded request for a turn.
+
+    `session_key` names the session: an id the server gave (`s_…`; it must be there), or any other text, which stands
+    for a session of its own, made on first use (see `routes.wire.sessions`). Without a key a new session is made. With
+    `is_kept` false, nothing is kept, and `history` is all there is. `history` None: the server's; else it is
+    everything before the message and authoritative: the stored branch is replaced. `after_message_id` puts the message
+    behind that one instead of the newest. `echo` is kept with the turn, for the format to give back later.
+
+    `is_detached`: nobody needs to read for the turn to go on. `is_collected`: its events wait in the session's
+    inbox until a stream has delivered them (`OpenInbox`). `inputs` fill the function's parameters, `params` reach it
+    as `ctx.params`.
+    """
+
+    chat: str
+    text: str = ""
+    files: tuple[FilePart, ...] = ()
+    tool_results: tuple[ToolResultPart, ...] = ()
+    history: tuple[ParsedMessage | Message, ...] | None = None
+    session_key: str | None = None
+    is_kept: bool = True
+    after_message_id: str | None = None
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    params: Mapping[str, Json] = field(default_factory=dict)
+    tools: tuple[Json, ...] = ()
+    when_busy: WhenBusy = "queue"
+    on_disconnect: OnDisconnect | None = None
+    is_detached: bool = False
+    is_collected: bool = False
+    echo: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartedTurn:
+    """A turn that was accepted. `session_id` is "" where nothing is kept; `created_at` is in seconds."""
+
+    turn_id: str
+    session_id: str
+    created_at: float
+    is_replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """Turns of a session that were asked for, and whose events nobody has been given to their end yet."""
+
+    session_id: str
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Accept a turn → `StartedTurn`. Raises: RequestError (nothing was stored), StoreError."""
+
+    call: TurnCall
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for the end of a turn this request submitted → `TurnRecord`."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindTurn:
+    """Look a turn up as it is now → `TurnRecord`. Raises: TurnUnknown."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopTurn:
+    """Stop a turn, unless it is over → `TurnRecord`. Raises: TurnUnknown."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetTurn:
+    """Let a turn be unknown from now on → how many its session has left. Raises: TurnUnknown, SessionBusy."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopSession:
+    """Stop what runs and waits in a session → None. Raises: SessionUnknown."""
+
+    session_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindSession:
+    """Look a session up → `Session`. Raises: SessionUnknown."""
+
+    session_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBranch:
+    """Read the messages up to `head` (None: all), oldest first → tuple of `Message`. Raises: SessionUnknown."""
+
+    session_key: str
+    head: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSession:
+    """Create a session, with a history if one is given → `Session`."""
+
+    title: str | None = None
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    history: tuple[ParsedMessage | Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSession:
+    """Set a session's metadata → `Session`. Raises: SessionUnknown."""
+
+    session_key: str
+    metadata: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceHistory:
+    """Let this be the session's history; what it has in common with the present one stays as it is → `Session`.
+
+    Raises: SessionUnknown, SessionBusy.
+    """
+
+    session_key: str
+    history: tuple[ParsedMessage | Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSession:
+    """Delete a session with all that belongs to it → None. Raises: SessionUnknown, SessionBusy."""
+
+    session_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepFile:
+    """Store a file that came inside a request → `FilePart`. The same bytes are stored once. Raises: BodyTooLarge."""
+
+    content: bytes
+    name: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindFiles:
+    """Look stored files up → tuple of `FilePart`. Raises: FileUnknown."""
+
+    file_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInbox:
+    """Look for turns that wait to be delivered → `Inbox`, or None when there are none."""
+
+    session_key: str
+
+
+Step: TypeAlias = (
+    Submit
+    | Wait
+    | FindTurn
+    | StopTurn
+    | ForgetTurn
+    | StopSession
+    | FindSession
+    | ReadBranch
+    | CreateSession
+    | ChangeSession
+    | ReplaceHistory
+    | DeleteSession
+    | KeepFile
+    | FindFiles
+    | OpenInbox
+)
+
+
+# Typed wrappers: `record = yield from find_turn(turn_id)`.
+
+
+def submit(call: TurnCall) -> Generator[Step, Any, StartedTurn]:
+    """Accept a turn. Raises: as `Submit`."""
+    return cast("StartedTurn", (yield Submit(call)))
+
+
+def wait(turn_id: str) -> Generator[Step, Any, TurnRecord]:
+    """Wait for the end of a turn this request submitted."""
+    return cast("TurnRecord", (yield Wait(turn_id)))
+
+
+def find_turn(turn_id: str) -> Generator[Step, Any, TurnRecord]:
+    """Look a turn up as it is now. Raises: TurnUnknown."""
+    return cast("TurnRecord", (yield FindTurn(turn_id)))
+
+
+def stop_turn(turn_id: str) -> Generator[Step, Any, TurnRecord]:
+    """Stop a turn, unless it is over. Raises: TurnUnknown."""
+    return cast("TurnRecord", (yield StopTurn(turn_id)))
+
+
+def forget_turn(turn_id: str) -> Generator[Step, Any, int]:
+    """Let a turn be unknown from now on. Raises: as `ForgetTurn`."""
+    return cast("int", (yield ForgetTurn(turn_id)))
+
+
+def stop_session(session_key: str) -> Generator[Step, Any, None]:
+    """Stop what runs and waits in a session. Raises: SessionUnknown."""
+    yield StopSession(session_key)
+
+
+def find_session(session_key: str) -> Generator[Step, Any, Session]:
+    """Look a session up. Raises: SessionUnknown."""
+    return cast("Session", (yield FindSession(session_key)))
+
+
+def read_branch(session_key: str, head: str | None = None) -> Generator[Step, Any, tuple[Message, ...]]:
+    """Read the messages up to `head`. Raises: SessionUnknown."""
+    return cast("tuple[Message, ...]", (yield ReadBranch(session_key, head)))
+
+
+def create_session(step: CreateSession) -> Generator[Step, Any, Session]:
+    """Create a session."""
+    return cast("Session", (yield step))
+
+
+def change_session(session_key: str, metadata: Mapping[str, Json]) -> Generator[Step, Any, Session]:
+    """Set a session's metadata. Raises: SessionUnknown."""
+    return cast("Session", (yield ChangeSession(session_key, metadata)))
+
+
+def replace_history(session_key: str, history: tuple[ParsedMessage | Message, ...]) -> Generator[Step, Any, Session]:
+    """Let this be the session's history. Raises: as `ReplaceHistory`."""
+    return cast("Session", (yield ReplaceHistory(session_key, history)))
+
+
+def delete_session(session_key: str) -> Generator[Step, Any, None]:
+    """Delete a session. Raises: as `DeleteSession`."""
+    yield DeleteSession(session_key)
+
+
+def keep_file(content: bytes, name: str, media_type: str) -> Generator[Step, Any, FilePart]:
+    """Store a file that came inside a request. Raises: BodyTooLarge."""
+    return cast("FilePart", (yield KeepFile(content, name, media_type)))
+
+
+def find_files(file_ids: tuple[str, ...]) -> Generator[Step, Any, tuple[FilePart, ...]]:
+    """Look stored files up. Raises: FileUnknown."""
+    return cast("tuple[FilePart, ...]", (yield FindFiles(file_ids)))
+
+
+def open_inbox(session_key: str) -> Generator[Step, Any, Inbox | None]:
+    """Look for turns that wait to be delivered."""
+    return cast("Inbox | None", (yield OpenInbox(session_key)))
+
+
+# --- what goes out -----------------------------------------------------------------------------------------------
+
+
+class WireEncoder(FrameEncoder, Protocol):
+    """An encoder of one stream (`is_per_turn`), which never ends without saying so."""
+
+    def farewell(self) -> bytes:
+        """Return the frames that end a stream whose turn goes on, or was cut off: the server goes away."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JsonReply:
+    """A JSON document."""
+
+    body: Json
+    status_code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BytesReply:
+    """Anything else that is complete."""
+
+    content: bytes
+    media_type: str
+    status_code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileReply:
+    """The bytes of a stored file."""
+
+    file_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStream:
+    """Server-sent events of one turn from its beginning, until its `done`. `ping` is sent after silence."""
+
+    turn_id: str
+    encoder: WireEncoder
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ping: bytes = b":\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class InboxStream:
+    """Server-sent events of all that waits in an inbox, and of what joins meanwhile, until the encoder is complete."""
+
+    inbox: Inbox
+    encoder: WireEncoder
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ping: bytes = b":\n\n"
+
+
+Reply: TypeAlias = JsonReply | BytesReply | FileReply | TurnStream | InboxStream
+Handling: TypeAlias = Generator[Step, Any, Reply]
+
+
+# --- a format ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method and path of a format.
+
+    Paths may hold `{name}` and `{name:path}`. `header`: it is meant for requests with this header only, where another
+    format has the same method and path. `takes` says what the body is.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    summary: str
+    handle: Callable[[RawRequest], Handling]
+    header: str | None = None
+    takes: Literal["json", "files"] = "json"
+
+
+class WireFormat(Protocol):
+    """One protocol that clients speak: its endpoints, its way of saying that something went wrong."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+
+    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
+        """Return the reply to a request that cannot be answered."""
+        ...
