@@ -132,6 +132,8 @@ GOALS: Final[tuple[Goal, ...]] = (
     ),
     Goal("2,000 streams, lateness p99", _of("fanout", "late_p99_ms"), at_most=100, unit="ms"),
     Goal("Idle reader of a session", _of("idle-readers", "kib_per_reader"), at_most=25, unit="KiB"),
+    Goal("Memory per stored session", _of("stored", "kib_per_session"), at_most=2, unit="KiB"),
+    Goal("Answer of 1 MiB, 64 readers, peak memory", _of("large", "peak_mib_64"), at_most=128, unit="MiB"),
     Goal("Ready after", Measured("chatserve", "ready", "ready_s"), at_most=1, unit="s"),
     Goal(
         "Bytes per token, answer of 2,000 over one of 200",

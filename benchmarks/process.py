@@ -73,6 +73,10 @@ class ServerProcess:
         """Return the resident memory of the tree; pages that processes share count once each."""
         return sum(_rss_bytes(pid) for pid in self._pids())
 
+    def peak_rss_bytes(self) -> int:
+        """Return the most memory each process of the tree has had resident, added up."""
+        return sum(_peak_rss_bytes(pid) for pid in self._pids())
+
     def stop(self) -> None:
         """End the tree: politely, then not."""
         for signal_number, grace_s in ((signal.SIGTERM, STOP_GRACE_S), (signal.SIGKILL, STOP_GRACE_S)):
@@ -187,3 +191,11 @@ def _rss_bytes(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _peak_rss_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from benchmarks.load import Exchange, Tally
 from benchmarks.servers import Server, Trait
+from benchmarks.servers.answer import TOKEN
 from benchmarks.subject import Observation, Subject
 
 Metrics: TypeAlias = dict[str, float]
@@ -24,6 +25,8 @@ HISTORY_MESSAGES: Final = (10, 1000, 10_000)
 READERS: Final = (1, 8, 64)
 IDLE_DELAY_MS: Final = 300_000
 KIB: Final = 1024
+MIB: Final = 1024 * KIB
+LARGE_READERS: Final = 64
 NAP_S: Final = 0.001
 """Where tokens are counted rather than timed, the load generator reads a thousand times per second."""
 
@@ -39,7 +42,7 @@ class Scale:
     idle_streams: int = 1000
     history_turns: int = 200
     reader_tokens: int = 500
-    stored_sessions: int = 20_000
+    stored_sessions: int = 100_000
 
 
 FULL: Final = Scale()
@@ -192,6 +195,20 @@ def measure_stored(subject: Subject, scale: Scale) -> Metrics:
     return {"kib_per_session": _per(grown / KIB, tally.answers)}
 
 
+def measure_large(subject: Subject, scale: Scale) -> Metrics:
+    """Peak memory while 64 clients read one answer of 1 MiB, said as fast as it can be, over that with one reader."""
+    tokens = MIB // len(TOKEN)
+    metrics: Metrics = {}
+    for readers in (1, LARGE_READERS):
+        before = subject.process.peak_rss_bytes()
+        turn = subject.create("/chat", {"message": f"tokens={tokens} delay_ms=500"}, {"Prefer": "respond-async"})
+        exchange = Exchange((_get(f"{turn.location}/events"),), tokens)
+        seen = subject.drive([(0.0, [exchange]) for _ in range(readers)], nap_s=NAP_S)
+        metrics[f"peak_mib_{readers}"] = (subject.process.peak_rss_bytes() - before) / MIB
+        metrics[f"cpu_us_per_token_{readers}"] = _cpu_us_per_token(seen)
+    return metrics
+
+
 def _having(*traits: Trait) -> frozenset[Trait]:
     return frozenset(traits)
 
@@ -214,6 +231,7 @@ REGIMES: Final[Mapping[str, Regime]] = {
         "One answer, many readers", measure_readers, _having("sessions", "floor"), _having("durable", "floor")
     ),
     "length": Regime("Long answers", measure_length, _having("async", "snapshots"), _having("durable")),
+    "large": Regime("An answer of 1 MiB, 64 readers", measure_large, _having("durable"), _having()),
     "stored": Regime("Stored sessions", measure_stored, _having("sessions"), _having("durable")),
 }
 
@@ -277,7 +295,7 @@ def _per(total: float, count: int) -> float:
 
 def _store_sessions(subject: Subject, count: int) -> Tally:
     clients = [(0.0, (subject.answer("tokens=5") for _ in range(count // 16))) for _ in range(16)]
-    return subject.drive(clients, keep_alive=True).tally
+    return subject.drive(clients, keep_alive=True, give_up_s=60 + count / 200).tally
 
 
 def _get(path: str) -> bytes:
