@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from secrets import token_urlsafe
 from tempfile import gettempdir
 from typing import Any, Literal, TypeVar, overload
 
@@ -23,6 +22,7 @@ from chatserve.files import FileFolder
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
 from chatserve.formats.wire import WIRE_FORMATS
+from chatserve.ids import Ids
 from chatserve.routes.service import Service, build_application
 from chatserve.routes.sse import SERVER_SEND, drain_with_server
 from chatserve.settings import Settings, read_settings
@@ -218,7 +218,7 @@ class _Runtime:
                 new_interpreter=AnswerNormalizer,
                 settings=settings,
                 clock=lambda: round(time.time(), 3),
-                new_id=lambda prefix: prefix + token_urlsafe(16),
+                new_id=Ids().new,
             )
         )
         self.service = Service(

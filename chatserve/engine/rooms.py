@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Final
 
 from chatserve.contracts import Store
@@ -75,6 +76,6 @@ class Rooms:
         surplus = len(self._rooms) - MAX_IDLE_ROOMS
         if surplus <= 0:
             return
-        oldest = list(self._rooms.items())[: 4 * surplus]
+        oldest = islice(self._rooms.items(), 4 * surplus)
         for key in [key for key, room in oldest if room.is_idle][:surplus]:
             del self._rooms[key]

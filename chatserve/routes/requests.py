@@ -18,6 +18,7 @@ from chatserve.types import Json
 Body = TypeVar("Body", bound=BaseModel)
 Handler = Callable[[Request], Coroutine[Any, Any, Any]]
 
+_HEADERS: Final = "chatserve.headers"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _ETAG: Final = re.compile(r'"(\d{1,18})"')
 
@@ -27,6 +28,17 @@ def owner_of(request: Request) -> str:
     owner = request.scope.get("chatserve.owner", "")
     assert isinstance(owner, str)
     return owner
+
+
+def headers_of(request: Request) -> dict[str, str]:
+    """Return the headers by lower-case name, the first of each; read once per request."""
+    headers: dict[str, str] | None = request.scope.get(_HEADERS)
+    if headers is None:
+        headers = {}
+        for name, value in request.scope["headers"]:
+            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        request.scope[_HEADERS] = headers
+    return headers
 
 
 async def read_body(request: Request, *, max_bytes: int, idle_s: float) -> bytes:
@@ -43,9 +55,10 @@ async def read_body(request: Request, *, max_bytes: int, idle_s: float) -> bytes
 
 async def stream_body(request: Request, *, max_bytes: int, idle_s: float) -> AsyncIterator[bytes]:
     """Yield the body piece by piece. Raises: as `read_body`."""
-    if request.headers.get("content-encoding", "identity") != "identity":
+    headers = headers_of(request)
+    if headers.get("content-encoding", "identity") != "identity":
         raise MediaTypeUnsupported("compressed bodies are not read; send it without Content-Encoding")
-    length = request.headers.get("content-length", "0")
+    length = headers.get("content-length", "0")
     if length.isdecimal() and int(length) > max_bytes:
         raise _too_large(max_bytes)
     size, more = 0, True
@@ -82,7 +95,7 @@ def _timed_out(idle_s: float) -> BodyTimeout:
 
 def require_json(request: Request) -> None:
     """Check the content type. Raises: MediaTypeUnsupported."""
-    given = request.headers.get("content-type", "")
+    given = headers_of(request).get("content-type", "")
     if given.partition(";")[0].strip().lower() != "application/json":
         raise MediaTypeUnsupported(f"the content type must be application/json, not {given!r}")
 

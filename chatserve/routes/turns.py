@@ -25,6 +25,7 @@ from chatserve.routes.problems import turn_problem
 from chatserve.routes.requests import (
     body_hash,
     decode_body,
+    headers_of,
     idempotency_key,
     if_match,
     owner_of,
@@ -134,7 +135,7 @@ class TurnRoutes:
         return await answer(self.engine, request, await self.engine.submit(turn_request), stream=decoded.stream)
 
     async def _turn_request(self, request: Request, chat: Chat, body: TurnBody, raw: bytes) -> TurnRequest:
-        owner = owner_of(request)
+        owner, headers = owner_of(request), headers_of(request)
         turn_request = TurnRequest(
             chat=chat.options.name,
             owner=owner,
@@ -144,10 +145,10 @@ class TurnRoutes:
             example=body.example,
             when_busy=body.when_busy,
             on_disconnect=body.on_disconnect,
-            idempotency_key=idempotency_key(request.headers),
+            idempotency_key=idempotency_key(headers),
             body_hash=body_hash("POST", request.scope["path"], raw),
-            if_version=if_match(request.headers),
-            headers=dict(request.headers),
+            if_version=if_match(headers),
+            headers=headers,
             http_request=request,
         )
         if body.example is not None:
@@ -240,10 +241,11 @@ async def answer(engine: TurnEngine, request: Request, turn: RunningTurn, *, str
 
 
 def _wanted(request: Request, stream: bool | None) -> Literal["events", "words", "result", "later"]:
-    accept = request.headers.get("accept", "")
+    headers = headers_of(request)
+    accept = headers.get("accept", "")
     if stream is True or (stream is None and "text/event-stream" in accept):
         return "events"
-    if "respond-async" in request.headers.get("prefer", ""):
+    if "respond-async" in headers.get("prefer", ""):
         return "later"
     if accept.startswith("text/plain"):
         return "words"

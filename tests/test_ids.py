@@ -1,0 +1,33 @@
+"""Ids: unlike one another, also across threads and forks, and safe to write anywhere."""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from chatserve.ids import STOCK_BYTES, Ids
+
+MORE_THAN_A_STOCK = STOCK_BYTES // 8
+
+
+def test_ids_have_a_prefix_and_22_characters_that_are_safe_everywhere() -> None:
+    ids = Ids()
+    assert all(re.fullmatch(r"t_[A-Za-z0-9_-]{22}", ids.new("t_")) for _ in range(100))
+
+
+def test_no_id_is_given_twice_to_threads_that_ask_at_once() -> None:
+    ids = Ids()
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: ids.new(""), range(20 * MORE_THAN_A_STOCK)))
+    assert len(set(made)) == len(made)
+
+
+def test_forked_process_makes_ids_of_its_own() -> None:
+    ids = Ids()
+    ids.new("")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, ids.new("").encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100).decode() not in {ids.new("") for _ in range(MORE_THAN_A_STOCK)}
