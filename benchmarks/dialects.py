@@ -77,3 +77,38 @@ LITSERVE: Final = Dialect(
     (Endpoint("POST", "/v1/chat/completions", f'{{"stream":true,{_OPENAI}}}', _SSE),),
     Endpoint("POST", "/v1/chat/completions", f"{{{_OPENAI}}}"),
 )
+
+# chatserve in the words of others, each answer in a session of its own, as with the native API.
+
+OPENAI_CHAT: Final = Dialect(
+    (
+        Endpoint(
+            "POST",
+            "/v1/chat/completions",
+            '{"stream":true,"session_id":"%(id)s","messages":[{"role":"user","content":"%(message)s"}]}',
+            _SSE,
+        ),
+    )
+)
+OPENAI_RESPONSES: Final = Dialect(
+    (Endpoint("POST", "/v1/responses", '{"stream":true,"input":"%(message)s"}', _SSE),),
+    end_mark=b"event: response.output_text.done",
+)
+ANTHROPIC: Final = Dialect(
+    (
+        Endpoint(
+            "POST",
+            "/v1/messages",
+            '{"stream":true,"max_tokens":9,"metadata":{"session_id":"%(id)s"},'
+            '"messages":[{"role":"user","content":"%(message)s"}]}',
+            _SSE,
+        ),
+    )
+)
+GRADIO_PROTOCOL: Final = Dialect(
+    (
+        Endpoint("POST", "/gradio_api/queue/join", '{"data":["%(message)s"],"fn_index":0,"session_hash":"%(id)s"}'),
+        Endpoint("GET", "/gradio_api/queue/data?session_hash=%(id)s", accept=_SSE),
+    ),
+    end_mark=b'"process_completed"',
+)

@@ -111,6 +111,20 @@ GOALS: Final[tuple[Goal, ...]] = (
         at_most=0.8,
     ),
     Goal("Paced, CPU per token over raw ASGI", _cpu("chatserve", "paced"), over=_cpu("raw-asgi", "paced"), at_most=1.7),
+    *(
+        Goal(
+            f"Burst, CPU per token of {title} over the native API",
+            _cpu(server, "burst"),
+            over=_cpu("chatserve", "burst"),
+            at_most=1.5,
+        )
+        for server, title in (
+            ("chatserve-openai", "Chat Completions"),
+            ("chatserve-responses", "Responses"),
+            ("chatserve-anthropic", "Anthropic"),
+            ("chatserve-gradio", "Gradio's protocol"),
+        )
+    ),
     Goal(
         "First token alone, more than Starlette",
         _of("first-token", "alone_p50_ms"),

@@ -213,12 +213,12 @@ def _having(*traits: Trait) -> frozenset[Trait]:
     return frozenset(traits)
 
 
-ALL: Final = _having("async", "sync", "snapshots")
+ALL: Final = _having("async", "sync", "snapshots", "protocol")
 CORE: Final = _having("core")
 
 REGIMES: Final[Mapping[str, Regime]] = {
     "burst": Regime("Burst: 32 clients, 200-token answers without a pause", measure_burst, ALL, _having("goal")),
-    "paced": Regime("Paced: 500 streams × 20 tokens/s", measure_paced, _having("async"), CORE),
+    "paced": Regime("Paced: 500 streams × 20 tokens/s", measure_paced, _having("async", "protocol"), CORE),
     "fanout": Regime("2,000 streams × 10 tokens/s", measure_fanout, _having("fast"), _having("durable", "floor")),
     "first-token": Regime("First token", measure_first_token, _having("async"), CORE),
     "idle": Regime("1,000 idle streams", measure_idle, _having("async"), CORE),

@@ -10,9 +10,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from benchmarks.dialects import ADK, CHATSERVE, GRADIO, LITSERVE, PLAIN, STARLETTE_SYNC, STREAM_ONLY, Dialect
+from benchmarks.dialects import (
+    ADK,
+    ANTHROPIC,
+    CHATSERVE,
+    GRADIO,
+    GRADIO_PROTOCOL,
+    LITSERVE,
+    OPENAI_CHAT,
+    OPENAI_RESPONSES,
+    PLAIN,
+    STARLETTE_SYNC,
+    STREAM_ONLY,
+    Dialect,
+)
 
-Trait: TypeAlias = Literal["async", "sync", "fast", "sessions", "durable", "floor", "snapshots", "core", "goal"]
+Trait: TypeAlias = Literal[
+    "async", "sync", "fast", "sessions", "durable", "floor", "snapshots", "core", "goal", "protocol"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,18 @@ ADK_PACKAGES: Final = ("google-adk", "uvloop", "httptools")
 ADK_AGENTS: Final = "{servers}/adk_agents"
 CHATSERVE_TRAITS: Final[frozenset[Trait]] = frozenset({"async", "fast", "sessions"})
 
+
+def speaking(protocol: str, dialect: Dialect) -> Server:
+    """Return the row of chatserve asked in the words of a protocol."""
+    return Server(
+        f"chatserve, SQLite, {protocol}",
+        CHATSERVE_PACKAGES,
+        chatserve("chatserve_async", SQLITE),
+        dialect,
+        frozenset({"protocol", "goal"}),
+    )
+
+
 SERVERS: Final[Mapping[str, Server]] = {
     "chatserve": Server(
         "chatserve, SQLite, async function",
@@ -93,6 +120,10 @@ SERVERS: Final[Mapping[str, Server]] = {
         CHATSERVE,
         frozenset({"sync"}),
     ),
+    "chatserve-openai": speaking("OpenAI Chat Completions", OPENAI_CHAT),
+    "chatserve-responses": speaking("OpenAI Responses", OPENAI_RESPONSES),
+    "chatserve-anthropic": speaking("Anthropic Messages", ANTHROPIC),
+    "chatserve-gradio": speaking("Gradio's protocol", GRADIO_PROTOCOL),
     "raw-asgi": Server(
         "raw ASGI, bytes encoded beforehand",
         UVICORN_PACKAGES,
