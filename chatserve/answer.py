@@ -47,12 +47,14 @@ class MessageState:
         self.segments: list[list[str] | _Reasoning | _ToolCall | Part] = []  # a bare list of str is text in pieces
         self.part_ids: dict[str, int] = {}
 
-    def append_text(self, text: str) -> None:
-        """Add to the text at the end of the message, or begin one there."""
-        if self.segments and type(self.segments[-1]) is list:
-            self.segments[-1].append(text)
-        else:
-            self.segments.append([text])
+    def open_text(self) -> list[str]:
+        """Return the pieces of the text at the end of the message; one begins there if there is none."""
+        last = self.segments[-1] if self.segments else None
+        if type(last) is list:
+            return last
+        pieces: list[str] = []
+        self.segments.append(pieces)
+        return pieces
 
     def append_reasoning(self, text: str) -> None:
         """Add to the reasoning at the end of the message, or begin one there."""
@@ -116,10 +118,13 @@ def _frozen(segment: list[str] | _Reasoning | _ToolCall | Part) -> Part:
 class Answer:
     """The messages that a turn's events amount to."""
 
+    __slots__ = ("_clock", "_pieces", "_turn_id", "messages")
+
     def __init__(self, turn_id: str, clock: Callable[[], float]) -> None:
         self.messages: list[MessageState] = []
         self._turn_id = turn_id
         self._clock = clock
+        self._pieces: list[str] | None = None  # the text at the end of the open message, while text follows text
 
     @property
     def open(self) -> MessageState:
@@ -127,18 +132,18 @@ class Answer:
         return self.messages[-1]
 
     def append_text(self, text: str) -> None:
-        """Take a delta."""
-        segments = self.messages[-1].segments
-        if segments and type(segments[-1]) is list:
-            segments[-1].append(text)
-        else:
-            segments.append([text])
+        """Take a delta: the hot path, one step per token."""
+        if self._pieces is None:
+            self._pieces = self.open.open_text()
+        self._pieces.append(text)
 
     def apply(self, event: Event) -> None:
         """Take one event of the turn; those that change no message are ignored."""
+        if type(event) is Delta:
+            self.append_text(event.text)
+            return
+        self._pieces = None
         match event:
-            case Delta():
-                self.messages[-1].append_text(event.text)
             case ReasoningDelta():
                 self.open.append_reasoning(event.text)
             case MessageOpened():
@@ -209,7 +214,7 @@ def _thawed_message(message: Message, numbers: Iterator[int]) -> MessageState:
     state.options = message.options or ()
     for part in message.content:
         if isinstance(part, TextPart):
-            state.append_text(part.text)
+            state.open_text().append(part.text)
         elif isinstance(part, ReasoningPart):
             state.append_reasoning(part.text)
         else:

@@ -67,6 +67,22 @@ class MessageDraft:
     rewritten to. What does not fit is cut off, and `check_size` tells. A method that raises has changed nothing.
     """
 
+    __slots__ = (
+        "_answer",
+        "_appending",
+        "_held",
+        "_max_bytes",
+        "_new_message_id",
+        "_parts",
+        "_size",
+        "_snapshot",
+        "_turn",
+        "finish_reason",
+        "is_too_large",
+        "usage",
+        "was_rewritten",
+    )
+
     def __init__(
         self, turn: Turn, *, new_message_id: Callable[[], str], clock: Callable[[], float], max_bytes: int
     ) -> None:
@@ -296,6 +312,8 @@ class MessageDraft:
     @property
     def awaits_tools(self) -> bool:
         """True when the answer calls tools that the client runs, and none of the results is there."""
+        if not self._parts:
+            return False
         parts = [part for message in self._answer.freeze() for part in message.content]
         answered = {part.tool_call_id for part in parts if isinstance(part, ToolResultPart)}
         return any(

@@ -267,7 +267,8 @@ class TurnRequest:
     """A decoded request for a turn, whatever protocol it came by.
 
     `history is None`: the server keeps the history. A tuple: the client sent it, and it is authoritative;
-    without a `session_id` nothing of such a turn is kept. `target_message_id` is the message to `retry` or to `edit`;
+    without a `session_id` nothing of such a turn is kept. `preface` stands before the history the function is given,
+    for this turn only. `target_message_id` is the message to `retry` or to `edit`;
     a `send` goes behind it instead of behind the newest message, unless it brings a `history`, which wins. `inputs`
     are raw values for the function's parameters; `params` is everything else the client's protocol carried, `echo`
     what of it is kept with the turn, to be given back with it.
@@ -279,6 +280,7 @@ class TurnRequest:
     session_id: str | None = None
     create_session: bool = False
     history: tuple[Message, ...] | None = None
+    preface: tuple[Message, ...] = ()
     inputs: Mapping[str, Json] = field(default_factory=dict)
     example: int | None = None
     operation: TurnOperation = "send"

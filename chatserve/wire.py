@@ -15,9 +15,9 @@ format and no route.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, cast
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
 from chatserve.codec import loads
 from chatserve.contracts import FrameEncoder, ParsedMessage, TurnRecord
@@ -89,7 +89,8 @@ class TurnCall:
     for a session of its own, made on first use (see `routes.wire.sessions`). Without a key a new session is made. With
     `is_kept` false, nothing is kept, and `history` is all there is. `history` None: the server's; else it is
     everything before the message and authoritative: the stored branch is replaced. `after_message_id` puts the message
-    behind that one instead of the newest. `echo` is kept with the turn, for the format to give back later.
+    behind that one instead of the newest. `preface` stands before the history, for this turn only: it is never stored.
+    `echo` is kept with the turn, for the format to give back later.
 
     `is_detached`: nobody needs to read for the turn to go on. `is_collected`: its events wait in the session's
     inbox until a stream has delivered them (`OpenInbox`). `inputs` fill the function's parameters, `params` reach it
@@ -101,6 +102,7 @@ class TurnCall:
     files: tuple[FilePart, ...] = ()
     tool_results: tuple[ToolResultPart, ...] = ()
     history: tuple[ParsedMessage | Message, ...] | None = None
+    preface: tuple[ParsedMessage, ...] = ()
     session_key: str | None = None
     is_kept: bool = True
     after_message_id: str | None = None
@@ -124,12 +126,22 @@ class StartedTurn:
     is_replayed: bool
 
 
+COLLECTED: Final = "is_collected"
+"""Key of `Turn.echo` by which a log's reader knows the turns of `TurnCall.is_collected`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Turns of a session that were asked for, and whose events nobody has been given to their end yet."""
+    """Turns of a session that were asked for, and whose events nobody has been given to their end yet.
+
+    Their events come after the number `after` (None: from now on), but for those of `ended`, of which the log tells no
+    more. `waiting` are the ids of all as it is now: of turns that join later too, of those that were delivered no more.
+    """
 
     session_id: str
-    after: int
+    after: int | None
+    waiting: Collection[str]
+    ended: tuple[TurnRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +199,13 @@ class ReadBranch:
 
     session_key: str
     head: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FindMessage:
+    """Look a message up, of whatever session and branch → `Message`. Raises: MessageUnknown."""
+
+    message_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +275,7 @@ Step: TypeAlias = (
     | StopSession
     | FindSession
     | ReadBranch
+    | FindMessage
     | CreateSession
     | ChangeSession
     | ReplaceHistory
@@ -309,6 +329,11 @@ def read_branch(session_key: str, head: str | None = None) -> Generator[Step, An
     return cast("tuple[Message, ...]", (yield ReadBranch(session_key, head)))
 
 
+def find_message(message_id: str) -> Generator[Step, Any, Message]:
+    """Look a message up, of whatever session and branch. Raises: MessageUnknown."""
+    return cast("Message", (yield FindMessage(message_id)))
+
+
 def create_session(step: CreateSession) -> Generator[Step, Any, Session]:
     """Create a session."""
     return cast("Session", (yield step))
@@ -355,6 +380,13 @@ class WireEncoder(FrameEncoder, Protocol):
         ...
 
 
+class InboxEncoder(WireEncoder, Protocol):
+    """An encoder of an inbox's stream. `told` are the turns it has told to their end."""
+
+    @property
+    def told(self) -> Collection[str]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class JsonReply:
     """A JSON document."""
@@ -396,12 +428,20 @@ class InboxStream:
     """Server-sent events of all that waits in an inbox, and of what joins meanwhile, until the encoder is complete."""
 
     inbox: Inbox
-    encoder: WireEncoder
+    encoder: InboxEncoder
     headers: Mapping[str, str] = field(default_factory=dict)
     ping: bytes = b":\n\n"
 
 
-Reply: TypeAlias = JsonReply | BytesReply | FileReply | TurnStream | InboxStream
+@dataclass(frozen=True, slots=True)
+class PulseStream:
+    """Server-sent events that only show that the server is there: the ping at once and after silence, for ever."""
+
+    ping: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Reply: TypeAlias = JsonReply | BytesReply | FileReply | TurnStream | InboxStream | PulseStream
 Handling: TypeAlias = Generator[Step, Any, Reply]
 
 

@@ -38,7 +38,8 @@ from tests.support.server import ROOT
 from tests.support.sse import read_events
 
 PACKAGE = Path(chatserve.__file__).parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS])
 FUNCTIONS, HTTP, STREAM, ERRORS, CONFIGURATION, TESTING = (
     (ROOT / "docs" / f"{name}.md").read_text("utf-8")
     for name in ("functions", "http", "stream", "errors", "configuration", "testing")
@@ -82,9 +83,9 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
 def test_readme_leads_to_every_page(page: Path) -> None:
-    assert f"](docs/{page.name})" in README
+    assert f"]({page.relative_to(ROOT)})" in README
 
 
 # --- nothing is left out ---------------------------------------------------------------------------------------------

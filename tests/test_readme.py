@@ -20,13 +20,14 @@ from chatserve.settings import Settings
 from tests.support.asgi import serve_in_thread
 from tests.support.chromium import open_page
 from tests.support.documents import Commands, blocks, commands, generalize, is_as_told, serve_text
+from tests.support.libraries import require
 from tests.support.programs import require_program
 from tests.support.server import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = blocks(README)
 INSTALL, RUN_TESTS = (text.strip() for language, text in BLOCKS if language == "bash")
-APP, INPUTS_APP = (text for language, text in BLOCKS if language == "python")
+APP, *CLIENTS, INPUTS_APP = (text for language, text in BLOCKS if language == "python")
 (PAGE,) = (text for language, text in BLOCKS if language == "html")
 RUN, *COMMANDS = (text for language, text in BLOCKS if language == "console")
 
@@ -54,6 +55,17 @@ def test_the_server_says_where_it_listens_as_in_the_readme(tmp_path: Path):
 def test_the_app_with_inputs_answers(tmp_path: Path):
     with serve_text(INPUTS_APP, tmp_path) as server:
         assert server.ask("tea", inputs={"tokens": 20})["text"] == "20 tokens for tea"
+
+
+@pytest.mark.parametrize("program", CLIENTS, ids=lambda program: program.split()[1])
+def test_client_of_another_protocol_gets_the_answer(tmp_path: Path, program: str):
+    require(program.split()[1])
+    with serve_text(APP, tmp_path) as server:
+        program = program.replace("http://localhost:8000", server.url)
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[0] == "You typed: Hey"
+    assert set(ran.stdout.splitlines()[1:]) <= {"You typed: And now?"}
 
 
 @contextmanager

@@ -22,6 +22,21 @@ BATCH_SECONDS: Final = 0.001
 class AsyncCall:
     """A coroutine function or async generator, stepped in the task that iterates."""
 
+    __slots__ = (
+        "_cancelled",
+        "_ended",
+        "_error",
+        "_interpret",
+        "_is_generator",
+        "_is_waiting",
+        "_items",
+        "_notify",
+        "_owes_wait",
+        "_source",
+        "_step",
+        "_waits_for",
+    )
+
     def __init__(self, result: Any, interpret: Interpret) -> None:
         self._interpret = interpret
         self._items: Batch = []

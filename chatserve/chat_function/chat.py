@@ -108,6 +108,8 @@ class Chat:
         Raises:
             InputsInvalid: one is missing, unknown or wrong; `errors` names each.
         """
+        if not raw and not self.signature.parameters:
+            return {}
         try:
             checked = self.signature.inputs.model_validate(dict(raw))
         except ValidationError as error:
@@ -139,15 +141,18 @@ class Chat:
         message: Any,
         history: list[Any],
         inputs: Mapping[str, Any],
-        context: ChatContext,
+        context: ChatContext | None,
         request: Any,
         *,
         interpret: Interpret,
         threads: Threads,
     ) -> AsyncCall | MixedCall:
-        """Prepare one call; `inputs` are those `check_inputs` returned, `interpret` gives values their meaning."""
+        """Prepare one call; `inputs` are those `check_inputs` returned, `interpret` gives values their meaning.
+
+        `context` may be None where the signature asks for none.
+        """
         keywords = dict(inputs)
-        if self.signature.context:
+        if self.signature.context is not None:
             keywords[self.signature.context] = context
         if self.signature.request:
             keywords[self.signature.request] = request
@@ -157,7 +162,8 @@ class Chat:
             return function(message, history, **keywords)
 
         call = prepare_call(invoke, is_async=self.is_async, interpret=interpret, threads=threads)
-        context.connect(call.report, call.is_cancelled)
+        if context is not None:
+            context.connect(call.report, call.is_cancelled)
         return call
 
 

@@ -32,6 +32,7 @@ from chatserve.engine.journal import Journal
 from chatserve.engine.lifecycle import TurnLifecycle
 from chatserve.engine.log import SessionLog
 from chatserve.engine.readers import Reader, Readers
+from chatserve.engine.room import Room
 from chatserve.engine.rooms import Rooms
 from chatserve.engine.runner import TurnRunner
 from chatserve.engine.sessions import Sessions
@@ -283,6 +284,14 @@ class TurnEngine:
             reader = Reader(room, encoder, cursor)
             self._attach(reader)
             return reader
+
+    def read_nothing(self, encoder: FrameEncoder) -> Reader:
+        """Return a reader of a log in which nothing ever happens, attached: its stream is pings. Raises: Overloaded."""
+        room = Room("", "")
+        room.open_log(0)
+        reader = Reader(room, encoder, 0)
+        self._attach(reader)
+        return reader
 
     def _attach(self, reader: Reader) -> None:
         self.readers.attach(reader)

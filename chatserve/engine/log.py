@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from chatserve.contracts import FrameEncoder
 from chatserve.events import Done, Event, NumberedEvent
 
 KEPT_EVENTS: Final = 2048
 """How many filed events stay in memory for readers that lag or come back."""
+
+
+class Waiter(Protocol):
+    """Who waits for events."""
+
+    def notice(self) -> None:
+        """Learn that there are some; it is told once."""
+        ...
 
 
 class SessionLog:
@@ -26,13 +34,13 @@ class SessionLog:
     """
 
     __slots__ = (
+        "_shared",
         "base",
         "done_seqs",
         "entry_seq",
         "events",
         "filed_seq",
         "first_seqs",
-        "frames",
         "journaled_seq",
         "numbering",
         "published_seq",
@@ -48,10 +56,10 @@ class SessionLog:
         self.filed_seq = last_seq
         self.entry_seq = last_seq
         self.events: list[NumberedEvent] = []
-        self.frames: dict[FrameEncoder, _Frames] = {}
+        self._shared: tuple[FrameEncoder, str | None, int, int, bytes] | None = None
         self.first_seqs: dict[str, int] = {}
         self.done_seqs: dict[str, int] = {}
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: list[Waiter] = []
         self.numbering = asyncio.Lock()
 
     @property
@@ -72,14 +80,13 @@ class SessionLog:
             self.events.append(NumberedEvent(seq, turn_id, event))
 
     def publish(self) -> None:
-        """Let readers see all there is, and wake those that wait."""
+        """Let readers see all there is, and tell those that wait."""
         self.published_seq = self.base + len(self.events)
         waiters = self.waiters
         if waiters:
+            self.waiters = []
             for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-            waiters.clear()
+                waiter.notice()
 
     def begin_turn(self, turn_id: str) -> None:
         """Remember that the next event is the first of this turn."""
@@ -103,37 +110,20 @@ class SessionLog:
             return
         self.base += surplus
         del self.events[:surplus]
-        for frames in self.frames.values():
-            frames.forget(self.base)
         ended = {turn_id for turn_id, seq in self.done_seqs.items() if seq <= self.base}
         self.done_seqs = {turn_id: seq for turn_id, seq in self.done_seqs.items() if turn_id not in ended}
         self.first_seqs = {turn_id: seq for turn_id, seq in self.first_seqs.items() if turn_id not in ended}
 
-    def encoded(self, encoder: FrameEncoder, after: int, until: int) -> list[bytes]:
-        """Return the frames of the events numbered `after + 1` to `until`, each encoded once for all readers."""
-        frames = self.frames.get(encoder)
-        if frames is None:
-            frames = self.frames[encoder] = _Frames(self.base)
-        missing = frames.after + len(frames.encoded)
-        if missing + 1 == until:
-            frames.encoded.append(encoder.encode(self.events[missing - self.base]))
-        elif missing < until:
-            encode = encoder.encode
-            frames.encoded.extend([encode(event) for event in self.events[missing - self.base : until - self.base]])
-        return frames.encoded[after - frames.after : until - frames.after]
+    def encoded(self, encoder: FrameEncoder, turn_id: str | None, after: int, until: int) -> bytes:
+        """Return the frames of a turn's events (None: of all) numbered `after + 1` to `until`.
 
-
-class _Frames:
-    """Encoded events of one format, those numbered from `after + 1`."""
-
-    __slots__ = ("after", "encoded")
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-        self.encoded: list[bytes] = []
-
-    def forget(self, base: int) -> None:
-        """Drop the frames of events up to `base`."""
-        if base > self.after:
-            del self.encoded[: base - self.after]
-            self.after = base
+        Readers that are abreast, as those of one answer are, share what was encoded for the first of them.
+        """
+        shared = self._shared
+        if shared is not None and shared[:4] == (encoder, turn_id, after, until):
+            return shared[4]
+        encode = encoder.encode
+        events = self.events[after - self.base : until - self.base]
+        frames = b"".join([encode(event) for event in events if turn_id is None or event.turn_id == turn_id])
+        self._shared = (encoder, turn_id, after, until, frames)
+        return frames

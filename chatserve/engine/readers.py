@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Final
 
 from chatserve.contracts import EventPage, FrameEncoder, Store, TurnRecord
@@ -15,6 +16,9 @@ from chatserve.engine.room import Room
 from chatserve.errors import Overloaded
 from chatserve.events import Done, NumberedEvent, Snapshot, TurnAccepted
 from chatserve.types import Message, Turn
+
+BEAT_S: Final = 0.001
+"""How long a reader that was woken is left alone: too short to be seen, long enough for many words of a burst."""
 
 READ_EVENTS: Final = 512
 """How many events a reader takes in one piece at the most."""
@@ -29,6 +33,8 @@ class Reader:
 
     __slots__ = (
         "_waiter",
+        "_woken_at",
+        "beat",
         "closed",
         "cursor",
         "encoder",
@@ -55,7 +61,9 @@ class Reader:
         self.is_sending = False
         self.is_stalled = False
         self.task: asyncio.Task[object] | None = None
+        self.beat: Beat | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._woken_at = 0.0
 
     @property
     def needs_store(self) -> bool:
@@ -89,16 +97,9 @@ class Reader:
         if until - cursor > READ_EVENTS:
             until = cursor + READ_EVENTS
         self.cursor = until
-        turn_id = self.turn_id
         if self.encoder.is_per_turn:
             return self.encode(log.events[cursor - log.base : until - log.base])
-        frames = log.encoded(self.encoder, cursor, until)
-        if turn_id is None:
-            return b"".join(frames)
-        if len(frames) == 1:
-            return frames[0] if log.events[cursor - log.base].turn_id == turn_id else b""
-        events = log.events[cursor - log.base : until - log.base]
-        return b"".join([frame for frame, event in zip(frames, events, strict=True) if event.turn_id == turn_id])
+        return log.encoded(self.encoder, self.turn_id, cursor, until)
 
     def encode(self, events: Iterable[NumberedEvent]) -> bytes:
         """Return the frames of those events that are for this reader."""
@@ -108,15 +109,23 @@ class Reader:
     def news(self) -> asyncio.Future[None]:
         """Return a future that is done when there may be something to take, or the reader is woken or closed."""
         waiter = self._waiter = asyncio.get_running_loop().create_future()
-        self.log.waiters.append(waiter)
+        self.log.waiters.append(self)
         return waiter
 
+    def notice(self) -> None:
+        """Wake up to new events: at once, or with the next beat if the last time was less than a beat ago."""
+        if self.beat is not None and monotonic() - self._woken_at < BEAT_S:
+            self.beat.put_off(self)
+        else:
+            self.wake()
+
     def wake(self) -> None:
-        """Let `wait` return, though nothing is new."""
+        """Let `news` be done, whether there are any or not."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            if waiter in self.log.waiters:
-                self.log.waiters.remove(waiter)
+            if self in self.log.waiters:
+                self.log.waiters.remove(self)
+            self._woken_at = monotonic()
             waiter.set_result(None)
 
     def close(self, *, bye: bool = False) -> None:
@@ -126,6 +135,24 @@ class Reader:
         self.wake()
 
 
+class Beat:
+    """Wakes readers that had something only just, all together: a burst is not sent word by word."""
+
+    def __init__(self) -> None:
+        self._readers: list[Reader] = []
+
+    def put_off(self, reader: Reader) -> None:
+        """Wake a reader with the next beat."""
+        if not self._readers:
+            asyncio.get_running_loop().call_later(BEAT_S, self._strike)
+        self._readers.append(reader)
+
+    def _strike(self) -> None:
+        readers, self._readers = self._readers, []
+        for reader in readers:
+            reader.wake()
+
+
 class Readers:
     """All readers of this process. `max_readers` bounds them."""
 
@@ -133,6 +160,7 @@ class Readers:
         self._store = store
         self._max_readers = max_readers
         self._readers: set[Reader] = set()
+        self._beat = Beat()
 
     def __len__(self) -> int:
         return len(self._readers)
@@ -144,6 +172,7 @@ class Readers:
                 f"{len(self._readers)} streams are open, the limit is {self._max_readers}; try again later"
             )
         self._readers.add(reader)
+        reader.beat = self._beat
         reader.room.readers += 1
 
     def detach(self, reader: Reader) -> bool:
@@ -191,6 +220,8 @@ class Readers:
             return await self._restart(reader)
         if reader.cursor < page.first_seq - 1:
             return await self._enter_at(reader, page)
+        if reader.encoder.is_per_turn and reader.turn_id is not None and _has_hole(reader.cursor, page.events):
+            return await self._restart(reader)
         reader.cursor = page.events[-1].seq
         self._note_ends(log, page.events)
         return reader.encode(page.events)
@@ -230,6 +261,12 @@ class Readers:
     def _skip_to(self, reader: Reader, seq: int, turn: Turn | None, messages: tuple[Message, ...]) -> bytes:
         reader.cursor = seq
         return reader.encoder.encode(NumberedEvent(seq, reader.turn_id, Snapshot(turn, messages)))
+
+
+def _has_hole(cursor: int, events: Sequence[NumberedEvent]) -> bool:
+    """Whether a crash took events from between these: numbers are dense otherwise, and no turn is but its end."""
+    dense = all(event.seq == seq for seq, event in enumerate(events, cursor + 1))
+    return not dense or isinstance(events[0].event, Done)
 
 
 def ended_turn_frames(record: TurnRecord, encoder: FrameEncoder, cursor: int) -> bytes:

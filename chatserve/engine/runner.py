@@ -178,6 +178,8 @@ class TurnRunner:
             history = self._histories.render_given(turn.request.history or (), **shape)
         else:
             history = await self._histories.render(turn.room.owner, turn.room.session_id, turn.parent_id, **shape)
+        if turn.request.preface:
+            history = self._histories.render_given(turn.request.preface, **shape) + history
         if turn.request.message.tool_results and turn.user_message is not None:
             history += self._histories.render_given((turn.user_message,), **shape)  # there is no text to pass instead
         return history
@@ -185,7 +187,7 @@ class TurnRunner:
     def _prepare(self, turn: RunningTurn, history: list[Any]) -> Call:
         message = self._message(turn)
         options = turn.chat.options
-        turn.context = self._context(turn)
+        turn.context = self._context(turn) if turn.chat.signature.context is not None else None
         kept = self._kept_answer(turn)
         if kept is not None:
             return AsyncCall(kept, lambda output: (output,))

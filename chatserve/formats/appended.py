@@ -32,6 +32,7 @@ from chatserve.types import (
     Part,
     ReasoningPart,
     SourcePart,
+    TextPart,
     ToolCallPart,
     ToolResultPart,
     TurnError,
@@ -115,7 +116,7 @@ Said: TypeAlias = (
 class _Told:
     """What was told of one message. Nothing of a message of another role than the assistant's is told but parts."""
 
-    __slots__ = ("is_silent", "message_id", "reasoning", "title", "words")
+    __slots__ = ("is_silent", "message_id", "parts", "reasoning", "title", "words")
 
     def __init__(self, message: MessageOpened | Message) -> None:
         self.message_id = message.message_id
@@ -123,6 +124,7 @@ class _Told:
         self.is_silent = message.role != "assistant"
         self.words: list[str] = []
         self.reasoning: list[str] = []
+        self.parts = 0
 
 
 class AppendedAnswer:
@@ -131,17 +133,21 @@ class AppendedAnswer:
     def __init__(self) -> None:
         self._told: dict[str, _Told] = {}
         self._open: _Told | None = None
-        self._part_ids: list[str] = []
+        self._last: _Told | None = None  # whose words were told last
+        self._last_thought: _Told | None = None  # the same among thoughts, which are told elsewhere
         self._calls: dict[str, tuple[ToolCallPart, list[str]]] = {}  # open ones, by part id
         self._error: TurnError | None = None
 
     def take_text(self, text: str) -> bool:
-        """Take a delta; True when it is a piece of the answer's words, to be told as it is. The hot path."""
-        told = self._open
-        if told is None:
+        """Take a delta that is a piece of the answer's words, to be told as it is; any other is left to `take`.
+
+        The hot path.
+        """
+        told = self._last
+        if told is None or told is not self._open:
             return False
         told.words.append(text)
-        return not (told.title or told.is_silent)
+        return True
 
     def take(self, event: Event) -> Sequence[Said]:  # noqa: PLR0911 - one line per event
         """Return what an event adds to what was told."""
@@ -154,7 +160,7 @@ class AppendedAnswer:
                 return (*self._close_calls(), *self._begin(_Told(event)))
             case Replaced(text, message_id):
                 told = self._open if message_id is None else self._told.get(message_id)
-                return () if told is None else tuple(_retold(told, told.words, text, is_reasoning=bool(told.title)))
+                return () if told is None else tuple(self._retell_text(told, text))
             case PartAdded(message_id, part_id, part):
                 return tuple(self._add_part(message_id, part_id, part))
             case PartDelta(part_id, text):
@@ -172,7 +178,13 @@ class AppendedAnswer:
     def _take_delta(self, text: str) -> Sequence[Said]:
         if self.take_text(text):
             return (TextAdded(text),)
-        return (ReasoningAdded(text),) if self._open is not None and not self._open.is_silent else ()
+        told = self._open
+        if told is None or told.is_silent:
+            return ()
+        if told is self._last_thought:
+            told.words.append(text)
+            return (ReasoningAdded(text),)
+        return tuple(self._retell_text(told, "".join((*told.words, text))))
 
     def _take_reasoning(self, text: str) -> Sequence[Said]:
         told = self._open
@@ -187,12 +199,16 @@ class AppendedAnswer:
             return
         yield MessageBegun(told.message_id, bool(told.title))
         if told.title:
+            self._last_thought = told
             yield ReasoningAdded(f"{told.title}\n")
+        else:
+            self._last = told
 
     # parts
 
     def _add_part(self, message_id: str, part_id: str, part: Part) -> Iterator[Said]:
-        self._part_ids.append(part_id)
+        if message_id in self._told:
+            self._told[message_id].parts += 1
         match part:
             case ToolCallPart():
                 self._calls[part_id] = (part, [part.arguments])
@@ -224,36 +240,64 @@ class AppendedAnswer:
         """Tell what a snapshot holds beyond what was told; what it took back stays told."""
         if snapshot.turn is not None and snapshot.turn.error is not None:
             self._error = snapshot.turn.error
-        shown = 0
+        number = 0
         for message in snapshot.messages:
             told = self._told.get(message.message_id)
             if told is None:
-                told = _Told(message)
-                yield from self._close_calls()
-                yield from self._begin(told)
-            self._open = told
-            yield from self._retell_words(told, message)
-            for part in _shown_parts(message):
-                shown += 1
-                if shown > len(self._part_ids):
-                    yield from self._add_part(message.message_id, f"p{shown}", part)
+                yield from self._tell_new(message, number)
+            else:
+                self._open = told
+                yield from self._retell_words(told, message)
+                yield from self._tell_new_parts(told, message, number)
+            number += sum(1 for _ in _shown_parts(message))
+
+    def _tell_new(self, message: Message, number: int) -> Iterator[Said]:
+        """Tell a message of which nothing was told, in its order, as the events would have."""
+        yield from self._close_calls()
+        yield from self._begin(_Told(message))
+        for part in message.content:
+            if isinstance(part, TextPart):
+                yield from self._take_delta(part.text) if part.text else ()
+            elif isinstance(part, ReasoningPart):
+                yield from self._take_reasoning(part.text)
+            else:
+                number += 1
+                yield from self._add_part(message.message_id, f"p{number}", part)
+
+    def _tell_new_parts(self, told: _Told, message: Message, number: int) -> Iterator[Said]:
+        known = told.parts
+        for place, part in enumerate(_shown_parts(message), 1):
+            if place > known:
+                yield from self._add_part(message.message_id, f"p{number + place}", part)
 
     def _retell_words(self, told: _Told, message: Message) -> Iterator[Said]:
         if told.is_silent:
             return
         reasoning = "".join(part.text for part in message.content if isinstance(part, ReasoningPart))
-        yield from _retold(told, told.reasoning, reasoning, is_reasoning=True)
-        yield from _retold(told, told.words, message.text, is_reasoning=bool(told.title))
+        before = "".join(told.reasoning)
+        told.reasoning[:] = [reasoning]
+        if reasoning and reasoning != before:
+            yield ReasoningAdded(_end_of(reasoning, before))
+        yield from self._retell_text(told, message.text)
+
+    def _retell_text(self, told: _Told, text: str) -> Iterator[Said]:
+        """Tell the words of a message: their new end, or all of them where they changed, or stand behind others."""
+        before = "".join(told.words)
+        told.words[:] = [text]
+        if told.is_silent or text == before or not text:
+            return
+        last = self._last_thought if told.title else self._last
+        added = _end_of(text, before) if told is last else BREAK + text
+        if told.title:
+            self._last_thought = told
+        else:
+            self._last = told
+        yield ReasoningAdded(added) if told.title else TextAdded(added)
 
 
-def _retold(told: _Told, pieces: list[str], text: str, *, is_reasoning: bool) -> Iterator[Said]:
-    """Tell a text whose beginning may have been told in pieces: its new end, or all of it after a break."""
-    before = "".join(pieces)
-    pieces[:] = [text]
-    if told.is_silent or text == before or not text:
-        return
-    added = text[len(before) :] if text.startswith(before) else BREAK + text
-    yield ReasoningAdded(added) if is_reasoning else TextAdded(added)
+def _end_of(text: str, before: str) -> str:
+    """Return what a text says beyond what was told of it; all of it after a break, where it says something else."""
+    return text[len(before) :] if text.startswith(before) else BREAK + text
 
 
 def _shown_parts(message: Message) -> Iterable[Part]:

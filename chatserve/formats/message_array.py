@@ -20,6 +20,8 @@ from chatserve.types import DraftPart, FilePart, Json, LocalFile, TextPart, Tool
 from chatserve.wire import ChatProfile, Step, keep_file
 
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
+SPEAKERS: Final = frozenset({"user", "assistant", "tool"})
+"""Whose messages are a conversation; the others are instructions, wherever they stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +34,27 @@ class ArrayTurn:
     tool_results: tuple[ToolResultPart, ...] = ()
 
 
-def split_turn(messages: Sequence[ParsedMessage]) -> ArrayTurn:
+def field_invalid(where: str, why: str) -> InputsInvalid:
+    """Return the error of one field of a request, which formats may name in their own way."""
+    return InputsInvalid(f"{where}: {why}", errors=[{"field": where, "message": why}])
+
+
+def split_turn(messages: Sequence[ParsedMessage], where: str = "messages") -> ArrayTurn:
     """Split a conversation at its last user message, or before the results of tools it ends with.
 
-    Instructions (system, developer) that stand behind the last message belong to the history too.
+    Instructions (system, developer) that stand behind the last message belong to the history too. `where` names the
+    field in errors.
 
     Raises:
         InputsInvalid: nobody asks for anything: it is empty, or its last word is the assistant's.
     """
-    spoken = [message for message in messages if message.role in {"user", "assistant", "tool"}]
+    spoken = [message for message in messages if message.role in SPEAKERS]
     last = spoken[-1].role if spoken else None
     if last == "tool":
         return _with_results(messages)
     if last != "user":
         said = "there is none" if last is None else "it ends with the assistant's"
-        raise InputsInvalid(f"messages: the last one must be the user's or a tool's result; {said}", errors=[])
+        raise field_invalid(where, f"the last one must be the user's or a tool's result; {said}")
     place = max(index for index, message in enumerate(messages) if message.role == "user")
     message = messages[place]
     text = "".join(part.text for part in message.content if isinstance(part, TextPart))
@@ -72,7 +80,8 @@ def keep_files(messages: Sequence[ParsedMessage], chat: ChatProfile) -> Generato
         InputsInvalid: the last message has one, and the chat takes none.
         BodyTooLarge: one is too large.
     """
-    if messages and _has_files(messages[-1]) and not chat.takes_files:
+    spoken = [message for message in messages if message.role in SPEAKERS]
+    if spoken and _has_files(spoken[-1]) and not chat.takes_files:
         raise InputsInvalid(f"the chat {chat.name!r} takes no files; send text", errors=[])
     kept = []
     for message in messages:
@@ -105,12 +114,10 @@ def read_data_url(url: Json, where: str, name: str | None = None) -> LocalFile:
         InputsInvalid: another kind of address, which is never fetched, or broken.
     """
     if not isinstance(url, str) or not url.startswith("data:"):
-        raise InputsInvalid(
-            f"{where}: {url!r:.80} is no data: URL; addresses are not fetched, send the file's bytes", errors=[]
-        )
+        raise field_invalid(where, f"{url!r:.80} is no data: URL; addresses are not fetched, send the file's bytes")
     head, comma, payload = url[len("data:") :].partition(",")
     if not comma:
-        raise InputsInvalid(f"{where}: the data: URL has no comma", errors=[])
+        raise field_invalid(where, "the data: URL has no comma")
     media_type, *options = head.split(";")
     if "base64" in options:
         return read_base64(payload, media_type or "text/plain", where, name)
@@ -122,7 +129,7 @@ def read_base64(payload: Json, media_type: str, where: str, name: str | None = N
     try:
         content = b64decode(payload, validate=True)
     except (binascii.Error, TypeError, ValueError) as error:
-        raise InputsInvalid(f"{where}: the base64 cannot be read: {error}", errors=[]) from error
+        raise field_invalid(where, f"the base64 cannot be read: {error}") from error
     return LocalFile(content, name or _name_for(media_type), media_type)
 
 

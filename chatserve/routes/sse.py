@@ -72,11 +72,6 @@ class EventStream(EventSourceResponse):
         self._ping_ticks = max(1, round(engine.settings.ping_interval_s / TICK_S))
         self._unwrapped: Send | None = None
 
-    @property
-    def cursor(self) -> int:
-        """The number of the last event that was taken for the client."""
-        return self._reader.cursor
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reader = self._reader
         self._unwrapped = scope.get(SERVER_SEND)

@@ -9,15 +9,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from chatserve.engine import Reader, RunningTurn, TurnEngine
+from chatserve.errors import ShuttingDown
 from chatserve.formats.wire.plain import PlainEncoder
-from chatserve.routes.problems import turn_problem
+from chatserve.routes.problems import error_response, turn_problem
 
 
 class WordStream(Response):
     """The words of one turn.
 
     Its head waits for the first word, so that a turn that fails before it is a problem document; a failure after it
-    closes the connection without the last chunk, for a client must not take half an answer for a whole one.
+    closes the connection without the last chunk, for a client must not take half an answer for a whole one. So does a
+    server that goes before the turn's end.
     """
 
     media_type = "text/plain"
@@ -65,8 +67,12 @@ class WordStream(Response):
 
     async def _finish(self, scope: Scope, receive: Receive, send: Send, *, begun: bool) -> None:
         record = self._turn.record
-        error = record.turn.error if record is not None and record.turn.status == "failed" else None
-        if record is not None and error is not None:
+        if record is None:  # the server goes before the turn's end
+            if not begun:
+                await error_response(ShuttingDown("the server is shutting down; ask again"))(scope, receive, send)
+            return
+        error = record.turn.error if record.turn.status == "failed" else None
+        if error is not None:
             if not begun:
                 await turn_problem(record.turn, error)(scope, receive, send)
             return

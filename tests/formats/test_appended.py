@@ -98,9 +98,27 @@ def test_replaced_text_that_says_something_else_is_told_whole_after_a_break() ->
     assert told(OPENED, Delta("Tea?"), Replaced("Coffee?"))[-1] == TextAdded(BREAK + "Coffee?")
 
 
-def test_replaced_text_of_a_message_that_is_not_open_is_told_too() -> None:
-    said = told(OPENED, Delta("one"), MessageOpened("m_2", "assistant"), Delta("two"), Replaced("one more", "m_1"))
-    assert said[-1] == TextAdded(" more")
+TWO_MESSAGES = (OPENED, Delta("one"), MessageOpened("m_2", "assistant"), Delta("two"))
+
+
+def test_text_that_grows_behind_another_message_is_told_whole() -> None:
+    assert told(*TWO_MESSAGES, Replaced("one more", "m_1"))[-1] == TextAdded(BREAK + "one more")
+
+
+def test_open_message_goes_on_whole_after_another_was_told_again() -> None:
+    said = told(*TWO_MESSAGES, Replaced("one more", "m_1"), Delta(" too"), Delta("."))
+    assert said[-2:] == [TextAdded(BREAK + "two too"), TextAdded(".")]
+
+
+def test_message_that_goes_on_when_a_later_one_was_taken_back_is_told_whole() -> None:
+    said = told(*TWO_MESSAGES, Snapshot(None, (message(TextPart("one")),)), Delta(" only"))
+    assert said[-1] == TextAdded(BREAK + "one only")
+
+
+def test_thought_that_grows_behind_another_is_told_whole() -> None:
+    thoughts = [MessageOpened(f"m_{number}", "assistant", {"title": f"T{number}"}) for number in (1, 2)]
+    said = told(thoughts[0], Delta("a"), thoughts[1], Delta("b"), Replaced("a+", "m_1"), Delta("."))
+    assert said[-2:] == [ReasoningAdded(BREAK + "a+"), ReasoningAdded(BREAK + "b.")]
 
 
 def test_thought_is_reasoning_that_begins_with_its_title() -> None:

@@ -15,7 +15,7 @@ from chatserve.contracts import ParsedMessage
 from chatserve.errors import ChatserveError
 from chatserve.events import Delta, Done, NumberedEvent
 from chatserve.formats.appended import TextAdded, tell_whole
-from chatserve.routes.wire.inboxes import MAX_INBOXES, Inboxes
+from chatserve.routes.wire.inboxes import MAX_INBOXES, MAX_TURNS, Inboxes
 from chatserve.routes.wire.session_keys import place_of
 from chatserve.settings import Settings
 from chatserve.types import TextPart
@@ -27,6 +27,7 @@ from chatserve.wire import (
     Handling,
     InboxStream,
     JsonReply,
+    PulseStream,
     RawRequest,
     Reply,
     TurnCall,
@@ -57,13 +58,17 @@ class WordsEncoder:
 
     def __init__(self) -> None:
         self.is_complete = False
+        self.told: list[str] = []
 
     def encode(self, numbered: NumberedEvent) -> bytes:
+        if self.is_complete:
+            return b""
         match numbered.event:
             case Delta(text):
                 return b"data: %b\n\n" % dumps_line(text)
-            case Done(status=status):
+            case Done(turn_id, status):
                 self.is_complete = True
+                self.told.append(turn_id)
                 return b"data: [%b]\n\n" % status.encode()
             case _:
                 return b""
@@ -138,6 +143,11 @@ def inbox(request: RawRequest) -> Handling:
     return InboxStream(waiting, WordsEncoder())
 
 
+def pulse(request: RawRequest) -> Handling:
+    yield from ()
+    return PulseStream(b"data: ALIVE\n\n")
+
+
 def uploads(request: RawRequest) -> Handling:
     yield from ()
     return JsonReply([file.file_id for file in request.files])
@@ -175,6 +185,7 @@ class Words:
         Endpoint("DELETE", "/words/turns/{turn_id}", "forget", forget),
         Endpoint("POST", "/words/sessions", "sessions", sessions),
         Endpoint("GET", "/words/inbox/{key}", "inbox", inbox),
+        Endpoint("GET", "/words/pulse", "pulse", pulse),
         Endpoint("POST", "/words/uploads", "uploads", uploads, takes="files"),
         Endpoint("POST", "/words/embed", "embed", embed),
         Endpoint("GET", "/words/file={file_id}", "download", download),
@@ -203,6 +214,12 @@ async def speaking(
     monkeypatch.setattr(app_module, "WIRE_FORMATS", formats)
     async with serving(tmp_path, store, protocols=("words", "special"), **settings) as service:
         yield service
+
+
+async def until_ended(service: Service) -> None:
+    """Wait until no turn is open; the caller bounds the wait."""
+    for turn in service.engine.open_turns:
+        await turn.ended.wait()
 
 
 # turns
@@ -363,23 +380,82 @@ async def test_inbox_keeps_a_turn_until_a_stream_has_had_its_end(
         assert (await client.get("/words/inbox/mine")).text == "data: [nothing]\n\n"
 
 
-def test_inbox_goes_on_with_what_joined_behind_the_delivered() -> None:
-    inboxes = Inboxes()
-    inboxes.add("s", 5)
-    inboxes.add("s", 9)
-    assert inboxes.cursor("s") == 4
-    inboxes.delivered("s", 8)
-    assert inboxes.cursor("s") == 8
-    inboxes.delivered("s", 9)
-    assert inboxes.cursor("s") is None
+async def test_turn_behind_the_end_of_a_stream_waits_for_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with speaking(tmp_path, monkeypatch) as service, service.client() as client, asyncio.timeout(WAIT_S):
+        for text in ("a", "b"):
+            await client.post("/words/ask", json={"text": text, "session": "mine", "collected": True})
+        await until_ended(service)
+        assert (await client.get("/words/inbox/mine")).text == 'data: "0:a"\n\ndata: [completed]\n\n'
+        assert (await client.get("/words/inbox/mine")).text == 'data: "2:b"\n\ndata: [completed]\n\n'
+
+
+async def test_inbox_is_its_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with speaking(tmp_path, monkeypatch) as service, service.client("ann") as ann, service.client("bob") as bob:
+        await ann.post("/words/ask", json={"text": "hi", "session": "ours", "collected": True})
+        assert (await bob.get("/words/inbox/ours")).text == "data: [nothing]\n\n"
+        assert (await ann.get("/words/inbox/ours")).text.startswith('data: "0:hi"')
+
+
+@pytest.mark.parametrize("retention_s", [0, 900])
+async def test_turn_that_ended_before_a_restart_is_delivered_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retention_s: float
+) -> None:
+    store = f"sqlite:///{tmp_path}/chat.db"
+    async with speaking(tmp_path, monkeypatch, store) as service, service.client() as client:
+        await client.post("/words/ask", json={"text": "hi", "session": "mine", "collected": True})
+        await until_ended(service)
+    async with speaking(tmp_path, monkeypatch, store, log_retention_s=retention_s) as service:
+        await service.engine.sessions.purge()
+        async with service.client() as client, asyncio.timeout(WAIT_S):
+            told = (await client.get("/words/inbox/mine")).text
+    assert told == ('data: "0:hi"\n\n' if retention_s else "") + "data: [completed]\n\n"
+
+
+async def test_turn_that_was_deleted_is_waited_for_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with speaking(tmp_path, monkeypatch) as service, service.client() as client, asyncio.timeout(WAIT_S):
+        asked = {"text": "hi", "session": "mine", "collected": True}
+        turn_id = (await client.post("/words/ask", json=asked)).json()["turn_id"]
+        await until_ended(service)
+        await client.delete(f"/words/turns/{turn_id}")
+        assert (await client.get("/words/inbox/mine")).text == "data: [nothing]\n\n"
+
+
+async def test_pulse_goes_on_until_its_client_leaves_or_the_server_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with speaking(tmp_path, monkeypatch) as service, service.client() as client, asyncio.timeout(WAIT_S):
+        pulse = asyncio.ensure_future(client.get("/words/pulse"))
+        await service.until_readers(1)
+        service.engine.readers.say_bye()
+        assert (await pulse).text == "data: ALIVE\n\n"
+        assert len(service.engine.readers) == 0
+
+
+def test_inbox_goes_on_with_what_was_not_delivered() -> None:
+    inboxes, place = Inboxes(), ("ann", "s")
+    waiting = inboxes.waiting(place)
+    inboxes.add(place, "t1", 5)
+    inboxes.add(place, "t2", 9)
+    assert (inboxes.cursor(place), inboxes.cursor(place, but={"t1"}), list(waiting)) == (4, 8, ["t1", "t2"])
+    inboxes.forget(place, ["t1", "t0"])
+    assert (inboxes.cursor(place), list(waiting), len(waiting), "t1" in waiting) == (8, ["t2"], 1, False)
+    inboxes.forget(place, ["t2"])
+    assert inboxes.cursor(place) is None
+    assert not waiting
 
 
 def test_inboxes_are_bounded() -> None:
     inboxes = Inboxes()
     for number in range(MAX_INBOXES + 1):
-        inboxes.add(str(number), 1)
-    assert inboxes.cursor("0") is None
-    assert inboxes.cursor("1") == 0
+        inboxes.add(("", str(number)), "t", 1)
+    assert inboxes.cursor(("", "0")) is None
+    assert inboxes.cursor(("", "1")) == 0
+    for number in range(MAX_TURNS + 1):
+        inboxes.add(("", "1"), f"t{number}", number + 2)
+    assert inboxes.cursor(("", "1")) == 2
+    assert len(inboxes.waiting(("", "1"))) == MAX_TURNS
 
 
 # session keys

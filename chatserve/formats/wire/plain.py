@@ -1,4 +1,4 @@
-"""Only the words of an answer, as `text/plain`: thoughts, files and metadata have no place here."""
+"""Only the assistant's words, as `text/plain`: thoughts, files and metadata have no place here."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ class PlainEncoder:
 
     def __init__(self) -> None:
         self._sent = ""
-        self._is_thought = False
+        self._is_silent = False
 
     def encode(self, numbered: NumberedEvent) -> bytes:
         event = numbered.event
         match event:
             case MessageOpened():
-                self._is_thought = bool(event.metadata and event.metadata.get("title"))
-                return self._line_break() if not self._is_thought else b""
-            case Delta() if not self._is_thought:
+                self._is_silent = event.role != "assistant" or bool(event.metadata and event.metadata.get("title"))
+                return self._line_break() if not self._is_silent else b""
+            case Delta() if not self._is_silent:
                 self._sent = event.text
                 return event.text.encode()
-            case Replaced(message_id=None) if not self._is_thought:
+            case Replaced(message_id=None) if not self._is_silent:
                 return self._line_break() + self._said(event.text)
             case Snapshot():
-                texts = [message.text for message in event.messages if not message.is_thought]
+                texts = [each.text for each in event.messages if each.role == "assistant" and not each.is_thought]
                 return self._line_break() + self._said("\n".join(texts))
             case _:
                 return b""
 
     def _line_break(self) -> bytes:
-        return b"\n" if self._sent and not self._sent.endswith("\n") else b""
+        if not self._sent or self._sent.endswith("\n"):
+            return b""
+        self._sent = "\n"
+        return b"\n"
 
     def _said(self, text: str) -> bytes:
         self._sent = text or self._sent

@@ -15,7 +15,7 @@ from chatserve.engine import TurnEngine
 from chatserve.errors import ChatserveError
 from chatserve.files import FileFolder
 from chatserve.routes.files import FileRoutes
-from chatserve.routes.requests import read_body
+from chatserve.routes.requests import headers_of, read_body
 from chatserve.routes.wire.inboxes import Inboxes
 from chatserve.routes.wire.replies import Replies
 from chatserve.routes.wire.steps import Exchange
@@ -96,7 +96,7 @@ class WireRoutes:
             base_url=str(request.base_url).rstrip("/"),
             path_params=request.path_params,
             query=dict(request.query_params),
-            headers=dict(request.headers),
+            headers=headers_of(request),
         )
 
     async def _read(self, request: Request, raw: RawRequest, endpoint: Endpoint) -> RawRequest:
@@ -112,7 +112,7 @@ class WireRoutes:
 
 def _chosen(offers: Sequence[Offer], request: Request) -> Offer:
     for offer in offers:
-        if offer.endpoint.header is not None and offer.endpoint.header in request.headers:
+        if offer.endpoint.header is not None and offer.endpoint.header in headers_of(request):
             return offer
     return offers[-1]
 

@@ -6,31 +6,63 @@ For protocols that ask in one request and listen in another. Knows no protocol a
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 MAX_INBOXES: Final = 10_000
+MAX_TURNS: Final = 256
+"""How many turns of one session may wait."""
+
+Place = tuple[str, str]
+"""A session: its owner and its id."""
 
 
 class Inboxes:
-    """Numbers of first events, by session. What nobody collects falls out at last, the oldest first."""
+    """Turns that wait, with the numbers of their first events. What nobody collects falls out, the oldest first."""
 
     def __init__(self) -> None:
-        self._first_seqs: OrderedDict[str, list[int]] = OrderedDict()
+        self._first_seqs: OrderedDict[Place, dict[str, int]] = OrderedDict()
 
-    def add(self, session_id: str, first_seq: int) -> None:
-        """Let a turn wait, by the number of its first event."""
-        self._first_seqs.setdefault(session_id, []).append(first_seq)
-        self._first_seqs.move_to_end(session_id)
+    def add(self, place: Place, turn_id: str, first_seq: int) -> None:
+        """Let a turn wait."""
+        turns = self._first_seqs.setdefault(place, {})
+        turns[turn_id] = first_seq
+        if len(turns) > MAX_TURNS:
+            del turns[next(iter(turns))]
+        self._first_seqs.move_to_end(place)
         if len(self._first_seqs) > MAX_INBOXES:
             self._first_seqs.popitem(last=False)
 
-    def cursor(self, session_id: str) -> int | None:
-        """Return after which event the oldest turn that waits begins; None when none does."""
-        waiting = self._first_seqs.get(session_id)
-        return min(waiting) - 1 if waiting else None
+    def waiting(self, place: Place) -> Waiting:
+        """Return the turns that wait in a session, at any time."""
+        return Waiting(self._first_seqs, place)
 
-    def delivered(self, session_id: str, until: int) -> None:
-        """Forget the turns that began at an event up to `until`: their client has had them to their end."""
-        left = [seq for seq in self._first_seqs.pop(session_id, ()) if seq > until]
-        if left:
-            self._first_seqs[session_id] = left
+    def cursor(self, place: Place, *, but: Collection[str] = ()) -> int | None:
+        """Return after which event the oldest turn that waits begins, some left out; None when there is none."""
+        turns = self._first_seqs.get(place, {})
+        return min((seq - 1 for turn_id, seq in turns.items() if turn_id not in but), default=None)
+
+    def forget(self, place: Place, turn_ids: Iterable[str]) -> None:
+        """Let turns wait no more: their client has had them to their end, or nobody can tell of them any more."""
+        turns = self._first_seqs.get(place, {})
+        for turn_id in turn_ids:
+            turns.pop(turn_id, None)
+        if not turns:
+            self._first_seqs.pop(place, None)
+
+
+class Waiting(Collection[str]):
+    """The turns that wait in a session now: a view."""
+
+    def __init__(self, first_seqs: OrderedDict[Place, dict[str, int]], place: Place) -> None:
+        self._first_seqs = first_seqs
+        self._place = place
+
+    def __contains__(self, turn_id: object) -> bool:
+        return turn_id in self._first_seqs.get(self._place, ())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._first_seqs.get(self._place, ()))
+
+    def __len__(self) -> int:
+        return len(self._first_seqs.get(self._place, ()))

@@ -12,10 +12,19 @@ from chatserve.routes.files import FileRoutes
 from chatserve.routes.requests import owner_of
 from chatserve.routes.sse import HEADERS, EventStream, StreamManners
 from chatserve.routes.turns import json_response
-from chatserve.routes.waiting import on_leave
-from chatserve.routes.wire.inboxes import Inboxes
+from chatserve.routes.waiting import NATIVE, on_leave
+from chatserve.routes.wire.inboxes import Inboxes, Place
 from chatserve.routes.wire.steps import Exchange
-from chatserve.wire import BytesReply, FileReply, InboxStream, JsonReply, Reply, TurnStream
+from chatserve.wire import (
+    BytesReply,
+    FileReply,
+    InboxEncoder,
+    InboxStream,
+    JsonReply,
+    PulseStream,
+    Reply,
+    TurnStream,
+)
 
 
 class Replies:
@@ -42,6 +51,8 @@ class Replies:
                 return await self._turn_stream(request, reply, exchange, headers | dict(reply.headers))
             case InboxStream():
                 return await self._inbox_stream(request, reply)
+            case PulseStream():
+                return self._pulse_stream(reply)
 
     async def _turn_stream(
         self, request: Request, reply: TurnStream, exchange: Exchange | None, headers: dict[str, str]
@@ -60,24 +71,33 @@ class Replies:
         return EventStream(engine, followed, manners, headers=headers)
 
     async def _inbox_stream(self, request: Request, reply: InboxStream) -> Response:
-        engine, inbox = self._engine, reply.inbox
-        reader = await engine.follow_session(owner_of(request), inbox.session_id, inbox.after, reply.encoder)
-        manners = StreamManners(b"", reply.ping, reply.encoder.farewell)
+        engine, inbox, owner = self._engine, reply.inbox, owner_of(request)
+        reader = await engine.follow_session(owner, inbox.session_id, inbox.after, reply.encoder)
+        opening = b"".join(ended_turn_frames(record, reply.encoder, 0) for record in inbox.ended)
+        manners = StreamManners(opening, reply.ping, reply.encoder.farewell)
         stream = EventStream(engine, reader, manners, headers=reply.headers)
-        return Delivery(stream, reply, self._inboxes)
+        return Delivery(stream, reply.encoder, self._inboxes, (owner, inbox.session_id))
+
+    def _pulse_stream(self, reply: PulseStream) -> Response:
+        manners = StreamManners(reply.ping, reply.ping, bytes)
+        return EventStream(self._engine, self._engine.read_nothing(NATIVE), manners, headers=reply.headers)
 
 
 class Delivery(Response):
-    """A stream of an inbox: what it delivered to the end waits no more."""
+    """A stream of an inbox: what it delivered to the end waits no more.
 
-    def __init__(self, stream: EventStream, reply: InboxStream, inboxes: Inboxes) -> None:
+    Of a stream that was cut nobody knows how much of it arrived: all its turns are delivered again.
+    """
+
+    def __init__(self, stream: EventStream, encoder: InboxEncoder, inboxes: Inboxes, place: Place) -> None:
         self._stream = stream
-        self._reply = reply
+        self._encoder = encoder
         self._inboxes = inboxes
+        self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._stream(scope, receive, send)
         finally:
-            if self._reply.encoder.is_complete:
-                self._inboxes.delivered(self._reply.inbox.session_id, self._stream.cursor)
+            if self._encoder.is_complete:
+                self._inboxes.forget(self._place, self._encoder.told)

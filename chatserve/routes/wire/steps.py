@@ -14,7 +14,15 @@ from chatserve.chat_function import Chat
 from chatserve.codec import clean_json
 from chatserve.contracts import NewSession, ParsedMessage, SessionChanges, TurnRecord
 from chatserve.engine import RunningTurn, TurnEngine
-from chatserve.errors import BodyTooLarge, ChatserveError, InputsInvalid, RequestError, StoreError
+from chatserve.errors import (
+    BodyTooLarge,
+    ChatserveError,
+    InputsInvalid,
+    RequestError,
+    SessionUnknown,
+    StoreError,
+    TurnUnknown,
+)
 from chatserve.files import FileFolder
 from chatserve.routes.files import clean_name
 from chatserve.routes.given import linked_messages
@@ -24,10 +32,12 @@ from chatserve.routes.wire.inboxes import Inboxes
 from chatserve.routes.wire.session_keys import SessionPlace, place_of
 from chatserve.types import FilePart, Message, Session, StoredFile, TurnRequest, UserInput
 from chatserve.wire import (
+    COLLECTED,
     ChangeSession,
     CreateSession,
     DeleteSession,
     FindFiles,
+    FindMessage,
     FindSession,
     FindTurn,
     ForgetTurn,
@@ -123,6 +133,8 @@ class Exchange:
                 return await self._engine.store.get_session(self._owner, self._place(key).session_id)
             case ReadBranch(key, head):
                 return await self._read_branch(self._place(key).session_id, head)
+            case FindMessage(message_id):
+                return await self._engine.store.get_message(self._owner, message_id)
             case CreateSession():
                 return await self._create_session(step)
             case ChangeSession(key, metadata):
@@ -150,7 +162,8 @@ class Exchange:
         self.submitted[turn.turn_id] = turn
         log, session_id = turn.room.log, turn.room.session_id
         if call.is_collected and log is not None:
-            self._inboxes.add(session_id, log.first_seqs.get(turn.turn_id) or log.published_seq)
+            first_seq = log.first_seqs.get(turn.turn_id) or turn.turn.first_seq or log.published_seq
+            self._inboxes.add((self._owner, session_id), turn.turn_id, first_seq)
         return StartedTurn(turn.turn_id, session_id, turn.turn.created_at, turn.replayed)
 
     def _turn_request(self, call: TurnCall) -> TurnRequest:
@@ -160,6 +173,7 @@ class Exchange:
             owner=self._owner,
             message=self._user_input(engine.chat(call.chat), call),
             history=None if call.history is None else linked_messages(call.history, engine),
+            preface=linked_messages(call.preface, engine),
             target_message_id=call.after_message_id,
             inputs=call.inputs,
             when_busy=call.when_busy,
@@ -171,7 +185,7 @@ class Exchange:
             headers=raw.headers,
             protocol=self._format_name,
             http_request=self._request,
-            echo=call.echo,
+            echo={**(call.echo or {}), COLLECTED: True} if call.is_collected else call.echo,
         )
         return self._in_session(request, call)
 
@@ -198,9 +212,40 @@ class Exchange:
             raise ClientLeft("the client left before the turn's end")
         return turn.record
 
+    # inboxes
+
     async def _open_inbox(self, session_id: str) -> Inbox | None:
-        after = self._inboxes.cursor(session_id)
-        return None if after is None else Inbox(session_id, after)
+        place = (self._owner, session_id)
+        waiting = self._inboxes.waiting(place)
+        if not waiting:
+            await self._recall_turn(session_id)
+        ended = [record for turn_id in list(waiting) if (record := await self._gone_turn(session_id, turn_id))]
+        after = self._inboxes.cursor(place, but={record.turn.turn_id for record in ended})
+        return Inbox(session_id, after, waiting, tuple(ended)) if waiting else None
+
+    async def _recall_turn(self, session_id: str) -> None:
+        """Let a turn wait that was asked for before this server started, and perhaps never delivered."""
+        try:
+            record = await self._engine.store.last_turn(self._owner, session_id)
+        except SessionUnknown:
+            return
+        if record is None or record.turn.created_at >= self._raw.started_at:
+            return
+        if COLLECTED in (record.turn.echo or {}) and record.turn.first_seq is not None:
+            self._inboxes.add((self._owner, session_id), record.turn.turn_id, record.turn.first_seq)
+
+    async def _gone_turn(self, session_id: str, turn_id: str) -> TurnRecord | None:
+        """Return a turn that waits if the log tells no more of it; forget it if nobody does."""
+        try:
+            record = await self._engine.get_turn(self._owner, turn_id)
+        except TurnUnknown:
+            self._inboxes.forget((self._owner, session_id), (turn_id,))
+            return None
+        first_seq = record.turn.first_seq
+        if record.turn.done_seq is None or first_seq is None:
+            return None
+        page = await self._engine.store.read_events(session_id, after=first_seq - 1, limit=1)
+        return record if page.first_seq > first_seq else None
 
     # sessions
 

@@ -1,0 +1,236 @@
+"""An answer as content blocks: numbered from 0, one of them open at a time. Knows no bytes.
+
+Calls of tools may grow side by side; blocks may not. While the block of a call is open and its arguments are no whole
+JSON object yet, all that is not for it waits until it is closed. A call gets its block when its arguments begin to
+grow, or at the answer's end: one that the chat function answered itself by then is not told, for clients would run it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from chatserve.codec import dumps, loads
+from chatserve.formats.appended import (
+    BREAK,
+    ArgumentsAdded,
+    CallClosed,
+    CallOpened,
+    MessageBegun,
+    PartShown,
+    ReasoningAdded,
+    ResultAdded,
+    Said,
+    TextAdded,
+)
+from chatserve.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
+
+SIGNATURE: Final = "unsigned"
+"""What stands for a signature of reasoning, a field the API requires. It is never checked."""
+
+_MARKDOWN: Final = re.compile(r"([\\\[\]])")
+
+Kind: TypeAlias = Literal["text", "thinking", "tool_use"]
+DeltaKind: TypeAlias = Literal["text", "thinking", "input_json", "signature"]
+
+
+class BlockStarted(NamedTuple):
+    """A block opens, still empty."""
+
+    number: int
+    block: Mapping[str, Json]
+
+
+class BlockGrown(NamedTuple):
+    """Something is appended to the open block."""
+
+    number: int
+    kind: DeltaKind
+    text: str
+
+
+class BlockStopped(NamedTuple):
+    """The open block is complete."""
+
+    number: int
+
+
+BlockStep: TypeAlias = BlockStarted | BlockGrown | BlockStopped
+
+
+class _OpenCall:
+    """The call whose block is open."""
+
+    __slots__ = ("_arguments", "_is_whole", "tool_call_id")
+
+    def __init__(self, tool_call_id: str) -> None:
+        self.tool_call_id = tool_call_id
+        self._arguments = ""
+        self._is_whole: bool | None = False
+
+    def add(self, text: str) -> None:
+        self._arguments += text
+        self._is_whole = None
+
+    def is_meant(self, said: Said) -> bool:
+        """Whether this is for the call itself."""
+        match said:
+            case ArgumentsAdded(tool_call_id, _) | CallClosed(ToolCallPart(tool_call_id)):
+                return tool_call_id == self.tool_call_id
+            case _:
+                return False
+
+    @property
+    def is_whole(self) -> bool:
+        """True when the arguments are a JSON object: no more of them can follow."""
+        if self._is_whole is None:
+            self._is_whole = self._arguments.rstrip().endswith("}") and _is_object(self._arguments)
+        return self._is_whole
+
+
+class ContentBlocks:
+    """The blocks of one answer as it is told.
+
+    A tool of the server's and its result have none, nor have sources. Data are told, as JSON, where there is nothing
+    else to tell.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        self._number = -1
+        self._kind: Kind | None = None
+        self._call: _OpenCall | None = None
+        self._waiting: list[Said] = []
+        self._held: dict[str, ToolCallPart] = {}
+        self._data: list[Json] = []
+        self._has_calls = False
+        self._has_words = False
+        self._owes_break = False
+
+    @property
+    def takes_text(self) -> bool:
+        """True when text may be appended to the open block as it is."""
+        return self._kind == "text" and not self._owes_break
+
+    @property
+    def number(self) -> int:
+        """The number of the newest block."""
+        return self._number
+
+    def take(self, said: Said) -> Iterator[BlockStep]:
+        """Yield what becomes of the blocks."""
+        call = self._call
+        if call is None:
+            yield from self._tell(said)
+        elif isinstance(said, CallClosed) and call.is_meant(said):
+            yield from self._end_call()
+        elif call.is_meant(said):
+            yield from self._tell(said)
+        elif call.is_whole:
+            yield from self._end_call()
+            yield from self.take(said)  # what had waited may have opened another call
+        else:
+            self._waiting.append(said)
+
+    def _tell(self, said: Said) -> Iterator[BlockStep]:
+        match said:
+            case MessageBegun():
+                yield from self.close()
+                self._owes_break = self._has_words
+            case TextAdded(text):
+                yield from self._add_words(text)
+            case ReasoningAdded(text):
+                yield from self._grow("thinking", text)
+            case CallOpened(ToolCallPart(where="client") as opened):
+                self._held[opened.tool_call_id] = opened
+            case ArgumentsAdded(tool_call_id, text):
+                yield from self._add_arguments(tool_call_id, text)
+            case ResultAdded(ToolResultPart(tool_call_id)):
+                self._held.pop(tool_call_id, None)
+            case PartShown(_, part):
+                yield from self._show(part)
+            case _:
+                return
+
+    def finish(self, *, is_completed: bool) -> Iterator[BlockStep]:
+        """Tell what was held back, and close. Calls of an answer that was cut off may be half made and are left out."""
+        yield from self.close()
+        for call in self._held.values() if is_completed else ():
+            yield from self._open_call(call)
+        if self._data and not (self._has_words or self._has_calls):
+            yield from self._add_words("\n".join(dumps(value).decode() for value in self._data))
+        yield from self.close()
+
+    def close(self) -> Iterator[BlockStep]:
+        """Close the block that is open, if one is."""
+        if self._kind is None:
+            return
+        if self._kind == "thinking":
+            yield BlockGrown(self._number, "signature", SIGNATURE)
+        yield BlockStopped(self._number)
+        self._kind = self._call = None
+
+    def _end_call(self) -> Iterator[BlockStep]:
+        yield from self.close()
+        waiting, self._waiting = self._waiting, []
+        for said in waiting:
+            yield from self.take(said)
+
+    def _add_words(self, text: str) -> Iterator[BlockStep]:
+        """Add to the answer's words. Clients that join all text find a break where a message ended."""
+        if self._owes_break:
+            text, self._owes_break = BREAK + text, False
+        self._has_words = True
+        yield from self._grow("text", text)
+
+    def _grow(self, kind: Literal["text", "thinking"], text: str) -> Iterator[BlockStep]:
+        if self._kind != kind:
+            empty = {"text": ""} if kind == "text" else {"thinking": "", "signature": ""}
+            yield from self._start(kind, empty)
+        yield BlockGrown(self._number, kind, text)
+
+    def _show(self, part: FilePart | DataPart | SourcePart) -> Iterator[BlockStep]:
+        if isinstance(part, DataPart):
+            self._data.append(part.data)
+        elif isinstance(part, FilePart):
+            self._owes_break = self._has_words
+            yield from self._add_words(_link(part, self._base_url))
+            self._owes_break = True
+
+    def _add_arguments(self, tool_call_id: str, text: str) -> Iterator[BlockStep]:
+        if tool_call_id in self._held:
+            yield from self._open_call(self._held.pop(tool_call_id))
+        if self._call is not None:
+            self._call.add(text)
+            yield BlockGrown(self._number, "input_json", text)
+            if self._waiting and self._call.is_whole:
+                yield from self._end_call()
+
+    def _open_call(self, call: ToolCallPart) -> Iterator[BlockStep]:
+        self._has_calls = True
+        yield from self._start("tool_use", {"id": call.tool_call_id, "name": call.name, "input": {}})
+        self._call = _OpenCall(call.tool_call_id)
+        if call.arguments:
+            self._call.add(call.arguments)
+            yield BlockGrown(self._number, "input_json", call.arguments)
+
+    def _start(self, kind: Kind, members: Mapping[str, Json]) -> Iterator[BlockStep]:
+        yield from self.close()
+        self._number += 1
+        self._kind = kind
+        yield BlockStarted(self._number, {"type": kind, **members})
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _link(file: FilePart, base_url: str) -> str:
+    """Return a file as Markdown, which is all the protocol has for it."""
+    name = _MARKDOWN.sub(r"\\\1", " ".join(file.name.split()))
+    image = "!" if file.media_type.startswith("image/") else ""
+    return f"{image}[{name}]({base_url}/files/{file.file_id})"

@@ -1,0 +1,56 @@
+"""What went wrong, as the Messages API says it: as a document, and as the last event of a stream.
+
+Source: platform.claude.com, "Errors". `error.details.error_code` is where its clients look for a stable code
+(`APIStatusError.error_code`); ours stands there, a chat function's own included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from chatserve.errors import ChatserveError
+from chatserve.types import Json, TurnError
+from chatserve.wire import JsonReply
+
+_TYPES: Final[Mapping[int, str]] = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def error_document(status_code: int, message: str, details: Mapping[str, Json], request_id: str) -> dict[str, Json]:
+    """Return an error; its type follows from the status."""
+    otherwise = "api_error" if status_code >= 500 else "invalid_request_error"
+    error = {"type": _TYPES.get(status_code, otherwise), "message": message, "details": dict(details)}
+    return {"type": "error", "error": error, "request_id": request_id}
+
+
+def turn_error(error: TurnError, request_id: str) -> dict[str, Json]:
+    """Return why a turn failed."""
+    details = {"error_code": error.code, "error_id": error.error_id}
+    return error_document(error.status_code, error.detail, details, request_id)
+
+
+def turn_failure(error: TurnError, request_id: str) -> JsonReply:
+    """Return the reply to a client that waited for a turn that failed. The function ran: it must not run again."""
+    headers = {"request-id": request_id, "x-should-retry": "false"}
+    return JsonReply(turn_error(error, request_id), error.status_code, headers)
+
+
+def refusal(error: ChatserveError, request_id: str) -> JsonReply:
+    """Return the reply to a request of which nothing was run. The API knows no 422: what is wrong in a body is 400."""
+    status_code = 400 if error.status_code == 422 else error.status_code
+    should_retry = "true" if error.retryable else "false"
+    headers = {**error.headers, "request-id": request_id, "x-should-retry": should_retry}
+    document = error_document(status_code, error.detail, {"error_code": error.code}, request_id)
+    return JsonReply(document, status_code, headers)

@@ -1,0 +1,60 @@
+"""The chats of a server as the models the API lists. Source: platform.claude.com, "Models"."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chatserve.codec import encode_time
+from chatserve.errors import InputsInvalid
+from chatserve.types import Json
+from chatserve.wire import ChatProfile, RawRequest
+
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 1000
+
+
+def model_of(chat: ChatProfile, request: RawRequest) -> dict[str, Json]:
+    """Return a chat as a model; it was created when the server started."""
+    return {
+        "type": "model",
+        "id": chat.name,
+        "display_name": chat.title,
+        "created_at": encode_time(request.started_at),
+        "lifecycle": "active",
+        "line": None,
+        "deprecated_at": None,
+        "retires_at": None,
+        "max_input_tokens": None,
+        "max_tokens": None,
+        "capabilities": None,
+    }
+
+
+def model_list(request: RawRequest) -> dict[str, Json]:
+    """Return one page of the chats: `limit` of them, after `after_id` or before `before_id`. Raises: InputsInvalid."""
+    names = list(request.chats)
+    limit = _limit(request.query.get("limit"))
+    after, before = request.query.get("after_id"), request.query.get("before_id")
+    begin = 0 if after is None else _place(names, after, "after_id") + 1
+    end = len(names) if before is None else _place(names, before, "before_id")
+    page = names[max(begin, end - limit) : end] if before is not None else names[begin : begin + limit]
+    return {
+        "data": [model_of(request.chats[name], request) for name in page],
+        "has_more": len(page) < end - begin,
+        "first_id": page[0] if page else None,
+        "last_id": page[-1] if page else None,
+    }
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return DEFAULT_LIMIT
+    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_LIMIT):
+        raise InputsInvalid(f"limit: {given!r:.80} is no number from 1 to {MAX_LIMIT}", errors=[])
+    return int(given)
+
+
+def _place(names: list[str], name: str, field: str) -> int:
+    if name not in names:
+        raise InputsInvalid(f"{field}: there is no model {name!r:.200}", errors=[])
+    return names.index(name)

@@ -1,0 +1,209 @@
+"""Requests of the Messages API, read: the conversation, the tools, and what else a turn needs to know.
+
+The conversation is the client's and untrusted. Blocks that clients only echo (thinking, tools that a server ran) are
+left out; a block that holds something nobody here could read is refused rather than lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from chatserve.codec import clean_text, dumps
+from chatserve.contracts import ParsedMessage
+from chatserve.errors import ChatUnknown, InputsInvalid
+from chatserve.formats.message_array import ArrayTurn, read_base64, read_data_url
+from chatserve.types import DraftPart, Json, LocalFile, TextPart, ToolCallPart, ToolResultPart
+from chatserve.wire import ChatProfile, RawRequest, TurnCall
+
+_STRUCTURE: Final = frozenset({"model", "messages", "system", "stream", "tools"})
+"""Fields the protocol has a meaning for; every other one is an input of the chat function or goes to its `params`."""
+
+_ROLES: Final = frozenset({"user", "assistant", "system"})
+
+
+def chat_of(request: RawRequest, named: Mapping[str, Json]) -> ChatProfile:
+    """Return the chat that a `model` names, the default one where none does. Raises: ChatUnknown."""
+    model = named.get("model")
+    if model is None:
+        return request.default_chat
+    if not isinstance(model, str) or model not in request.chats:
+        raise ChatUnknown(f"model: there is no chat {model!r:.200}; GET /v1/models lists them")
+    return request.chats[model]
+
+
+def turn_call(request: RawRequest, body: Mapping[str, Json], chat: ChatProfile, turn: ArrayTurn) -> TurnCall:
+    """Return the turn a request asks for. With a session key its conversation takes the place of the stored one."""
+    key = _session_key(request, body)
+    given = {name: value for name, value in body.items() if name not in _STRUCTURE}
+    tools, other_tools = _read_tools(body.get("tools"))
+    params = {name: value for name, value in given.items() if name not in chat.input_names}
+    return TurnCall(
+        chat.name,
+        turn.text,
+        turn.files,
+        turn.tool_results,
+        history=turn.history,
+        session_key=key,
+        is_kept=key is not None,
+        inputs={name: given[name] for name in chat.input_names if given.get(name) is not None},
+        params=params | ({"tools": other_tools} if other_tools else {}),
+        tools=tools,
+        on_disconnect="stop",
+    )
+
+
+def _session_key(request: RawRequest, body: Mapping[str, Json]) -> str | None:
+    """Return the header, or what the metadata names. A user is no conversation, so `metadata.user_id` is no key."""
+    metadata = body.get("metadata")
+    key = request.headers.get("x-session-id") or (metadata.get("session_id") if isinstance(metadata, dict) else None)
+    return key if isinstance(key, str) and key else None
+
+
+def _read_tools(tools: Json) -> tuple[tuple[Json, ...], list[Json]]:
+    """Return the tools that have a schema as functions, and those the API would run or knows by their type."""
+    if tools is None:
+        return (), []
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise InputsInvalid("tools: make it a list of objects", errors=[])
+    functions = [_function(tool) for tool in tools if "input_schema" in tool]
+    return tuple(functions), [tool for tool in tools if "input_schema" not in tool]
+
+
+def _function(tool: Mapping[str, Json]) -> Json:
+    kept = {"name": tool.get("name"), "description": tool.get("description", ""), "parameters": tool["input_schema"]}
+    return {"type": "function", "function": kept | ({"strict": tool["strict"]} if "strict" in tool else {})}
+
+
+# --- messages ----------------------------------------------------------------------------------------------------
+
+
+def read_messages(body: Mapping[str, Json]) -> tuple[ParsedMessage, ...]:
+    """Read the conversation, the instructions of `system` in front. Raises: InputsInvalid."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        raise InputsInvalid("messages: send a list of messages", errors=[])
+    read = [each for number, message in enumerate(messages) for each in _read_message(message, f"messages.{number}")]
+    instructions = _texts(body.get("system"), "system")
+    return (ParsedMessage("system", instructions), *read) if instructions else tuple(read)
+
+
+def _read_message(message: Json, where: str) -> Iterator[ParsedMessage]:
+    """Read one message. Results of tools become a message of their own, in front of what was said beside them."""
+    if not isinstance(message, dict) or message.get("role") not in _ROLES:
+        raise InputsInvalid(f"{where}: send an object whose role is one of {', '.join(sorted(_ROLES))}", errors=[])
+    role, content = message["role"], message.get("content")
+    if role == "system":
+        yield ParsedMessage(role, _texts(content, f"{where}.content"))
+        return
+    blocks = _blocks(content, f"{where}.content")
+    parts = [part for place, block in blocks for part in _read_block(block, place, role)]
+    if role == "assistant":
+        if parts:
+            yield ParsedMessage(role, tuple(parts))
+        return
+    results = tuple(part for part in parts if isinstance(part, ToolResultPart))
+    others = [part for part in parts if not isinstance(part, ToolResultPart)]
+    if results:
+        yield ParsedMessage("tool", results)
+    if others or not results:
+        yield ParsedMessage(role, _as_stored(others))
+
+
+def _as_stored(parts: Sequence[DraftPart]) -> tuple[DraftPart, ...]:
+    """Return what a user said as it is stored, words before files, so that a conversation is found to be the same."""
+    files = [part for part in parts if not isinstance(part, TextPart)]
+    text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+    return (*([TextPart(text)] if text or not files else ()), *files)
+
+
+def _blocks(content: Json, where: str) -> Iterator[tuple[str, dict[str, Json]]]:
+    """Yield the blocks of a content, each with its place; text alone stands for one block."""
+    if isinstance(content, str):
+        content = [{"type": "text", "text": content}]
+    if not isinstance(content, list):
+        raise InputsInvalid(f"{where}: send text or a list of content blocks", errors=[])
+    for number, block in enumerate(content):
+        if not isinstance(block, dict):
+            raise InputsInvalid(f"{where}.{number}: {block!r:.80} is no content block", errors=[])
+        yield f"{where}.{number}", block
+
+
+def _texts(content: Json, where: str) -> tuple[TextPart, ...]:
+    """Read what may hold nothing but text; the paragraphs of several blocks stay apart."""
+    if content is None:
+        return ()
+    text = "\n\n".join(_text(block.get("text"), place) for place, block in _blocks(content, where))
+    return (TextPart(text),) if text else ()
+
+
+def _text(value: Json, where: str) -> str:
+    if not isinstance(value, str):
+        raise InputsInvalid(f"{where}: {value!r:.80} is no text", errors=[])
+    return clean_text(value)
+
+
+def _read_block(block: Mapping[str, Json], where: str, role: str) -> Sequence[DraftPart]:
+    match block.get("type"):
+        case "text":
+            text = _text(block.get("text"), where)
+            return (TextPart(text),) if text else ()
+        case "tool_use":
+            return (_read_call(block, where),)
+        case "tool_result":
+            return (_read_result(block, where),)
+        case "image" | "document":
+            return (_read_file(block, where),)
+        case "search_result":
+            return (TextPart(_search_result(block, where)),)
+        case kind if role == "assistant" or kind in {"thinking", "redacted_thinking"}:
+            return ()  # what a client gives back of answers: reasoning, tools that ran on a server
+        case kind:
+            raise InputsInvalid(f"{where}: content blocks of type {kind!r:.80} cannot be read here", errors=[])
+
+
+def _read_call(block: Mapping[str, Json], where: str) -> ToolCallPart:
+    arguments = dumps(block.get("input") or {}).decode()
+    return ToolCallPart(_text(block.get("id"), f"{where}.id"), _text(block.get("name"), f"{where}.name"), arguments)
+
+
+def _read_result(block: Mapping[str, Json], where: str) -> ToolResultPart:
+    """Read what a tool answered: text where it is text only, else its blocks as they came."""
+    content = block.get("content")
+    blocks = [] if content is None else list(_blocks(content, f"{where}.content"))
+    output: Json = content
+    if all(each.get("type") == "text" for _, each in blocks):
+        output = "\n".join(_text(each.get("text"), place) for place, each in blocks)
+    return ToolResultPart(_text(block.get("tool_use_id"), f"{where}.tool_use_id"), output, bool(block.get("is_error")))
+
+
+def _search_result(block: Mapping[str, Json], where: str) -> str:
+    found = _texts(block.get("content"), f"{where}.content")
+    head = [_text(block.get(field) or "", f"{where}.{field}") for field in ("title", "source")]
+    return "\n".join(filter(None, [*head, *(part.text for part in found)]))
+
+
+def _read_file(block: Mapping[str, Json], where: str) -> LocalFile:
+    """Read a picture or a document that came with the request. Raises: InputsInvalid (addresses are not fetched)."""
+    source = block.get("source")
+    if not isinstance(source, dict):
+        raise InputsInvalid(f"{where}.source: send an object", errors=[])
+    title = block.get("title")
+    name = title if isinstance(title, str) and title else None
+    match source.get("type"):
+        case "base64":
+            media_type = _text(source.get("media_type"), f"{where}.source.media_type")
+            return read_base64(source.get("data"), media_type, f"{where}.source.data", name)
+        case "url":
+            return read_data_url(source.get("url"), f"{where}.source.url", name)
+        case "text":
+            return _text_file(_text(source.get("data"), f"{where}.source.data"), name)
+        case "content":
+            parts = _texts(source.get("content"), f"{where}.source.content")
+            return _text_file("".join(part.text for part in parts), name)
+        case kind:
+            raise InputsInvalid(f"{where}.source: the type {kind!r:.80} cannot be read here; send base64", errors=[])
+
+
+def _text_file(text: str, name: str | None) -> LocalFile:
+    return LocalFile(text.encode(), name or "document.txt", "text/plain")

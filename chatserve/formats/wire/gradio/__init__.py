@@ -1,0 +1,203 @@
+"""Gradio's client protocol: what `gradio_client`, `@gradio/client` and `curl` speak to a `ChatInterface`.
+
+A call has two requests: `queue/join` starts a turn, `queue/data` is the stream of all that a session waits for. An event
+of theirs is a turn, its id the turn's id; a `session_hash` is a session's key. The paths stand under `/gradio_api`, and
+at the root for clients older than that prefix. Source: gradio 6.31 `routes.py`; decisions are in the README beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from chatserve.errors import BodyInvalid, ChatserveError, SessionUnknown, TurnUnknown
+from chatserve.formats.message_array import field_invalid
+from chatserve.formats.wire.gradio import frames
+from chatserve.formats.wire.gradio.apis import API_PREFIX, configuration, describe_apis, find_api, find_index
+from chatserve.formats.wire.gradio.arguments import read_call, read_named_call
+from chatserve.formats.wire.gradio.calls import CallEncoder
+from chatserve.formats.wire.gradio.outcomes import failure_of
+from chatserve.formats.wire.gradio.queue import QueueEncoder
+from chatserve.formats.wire.gradio.refusals import refuse
+from chatserve.formats.wire.gradio.values import answer_value
+from chatserve.settings import Settings
+from chatserve.types import Json
+from chatserve.wire import (
+    BytesReply,
+    Endpoint,
+    FileReply,
+    Handling,
+    InboxStream,
+    JsonReply,
+    PulseStream,
+    RawRequest,
+    Reply,
+    TurnStream,
+    find_turn,
+    open_inbox,
+    stop_session,
+    stop_turn,
+    submit,
+    wait,
+)
+
+EVENT_STREAM: Final = "text/event-stream"
+ALIVE: Final = b"data: ALIVE\n\n"
+DONE: Final = {"success": True}
+
+
+class Gradio:
+    """The format. Where it is mounted is `endpoints`; it keeps no state."""
+
+    name = "gradio"
+
+    def __init__(self, settings: Settings) -> None:
+        self._max_file_size = settings.max_upload_bytes
+        self.endpoints = tuple(endpoint for prefix in (API_PREFIX, "") for endpoint in self._endpoints(prefix))
+
+    def _endpoints(self, prefix: str) -> list[Endpoint]:
+        def get(path: str, summary: str, handle: Callable[[RawRequest], Handling]) -> Endpoint:
+            return Endpoint("GET", prefix + path, summary, handle)
+
+        def post(path: str, summary: str, handle: Callable[[RawRequest], Handling]) -> Endpoint:
+            return Endpoint("POST", prefix + path, summary, handle)
+
+        return [
+            get("/config", "What clients read first", self._configuration),
+            get("/info", "Apis and their parameters", _info),
+            get("/app_id", "A number that changes with each start", _app_id),
+            get("/heartbeat/{session_hash}", "A stream that shows that the server is there", _heartbeat),
+            post("/queue/join", "Start a turn", _join),
+            get("/queue/data", "The stream of what a session waits for", _data),
+            get("/queue/status", "What is known of the queue without a turn", _status),
+            post("/cancel", "Stop a turn, or all of a session", _cancel),
+            post("/reset", "Stop a turn", _cancel),
+            post("/call/{api}", "Start a turn, for curl", _call),
+            post("/call/v2/{api}", "Start a turn with arguments by name, for curl", _call_by_name),
+            get("/call/{api}/{event_id}", "The stream of a turn, for curl", _call_stream),
+            get("/call/v2/{api}/{event_id}", "The same", _call_stream),
+            post("/run/{api}", "Take a turn and wait for its answer", _run),
+            post("/api/{api}", "The same", _run),
+            Endpoint("POST", prefix + "/upload", "Store files", _upload, takes="files"),
+            get("/file={path:path}", "Download a file", _file),
+        ]
+
+    def _configuration(self, request: RawRequest) -> Handling:
+        yield from ()
+        app_id = int(request.started_at * 1000)
+        return JsonReply(configuration(request.chats, app_id=app_id, max_file_size=self._max_file_size))
+
+    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
+        return refuse(error, request)
+
+
+def _info(request: RawRequest) -> Handling:
+    yield from ()
+    return JsonReply(describe_apis(request.chats))
+
+
+def _app_id(request: RawRequest) -> Handling:
+    yield from ()
+    return JsonReply({"app_id": int(request.started_at * 1000)})
+
+
+def _heartbeat(request: RawRequest) -> Handling:
+    yield from ()
+    return PulseStream(ALIVE)
+
+
+def _status(request: RawRequest) -> Handling:
+    yield from ()
+    return JsonReply({"msg": "estimation", "event_id": None, "rank": None, "queue_size": None, "rank_eta": None})
+
+
+# the queue
+
+
+def _join(request: RawRequest) -> Handling:
+    body = request.json_object()
+    if not body.get("session_hash"):
+        raise field_invalid("session_hash", "it is missing; the answer is read under it")
+    call = yield from read_call(request, find_index(request.chats, body.get("fn_index")), body, is_collected=True)
+    started = yield from submit(call)
+    return JsonReply({"event_id": started.turn_id})
+
+
+def _data(request: RawRequest) -> Handling:
+    session_hash = request.query.get("session_hash")
+    if not session_hash:
+        raise field_invalid("session_hash", "it is missing")
+    inbox = yield from open_inbox(session_hash)
+    if inbox is None:
+        said = frames.unexpected_error("nothing is waiting in this session")
+        return BytesReply(said + frames.CLOSE_STREAM, EVENT_STREAM)
+    return InboxStream(inbox, QueueEncoder(inbox, request.base_url), ping=frames.HEARTBEAT)
+
+
+def _cancel(request: RawRequest) -> Handling:
+    """Stop a turn; clients that have no event id yet mean the session. What is over, or not there, is no error."""
+    body = request.json_object()
+    event_id, session_hash = body.get("event_id"), body.get("session_hash")
+    try:
+        if isinstance(event_id, str):
+            yield from stop_turn(event_id)
+        elif isinstance(session_hash, str):
+            yield from stop_session(session_hash)
+    except (TurnUnknown, SessionUnknown):
+        pass
+    return JsonReply(DONE)
+
+
+# simple calls
+
+
+def _call(request: RawRequest) -> Handling:
+    api = find_api(request.chats, request.path_params["api"])
+    started = yield from submit((yield from read_call(request, api, request.json_object(), is_detached=True)))
+    return JsonReply({"event_id": started.turn_id})
+
+
+def _call_by_name(request: RawRequest) -> Handling:
+    api = find_api(request.chats, request.path_params["api"])
+    started = yield from submit((yield from read_named_call(request, api, request.json_object(), is_detached=True)))
+    return JsonReply({"event_id": started.turn_id})
+
+
+def _call_stream(request: RawRequest) -> Handling:
+    """Stream a turn from its beginning, as often as anybody asks."""
+    api = find_api(request.chats, request.path_params["api"])
+    event_id = request.path_params["event_id"]
+    record = yield from find_turn(event_id)
+    if record.turn.chat != api.chat.name:
+        raise TurnUnknown(f"no event {event_id!r} of /{api.name}")
+    return TurnStream(event_id, CallEncoder(request.base_url), ping=frames.CALL_HEARTBEAT)
+
+
+def _run(request: RawRequest) -> Handling:
+    api = find_api(request.chats, request.path_params["api"])
+    started = yield from submit((yield from read_call(request, api, request.json_object())))
+    record = yield from wait(started.turn_id)
+    turn = record.turn
+    error = turn.error or failure_of(turn.status, turn.finish_reason)
+    if error is not None:
+        failed: dict[str, Json] = {"detail": error.detail, **frames.error_output(error.detail), "code": error.code}
+        return JsonReply(failed | {"error_id": error.error_id}, error.status_code, {"x-should-retry": "false"})
+    value: Any = answer_value(record.messages, request.base_url, is_open=False)
+    duration = round((turn.finished_at or turn.created_at) - turn.created_at, 3)
+    return JsonReply({"data": [value], "is_generating": False, "duration": duration})
+
+
+# files
+
+
+def _upload(request: RawRequest) -> Handling:
+    """Answer the ids of what was stored, where Gradio answers paths of its own: clients only give them back."""
+    yield from ()
+    return JsonReply([file.file_id for file in request.files])
+
+
+def _file(request: RawRequest) -> Handling:
+    yield from ()
+    if not request.path_params["path"]:
+        raise BodyInvalid("the file's id is missing")
+    return FileReply(request.path_params["path"])

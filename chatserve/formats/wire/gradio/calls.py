@@ -1,0 +1,52 @@
+"""The stream of a simple call, for `curl`: each value whole, under an event's name. Source: gradio 6.31 `routes.py`."""
+
+from __future__ import annotations
+
+from chatserve.events import Delta, Done, Event, Failed, NumberedEvent, ReasoningDelta, Snapshot
+from chatserve.formats.wire.gradio import frames
+from chatserve.formats.wire.gradio.growing import GrowingAnswer
+from chatserve.formats.wire.gradio.outcomes import failure_of, gone_error
+from chatserve.formats.wire.gradio.values import answer_value
+from chatserve.types import Turn, TurnError
+
+
+class CallEncoder:
+    """Encodes one turn: `generating` for each change of the answer, then `complete` or `error`."""
+
+    is_per_turn = True
+    is_complete = False  # its reader knows where a turn ends
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        self._answer = GrowingAnswer(base_url)
+        self._error: TurnError | None = None
+
+    def encode(self, numbered: NumberedEvent) -> bytes:
+        event = numbered.event
+        match event:
+            case Failed(error):
+                self._error = error
+                return b""
+            case Done():
+                return self._end(event)
+            case Snapshot(turn=Turn(error=TurnError() as error)):
+                self._error = error
+                return b""
+            case _:
+                return self._take(event)
+
+    def _take(self, event: Event) -> bytes:
+        grew = isinstance(event, Delta | ReasoningDelta) and self._answer.grow(event)
+        if not grew and not self._answer.take(event):
+            return b""
+        self._answer.settle()
+        return frames.call_frame("generating", [self._answer.value])
+
+    def _end(self, done: Done) -> bytes:
+        error = self._error or failure_of(done.status, done.finish_reason)
+        if error is not None:
+            return frames.call_frame("error", frames.error_output(error.detail))
+        return frames.call_frame("complete", [answer_value(done.messages, self._base_url, is_open=False)])
+
+    def farewell(self) -> bytes:
+        return frames.call_frame("error", frames.error_output(gone_error().detail))

@@ -1,0 +1,25 @@
+"""What becomes of a turn in Gradio's words: an answer, or an error. Knows no frames.
+
+A turn that somebody stopped has an answer, as far as it came. One that was interrupted has none: its words stay in the
+session, but nobody should take them for a whole answer.
+"""
+
+from __future__ import annotations
+
+from chatserve.types import TurnError, TurnStatus
+
+
+def failure_of(status: TurnStatus, finish_reason: str | None) -> TurnError | None:
+    """Return why a turn that reported no error has no answer; None when it has one."""
+    if status == "failed":
+        return TurnError("chat_function_failed", "the chat function failed", "")
+    if status == "interrupted":
+        return TurnError(
+            "interrupted", f"the answer was interrupted ({finish_reason or 'shutdown'})", "", retryable=True
+        )
+    return None
+
+
+def gone_error() -> TurnError:
+    """Return what clients are told whose stream ends before the answer does."""
+    return TurnError("shutting_down", "the server is about to stop; ask again in a moment", "", retryable=True)

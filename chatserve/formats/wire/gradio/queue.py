@@ -1,0 +1,169 @@
+"""The stream of a session's queue: all turns that wait to be delivered there, told apart by their ids.
+
+    estimation  process_starts  process_generating+  process_completed      of each turn
+    close_stream                                                            when none is left
+
+The first `process_generating` has the whole value, each later one the edits that lead to the next (protocol
+`sse_v3`); `process_completed` has the last value whole. `close_stream` is never left out: without it a Python process
+that used the client does not end, and a JavaScript client waits for ever at its next call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from chatserve.codec import dumps, escape_line_ends
+from chatserve.events import (
+    Delta,
+    Done,
+    Event,
+    Failed,
+    NumberedEvent,
+    ReasoningDelta,
+    Snapshot,
+    StatusReported,
+    TurnAccepted,
+)
+from chatserve.formats.wire.gradio import frames
+from chatserve.formats.wire.gradio.diffs import compare
+from chatserve.formats.wire.gradio.growing import GrowingAnswer
+from chatserve.formats.wire.gradio.outcomes import failure_of, gone_error
+from chatserve.formats.wire.gradio.values import answer_value
+from chatserve.types import Turn, TurnError
+from chatserve.wire import COLLECTED, Inbox
+
+
+class _Event:
+    """A turn on its way to the client. `before` is what stands before text that only grows, where it does."""
+
+    def __init__(self, event_id: str, base_url: str) -> None:
+        self.event_id = event_id
+        self.answer = GrowingAnswer(base_url)
+        self.before = b""
+        self.is_begun = False
+        self.was_estimated = False
+        self.error: TurnError | None = None
+
+    def take(self, event: Event) -> bytes:
+        """Return what an event changes of the answer."""
+        if isinstance(event, ReasoningDelta) and self.answer.grow(event):
+            return self.text_frame(event.text)
+        self.answer.settle()
+        old = self.answer.value
+        if not self.answer.take(event):
+            return b""
+        tail = self.answer.tail
+        self.before = b"" if tail is None else frames.before_text(self.event_id, tail)
+        return self._change_frame(old)
+
+    def text_frame(self, text: str) -> bytes:
+        """Return text that only grew."""
+        words = dumps(text)
+        return self.before + (words if words.isascii() else escape_line_ends(words)) + frames.AFTER_TEXT
+
+    def _change_frame(self, old: object) -> bytes:
+        value = self.answer.value
+        if not self.is_begun:
+            self.is_begun = True
+            return frames.process_generating(self.event_id, value)
+        edits = compare(old, value)
+        return frames.process_generating(self.event_id, edits) if edits else b""
+
+
+class QueueEncoder:
+    """Encodes the events of a session for a client of its queue. Turns that are not in the inbox are not told of."""
+
+    is_per_turn = True
+
+    def __init__(self, inbox: Inbox, base_url: str) -> None:
+        self.is_complete = False
+        self.told: set[str] = set()
+        self._waiting: Collection[str] = inbox.waiting
+        self._base_url = base_url
+        self._events: dict[str | None, _Event] = {}
+
+    def encode(self, numbered: NumberedEvent) -> bytes:
+        _, turn_id, event = numbered
+        known = self._events.get(turn_id)
+        if type(event) is Delta and known is not None and known.answer.grow(event):  # the hot path: one per token
+            return known.text_frame(event.text)
+        if self.is_complete:
+            return b""
+        match event:
+            case Snapshot():
+                return self._take_snapshot(event)
+            case TurnAccepted(turn=turn):
+                known = self._find(turn.turn_id, turn)
+            case Done():
+                known = self._find(event.turn_id)
+            case _:
+                pass
+        return b"" if known is None else self._take(known, event)
+
+    def farewell(self) -> bytes:
+        """Return the end of all that was asked for: no client comes back for the rest."""
+        if self.is_complete:
+            return b""
+        self.is_complete = True
+        open_ids = [known.event_id for known in self._events.values()]
+        left = dict.fromkeys([*open_ids, *(turn_id for turn_id in self._waiting if turn_id not in self.told)])
+        failed = [frames.process_failed(turn_id, gone_error()) for turn_id in left]
+        return b"".join(failed) + frames.CLOSE_STREAM
+
+    def _find(self, turn_id: str, turn: Turn | None = None) -> _Event | None:
+        """Return the event that a turn is, if the client asked for it and has not got it to its end."""
+        known = self._events.get(turn_id)
+        if known is not None or turn_id in self.told:
+            return known
+        is_asked = turn_id in self._waiting or (turn is not None and COLLECTED in (turn.echo or {}))
+        if not is_asked:
+            return None
+        known = self._events[turn_id] = _Event(turn_id, self._base_url)
+        return known
+
+    def _take(self, known: _Event, event: Event) -> bytes:
+        match event:
+            case TurnAccepted():
+                return self._accept(known, event)
+            case StatusReported():
+                return frames.progress(known.event_id, event)
+            case Failed(error):
+                known.error = error
+                return b""
+            case Done():
+                value = answer_value(event.messages, self._base_url, is_open=False)
+                return self._end(known, value, known.error or failure_of(event.status, event.finish_reason))
+            case _:
+                return known.take(event)
+
+    def _accept(self, known: _Event, event: TurnAccepted) -> bytes:
+        waited, known.was_estimated = known.was_estimated, True
+        estimated = b"" if waited else frames.estimation(event)
+        return estimated + (frames.process_starts(known.event_id) if event.turn.status == "running" else b"")
+
+    def _take_snapshot(self, event: Snapshot) -> bytes:
+        """Take an answer whole: as it is now, or, where its turn is over and its log gone, to its end."""
+        turn = event.turn
+        known = None if turn is None else self._find(turn.turn_id, turn)
+        if known is None or turn is None:
+            return b""
+        said = known.take(event) if event.messages else b""
+        if turn.status in ("queued", "running"):
+            return said
+        value = answer_value(event.messages, self._base_url, is_open=False)
+        return said + self._end(known, value, turn.error or failure_of(turn.status, turn.finish_reason))
+
+    def _end(self, known: _Event, value: object, error: TurnError | None) -> bytes:
+        """End a turn: a client that iterates gets an answer that was never in pieces in one."""
+        event_id = known.event_id
+        if error is not None:
+            said = frames.process_failed(event_id, error)
+        else:
+            first = b"" if known.is_begun else frames.process_generating(event_id, value)
+            said = first + frames.process_completed(event_id, value)
+        self.told.add(event_id)
+        del self._events[event_id]
+        if not self._events and self.told.issuperset(self._waiting):
+            self.is_complete = True
+            return said + frames.CLOSE_STREAM
+        return said

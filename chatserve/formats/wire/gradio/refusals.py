@@ -1,0 +1,41 @@
+"""Requests that cannot be answered, in the shapes that make clients show why. Knows no endpoint but how it is called.
+
+A client that joins the queue understands two refusals: 422 with the list of a validation, whose messages it raises, and
+503, which it takes for a full queue. The words of all others are lost in the Python client.
+Source: gradio_client 2.7 `Client.send_data`, `utils.extract_validation_message`; @gradio/client 2.7 `submit`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatserve.errors import ChatserveError, InputsInvalid, Overloaded, RequestError, StoreError
+from chatserve.types import Json
+from chatserve.wire import JsonReply, RawRequest
+
+
+def refuse(error: ChatserveError, request: RawRequest) -> JsonReply:
+    """Return the reply to a request that cannot be answered."""
+    is_join = request.path.endswith("/queue/join")
+    if isinstance(error, Overloaded) or (is_join and isinstance(error, StoreError)):
+        return _reply(error, error.detail, 503)
+    if isinstance(error, InputsInvalid) or (is_join and isinstance(error, RequestError)):
+        return _reply(error, _validations(error), 422)
+    return _reply(error, error.detail, error.status_code)
+
+
+def _reply(error: ChatserveError, detail: Json, status_code: int) -> JsonReply:
+    body = {"detail": detail, "error": error.detail, "code": error.code}
+    return JsonReply(body, status_code, error.headers)
+
+
+def _validations(error: ChatserveError) -> list[dict[str, Any]]:
+    """Return one entry for each field that is wrong, named as the client named it."""
+    field = "message" if isinstance(error, InputsInvalid) else "request"
+    wrong = error.extra.get("errors") or [{"field": field, "message": error.detail}]
+    return [_validation(str(each["field"]), str(each["message"])) for each in wrong]
+
+
+def _validation(field: str, message: str) -> dict[str, Any]:
+    name = field.removeprefix("inputs.")
+    return {"__type__": "validate", "is_valid": False, "message": message, "parameter_name": name}

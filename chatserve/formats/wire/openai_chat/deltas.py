@@ -1,0 +1,173 @@
+"""What is said of an answer, as `delta` objects of Chat Completions.
+
+- Words are `content`; messages of one answer, and files, are paragraphs of it. Files are links, images are shown.
+- Reasoning and thoughts are `reasoning_content` and `reasoning`: clients know one or the other.
+- Calls of tools the client runs are `tool_calls`, those of tools that ran on the server are not told: the client would
+  run them again. A call that comes whole is held back to the end, for the function may answer it itself; one whose
+  arguments stream is told as they do.
+- Sources are `annotations`, all in the last delta, each at the place in the text where it was given.
+- Data has no place; an answer that is nothing else is its JSON.
+
+Source: OpenAI API reference, "The chat completion chunk object"; for reasoning, what vLLM, DeepSeek and OpenRouter
+send.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from chatserve.codec import dumps
+from chatserve.events import Done
+from chatserve.formats.appended import (
+    BREAK,
+    ArgumentsAdded,
+    CallClosed,
+    CallOpened,
+    Ended,
+    MessageBegun,
+    PartShown,
+    ReasoningAdded,
+    ResultAdded,
+    Said,
+    TextAdded,
+)
+from chatserve.types import DataPart, FilePart, Json, SourcePart, ToolCallPart
+
+DeltaObject: TypeAlias = dict[str, Any]
+
+NO_ARGUMENTS: Final = "{}"
+"""What clients can parse, where a model gave a call no arguments at all."""
+
+MARKDOWN: Final = re.compile(r"([\\\[\]])")
+
+
+class Deltas:
+    """The deltas of one answer.
+
+    `told_length` counts the characters of content, `owes_break` says that what comes next is a new paragraph.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self.told_length = 0
+        self.owes_break = False
+        self._base_url = base_url
+        self._indices: dict[str, int] = {}  # of the calls that were told
+        self._answered: set[str] = set()
+        self._held: dict[str, ToolCallPart] = {}
+        self._has_reasoning = False
+        self._owes_reasoning_break = False
+        self._annotations: list[Json] = []
+
+    def tell(self, said: Said) -> Iterator[DeltaObject]:
+        """Yield the deltas of what is said."""
+        match said:
+            case TextAdded(text):
+                yield self._content(text)
+            case ReasoningAdded(text):
+                yield self._reasoning(text)
+            case MessageBegun(is_thought=is_thought):
+                self.owes_break = self.told_length > 0 and not is_thought
+                self._owes_reasoning_break = self._has_reasoning
+            case CallOpened(call):
+                self._hold(call)
+            case ArgumentsAdded(tool_call_id, text):
+                yield from self._arguments(tool_call_id, text)
+            case ResultAdded(result):
+                self._answer_call(result.tool_call_id)
+            case PartShown(part=part):
+                yield from self._part(part)
+            case Ended(done):
+                yield from self._rest(done)
+            case CallClosed():
+                return
+
+    def last(self) -> DeltaObject:
+        """Return the delta that goes with the finish reason."""
+        return {"annotations": self._annotations} if self._annotations else {}
+
+    @property
+    def awaits_tools(self) -> bool:
+        """True when a call was told that the function did not answer itself."""
+        return not self._indices.keys() <= self._answered
+
+    # words
+
+    def _content(self, text: str) -> DeltaObject:
+        if self.owes_break:
+            self.owes_break = False
+            text = BREAK + text
+        self.told_length += len(text)
+        return {"content": text}
+
+    def _reasoning(self, text: str) -> DeltaObject:
+        if self._owes_reasoning_break:
+            self._owes_reasoning_break = False
+            text = BREAK + text
+        self._has_reasoning = True
+        return {"reasoning_content": text, "reasoning": text}
+
+    # calls
+
+    def _hold(self, call: ToolCallPart) -> None:
+        if call.where == "client" and call.tool_call_id not in self._indices:
+            self._held[call.tool_call_id] = call
+
+    def _answer_call(self, tool_call_id: str) -> None:
+        self._held.pop(tool_call_id, None)
+        self._answered.add(tool_call_id)
+
+    def _arguments(self, tool_call_id: str, text: str) -> Iterator[DeltaObject]:
+        if tool_call_id in self._held:
+            yield self._open(tool_call_id)
+        if tool_call_id in self._indices:
+            yield {"tool_calls": [{"index": self._indices[tool_call_id], "function": {"arguments": text}}]}
+
+    def _open(self, tool_call_id: str) -> DeltaObject:
+        call = self._held.pop(tool_call_id)
+        index = self._indices[tool_call_id] = len(self._indices)
+        function = {"name": call.name, "arguments": call.arguments}
+        return {"tool_calls": [{"index": index, "id": tool_call_id, "type": "function", "function": function}]}
+
+    # parts and the end
+
+    def _part(self, part: FilePart | DataPart | SourcePart) -> Iterator[DeltaObject]:
+        match part:
+            case FilePart():
+                self.owes_break = self.told_length > 0
+                yield self._content(self._link(part))
+                self.owes_break = True
+            case SourcePart():
+                self._annotations.append(self._citation(part))
+            case DataPart():
+                return
+
+    def _link(self, file: FilePart) -> str:
+        name = MARKDOWN.sub(r"\\\1", " ".join(file.name.split()))
+        mark = "!" if file.media_type.startswith("image/") else ""
+        return f"{mark}[{name}]({self._base_url}/files/{file.file_id})"
+
+    def _citation(self, source: SourcePart) -> Json:
+        place = {"start_index": self.told_length, "end_index": self.told_length}
+        return {
+            "type": "url_citation",
+            "url_citation": {**place, "url": source.url, "title": source.title or source.url},
+        }
+
+    def _rest(self, done: Done) -> Iterator[DeltaObject]:
+        """Yield what was held back, as it is in the end.
+
+        Of an answer that was cut off nothing is: its calls may be half made.
+        """
+        if done.status != "completed":
+            return
+        parts = [part for message in done.messages for part in message.content]
+        for part in parts:
+            if isinstance(part, ToolCallPart) and part.tool_call_id in self._held:
+                self._held[part.tool_call_id] = replace(part, arguments=part.arguments or NO_ARGUMENTS)
+                yield self._open(part.tool_call_id)
+        data = [dumps(part.data).decode() for part in parts if isinstance(part, DataPart)]
+        if data and not self.told_length and not self._indices:
+            yield self._content("\n".join(data))

@@ -1,0 +1,230 @@
+"""A conversation in OpenAI's shape, read as messages.
+
+Messages are read as chatserve would have stored them (a user's words before the files, results of one round of tools
+together), so that a conversation that comes back is known again. What a client sends is untrusted: no address is
+fetched. Source: OpenAI API reference, "Create chat completion", `messages`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from chatserve.contracts import ParsedMessage
+from chatserve.formats.message_array import DEFAULT_MEDIA_TYPE, field_invalid, read_base64, read_data_url
+from chatserve.types import (
+    ROLES,
+    DraftPart,
+    FilePart,
+    Json,
+    ReasoningPart,
+    SourcePart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+
+BETWEEN_TEXTS: Final = "\n"
+"""Between text parts of one message: what clients send apart is not meant to run together."""
+
+OWN_FILE: Final = re.compile(r"/files/(f_[\w-]+)")
+AUDIO_TYPES: Final = {"mp3": "audio/mpeg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message stands. Of what was said before, files that cannot be had are kept as links."""
+
+    where: str
+    is_asked: bool
+    base_url: str
+
+
+def read_messages(messages: Json, base_url: str = "") -> tuple[ParsedMessage, ...]:
+    """Read a conversation; files that came inside are `LocalFile`s, those named by id have nothing but their id.
+
+    Raises:
+        InputsInvalid: it does not have this shape.
+    """
+    if not isinstance(messages, list) or not messages:
+        raise field_invalid("messages", "it must be a list of messages, with one at least")
+    asked = max((index for index, each in enumerate(messages) if _role_of(each) == "user"), default=-1)
+    read = [
+        _read_message(each, Place(f"messages[{index}]", index == asked, base_url))
+        for index, each in enumerate(messages)
+    ]
+    return tuple(_joined_results(read))
+
+
+def _role_of(message: Json) -> Json:
+    return message.get("role") if isinstance(message, dict) else None
+
+
+def _read_message(message: Json, place: Place) -> ParsedMessage:
+    if not isinstance(message, dict):
+        raise field_invalid(place.where, f"{message!r:.80} is no message; make it an object with role and content")
+    role = message.get("role")
+    if role == "function":  # what role "tool" was before calls had ids
+        role, message = "tool", {**message, "tool_call_id": message.get("name")}
+    if not isinstance(role, str) or role not in ROLES:
+        raise field_invalid(f"{place.where}.role", f"{role!r:.80} is none of {', '.join(sorted(ROLES))}")
+    if role == "tool":
+        return _read_result(message, place)
+    if role == "assistant":
+        return _read_answer(message, place)
+    return ParsedMessage(role, _words_first(_read_content(message, place)))
+
+
+def _words_first(parts: Sequence[DraftPart]) -> tuple[DraftPart, ...]:
+    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    others = tuple(part for part in parts if not isinstance(part, TextPart))
+    words = BETWEEN_TEXTS.join(texts)
+    return (TextPart(words), *others) if words or not others else others
+
+
+def _read_answer(message: Mapping[str, Json], place: Place) -> ParsedMessage:
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    thought = (ReasoningPart(reasoning),) if isinstance(reasoning, str) else ()
+    calls = _read_calls(message, place)
+    content = _words_first(_read_content(message, place)) if _says_something(message) or not calls else ()
+    return ParsedMessage("assistant", (*thought, *content, *calls))
+
+
+def _says_something(message: Mapping[str, Json]) -> bool:
+    return bool(message.get("content") or message.get("refusal"))
+
+
+def _read_result(message: Mapping[str, Json], place: Place) -> ParsedMessage:
+    call_id = message.get("tool_call_id")
+    if not isinstance(call_id, str):
+        raise field_invalid(f"{place.where}.tool_call_id", f"{call_id!r:.80} is no id of a tool call")
+    texts = [part.text for part in _read_content(message, place) if isinstance(part, TextPart)]
+    return ParsedMessage("tool", (ToolResultPart(call_id, BETWEEN_TEXTS.join(texts)),))
+
+
+def _joined_results(messages: Sequence[ParsedMessage]) -> Iterator[ParsedMessage]:
+    """Yield messages with the results that stand together in one: they answer one message's calls."""
+    results: tuple[DraftPart, ...] = ()
+    for message in messages:
+        if message.role == "tool":
+            results += message.content
+            continue
+        if results:
+            yield ParsedMessage("tool", results)
+            results = ()
+        yield message
+    if results:
+        yield ParsedMessage("tool", results)
+
+
+# --- calls of tools ----------------------------------------------------------------------------------------------
+
+
+def _read_calls(message: Mapping[str, Json], place: Place) -> tuple[ToolCallPart, ...]:
+    calls = message.get("tool_calls") or []
+    where = f"{place.where}.tool_calls"
+    if not isinstance(calls, list):
+        raise field_invalid(where, "it is no list")
+    return tuple(_read_call(call, f"{where}[{index}]") for index, call in enumerate(calls))
+
+
+def _read_call(call: Json, where: str) -> ToolCallPart:
+    """Read a call of a function, or of a custom tool, whose input is text of any kind."""
+    kind = "custom" if isinstance(call, dict) and call.get("type") == "custom" else "function"
+    called = call.get(kind) if isinstance(call, dict) else None
+    if not isinstance(called, dict):
+        raise field_invalid(where, f"{call!r:.80} is no call of a {kind}")
+    texts = (call.get("id"), called.get("name"), called.get("arguments" if kind == "function" else "input"))
+    call_id, name, arguments = texts
+    if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(arguments, str)):
+        raise field_invalid(where, "id, name and arguments must be text")
+    return ToolCallPart(call_id, name, arguments)
+
+
+# --- content -----------------------------------------------------------------------------------------------------
+
+
+def _read_content(message: Mapping[str, Json], place: Place) -> tuple[DraftPart, ...]:
+    content = message.get("content")
+    if content is None:
+        refusal = message.get("refusal")
+        content = refusal if isinstance(refusal, str) else None
+        if content is None and message.get("role") == "user":
+            raise field_invalid(f"{place.where}.content", "the message has no content")
+    if content is None or isinstance(content, str):
+        return (TextPart(content or ""),)
+    if not isinstance(content, list):
+        raise field_invalid(f"{place.where}.content", f"{content!r:.80} is neither text nor a list of parts")
+    read = [_read_part(part, f"{place.where}.content[{index}]", place) for index, part in enumerate(content)]
+    return tuple(part for part in read if part is not None)
+
+
+def _read_part(part: Json, where: str, place: Place) -> DraftPart | None:
+    """Read a part. One of an unknown kind is refused in the message that is asked, and left out elsewhere."""
+    kind = part.get("type") if isinstance(part, dict) else None
+    if isinstance(part, dict) and isinstance(kind, str) and kind in _READERS:
+        return _READERS[kind](part, where, place)
+    if not place.is_asked:
+        return None
+    raise field_invalid(f"{where}.type", f"{kind!r:.80} is none of {', '.join(_READERS)}")
+
+
+def _read_text(part: Mapping[str, Json], where: str, _place: Place) -> DraftPart:
+    name = "refusal" if part["type"] == "refusal" else "text"
+    text = part.get(name)
+    if not isinstance(text, str):
+        raise field_invalid(f"{where}.{name}", f"{text!r:.80} is no text")
+    return TextPart(text)
+
+
+def _read_image(part: Mapping[str, Json], where: str, place: Place) -> DraftPart:
+    image = part.get("image_url")
+    url = image.get("url") if isinstance(image, dict) else image
+    return _read_link(url, f"{where}.image_url.url", place)
+
+
+def _read_link(url: Json, where: str, place: Place, name: str | None = None) -> DraftPart:
+    """Read a data: URL, or the address of a file of ours; any other is a link at most."""
+    if isinstance(url, str) and not url.startswith("data:"):
+        if own := OWN_FILE.fullmatch(url.removeprefix(place.base_url)):
+            return FilePart(own[1], "", "", 0)
+        if not place.is_asked:
+            return SourcePart(url, name)
+    return read_data_url(url, where, name)
+
+
+def _read_audio(part: Mapping[str, Json], where: str, _place: Place) -> DraftPart:
+    audio = part.get("input_audio")
+    encoding = audio.get("format") if isinstance(audio, dict) else None
+    if not isinstance(audio, dict) or not isinstance(encoding, str):
+        raise field_invalid(f"{where}.input_audio", "it must be an object with data and format")
+    return read_base64(
+        audio.get("data"),
+        AUDIO_TYPES.get(encoding, f"audio/{encoding}"),
+        f"{where}.input_audio.data",
+        f"audio.{encoding}",
+    )
+
+
+def _read_file(part: Mapping[str, Json], where: str, place: Place) -> DraftPart:
+    file = part.get("file")
+    if not isinstance(file, dict):
+        raise field_invalid(f"{where}.file", "it must be an object with file_data or file_id")
+    file_id, filename, content = file.get("file_id"), file.get("filename"), file.get("file_data")
+    name = filename if isinstance(filename, str) else None
+    if isinstance(file_id, str):
+        return FilePart(file_id, "", "", 0)
+    if isinstance(content, str) and ":" in content:
+        return _read_link(content, f"{where}.file.file_data", place, name)
+    return read_base64(content, DEFAULT_MEDIA_TYPE, f"{where}.file.file_data", name)
+
+
+_READERS: Final[Mapping[str, Callable[[Mapping[str, Json], str, Place], DraftPart]]] = {
+    "text": _read_text,
+    "refusal": _read_text,
+    "image_url": _read_image,
+    "input_audio": _read_audio,
+    "file": _read_file,
+}

@@ -1,0 +1,114 @@
+"""A request for a completion as a call of a chat.
+
+Fields that are named like an input of the chat function fill it, whatever else the client sends reaches the function as
+`ctx.params`; no field is refused for being unknown. Source: OpenAI API reference, "Create chat completion".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from chatserve.contracts import ParsedMessage
+from chatserve.errors import ChatUnknown
+from chatserve.formats.message_array import field_invalid, keep_files, split_turn
+from chatserve.formats.wire.openai_chat.messages import read_messages
+from chatserve.formats.wire.openai_chat.sessions import session_key_of
+from chatserve.types import FilePart, Json
+from chatserve.wire import ChatProfile, RawRequest, Step, TurnCall, find_files
+
+STRUCTURE: Final = frozenset({"messages", "model", "stream", "stream_options", "tools", "session_id"})
+"""Fields that are read here, and never an input nor a param."""
+
+OTHER_NAMES: Final = {"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"}
+"""One limit under two names: OpenAI renamed it, and clients send either."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """What was asked for, and how it is to be answered."""
+
+    call: TurnCall
+    is_streamed: bool
+    includes_usage: bool
+
+
+def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]:
+    """Read a request and store the files in it.
+
+    Raises:
+        BodyInvalid, InputsInvalid: it is not what it should be.
+        ChatUnknown: there is no such model.
+        FileUnknown, BodyTooLarge: it refers to a file that is not there, or holds one that is too large.
+    """
+    body = request.json_object()
+    chat = _chat_of(body, request)
+    tools = _tools_of(body)
+    messages = yield from _known_files(read_messages(body.get("messages"), request.base_url))
+    turn = split_turn((yield from keep_files(messages, chat)))
+    session_key = session_key_of(request.headers, body, turn.text)
+    inputs = _inputs_of(body, chat)
+    call = TurnCall(
+        chat.name,
+        turn.text,
+        turn.files,
+        turn.tool_results,
+        history=turn.history,
+        session_key=session_key,
+        is_kept=session_key is not None,
+        inputs=inputs,
+        params={name: value for name, value in body.items() if name not in STRUCTURE and name not in inputs},
+        tools=tools,
+        on_disconnect="stop",
+    )
+    options = body.get("stream_options")
+    includes_usage = isinstance(options, dict) and bool(options.get("include_usage"))
+    return CompletionRequest(call, bool(body.get("stream")), includes_usage)
+
+
+def _chat_of(body: Mapping[str, Json], request: RawRequest) -> ChatProfile:
+    name = body.get("model")
+    if name is None:
+        return request.default_chat
+    if not isinstance(name, str):
+        raise field_invalid("model", f"{name!r:.80} is no name of a model")
+    if name not in request.chats:
+        raise ChatUnknown(f"the model {name!r:.200} does not exist; there are: {', '.join(request.chats)}")
+    return request.chats[name]
+
+
+def _tools_of(body: Mapping[str, Json]) -> tuple[Json, ...]:
+    tools = body.get("tools")
+    if tools is None:
+        return ()
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise field_invalid("tools", "it is no list of objects")
+    return tuple(tools)
+
+
+def _inputs_of(body: Mapping[str, Json], chat: ChatProfile) -> dict[str, Json]:
+    """Return what the body says of the function's inputs; null says nothing, as everywhere in this protocol."""
+    inputs = {}
+    for name in chat.input_names:
+        given = body.get(name)
+        if given is None and OTHER_NAMES.get(name) not in chat.input_names:
+            given = body.get(OTHER_NAMES.get(name, name))
+        if given is not None and name not in STRUCTURE:
+            inputs[name] = given
+    return inputs
+
+
+def _known_files(messages: Sequence[ParsedMessage]) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
+    """Look up the files that messages name by id. Raises: FileUnknown."""
+    file_ids = tuple(part.file_id for message in messages for part in message.content if isinstance(part, FilePart))
+    if not file_ids:
+        return tuple(messages)
+    found = {part.file_id: part for part in (yield from find_files(tuple(dict.fromkeys(file_ids))))}
+    return tuple(
+        replace(
+            message,
+            content=tuple(found[part.file_id] if isinstance(part, FilePart) else part for part in message.content),
+        )
+        for message in messages
+    )

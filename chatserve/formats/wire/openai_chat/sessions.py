@@ -1,0 +1,70 @@
+"""Which session a conversation belongs to: the protocol has no word for it, so headers and two fields have.
+
+What a front end asks for beside the conversation (a title, tags, follow-ups) belongs to none. `user` and
+`prompt_cache_key` are no keys: they name a person or a prompt, and two conversations would overwrite each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from chatserve.formats.message_array import field_invalid
+from chatserve.types import Json
+
+EXPLICIT_HEADER: Final = "x-session-id"
+FRONT_END_HEADERS: Final = ("x-openwebui-chat-id", "x-conversation-id", "x-librechat-conversation-id")
+TASK_HEADER: Final = "x-openwebui-task"
+"""What Open WebUI is told to send with `{{TASK}}`: empty for the conversation itself."""
+
+NO_CONVERSATION: Final = frozenset({"", "new", "null", "undefined", "None"})
+"""What front ends fill in where a conversation has no id yet."""
+
+TEMPORARY: Final = "local:"
+"""How Open WebUI's ids of temporary chats begin, which are to be kept nowhere."""
+
+TASK_PROMPT: Final = "### Task:"
+SEARCHED_PROMPT: Final = "### Task:\nRespond to the user query"
+"""How Open WebUI's task prompts begin, and how a question of the user's begins to which it adds documents."""
+
+TITLE_PROMPTS: Final = (
+    "Provide a concise, 5-word-or-less title",
+    "Analyze this conversation and provide:\n1. The detected",
+)
+"""How LibreChat asks for titles."""
+
+
+def session_key_of(headers: Mapping[str, str], body: Mapping[str, Json], question: str) -> str | None:
+    """Return the key of the conversation's session, None where there is none.
+
+    Raises:
+        InputsInvalid: `session_id` is no text.
+    """
+    if _filled_in(headers.get(TASK_HEADER, "")):
+        return None
+    if key := _filled_in(headers.get(EXPLICIT_HEADER, "")):
+        return key
+    for name in FRONT_END_HEADERS:
+        if key := _filled_in(headers.get(name, "")):
+            return None if is_background(question) else key
+    return _named(body, "session_id", "session_id") or _named(body.get("metadata"), "session_id", "metadata.session_id")
+
+
+def is_background(question: str) -> bool:
+    """Whether a question is a front end's own: only its beginning tells."""
+    if question.startswith(TASK_PROMPT):
+        return not question.startswith(SEARCHED_PROMPT)
+    return question.startswith(TITLE_PROMPTS)
+
+
+def _filled_in(value: str) -> str | None:
+    """Return a header's value, unless its template was not filled in, or with nothing that is a conversation."""
+    value = value.strip()
+    return None if value in NO_CONVERSATION or "{{" in value or value.startswith(TEMPORARY) else value
+
+
+def _named(fields: Json, name: str, where: str) -> str | None:
+    key = fields.get(name) if isinstance(fields, dict) else None
+    if key is not None and not isinstance(key, str):
+        raise field_invalid(where, f"{key!r:.80} is no text")
+    return key or None

@@ -1,0 +1,133 @@
+"""Response objects: a turn as the protocol shows it, with every key it knows, as it is now.
+
+What the client asked with is given back from `Turn.echo`; the rest follows from the turn. Knows no request.
+
+Source: OpenAI API reference, "The Response object"; Open Responses specification of 2026-04-24, `ResponseResource`,
+which wants numbers where the client sent none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+from chatserve.contracts import TURN_OPEN, TurnRecord
+from chatserve.formats.appended import AppendedAnswer
+from chatserve.formats.wire.openai_responses.ids import conversation_id, response_id
+from chatserve.formats.wire.openai_responses.output import ItemStatus, OutputItems
+from chatserve.types import Json, Turn, TurnStatus
+
+ResponseStatus: TypeAlias = Literal["queued", "in_progress", "completed", "incomplete", "cancelled", "failed"]
+
+DEFAULTS: Final[Mapping[str, Json]] = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "tools": [],
+    "tool_choice": "auto",
+    "truncation": "disabled",
+    "parallel_tool_calls": True,
+    "text": {"format": {"type": "text"}},
+    "top_p": 1,
+    "temperature": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "top_logprobs": 0,
+    "reasoning": {"effort": None, "summary": None},
+    "user": None,
+    "metadata": {},
+    "safety_identifier": None,
+    "prompt_cache_key": None,
+}
+"""What a response says of the fields its request did not have."""
+
+_STATUSES: Final[Mapping[TurnStatus, ResponseStatus]] = {
+    "queued": "queued",
+    "running": "in_progress",
+    "completed": "completed",
+    "stopped": "cancelled",
+    "interrupted": "failed",
+    "failed": "failed",
+}
+_INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def status_of(turn: Turn) -> ResponseStatus:
+    """Return the status of a turn in the protocol's words."""
+    if turn.status == "completed" and turn.finish_reason in _INCOMPLETE:
+        return "incomplete"
+    return _STATUSES[turn.status]
+
+
+def item_status_of(turn: Turn) -> ItemStatus:
+    """Return the status that items have which were open at the end of a turn."""
+    return "completed" if status_of(turn) == "completed" else "incomplete"
+
+
+def response_json(record: TurnRecord, base_url: str) -> dict[str, Json]:
+    """Return the response that a turn is, with its output so far."""
+    return response_object(record.turn, output_of(record, base_url))
+
+
+def output_of(record: TurnRecord, base_url: str) -> list[dict[str, Json]]:
+    """Return the items of a turn's answer."""
+    items, answer = OutputItems(base_url), AppendedAnswer()
+    snapshot, _ = record.as_events()
+    for said in answer.take(snapshot):
+        exhaust(items.take(said))
+    if record.turn.status not in TURN_OPEN:
+        exhaust(items.close(item_status_of(record.turn)))
+    return items.items()
+
+
+def exhaust(events: Iterable[Any]) -> None:
+    """Let items grow, where nobody wants the events."""
+    deque(events, maxlen=0)
+
+
+def response_object(turn: Turn, output: Sequence[Json]) -> dict[str, Json]:
+    """Return the response that a turn is, with this output."""
+    echo = turn.echo or {}
+    status = status_of(turn)
+    return {
+        "id": response_id(turn.turn_id),
+        "object": "response",
+        "created_at": int(turn.created_at),
+        "completed_at": int(turn.finished_at) if status == "completed" and turn.finished_at else None,
+        "status": status,
+        "background": bool(echo.get("background")),
+        "error": _error(turn),
+        "incomplete_details": {"reason": _INCOMPLETE[turn.finish_reason or ""]} if status == "incomplete" else None,
+        "model": turn.chat,
+        "output": list(output),
+        "previous_response_id": echo.get("previous_response_id"),
+        "conversation": {"id": conversation_id(turn.session_id)} if echo.get("conversation") else None,
+        "store": bool(turn.session_id),
+        "service_tier": "default",
+        "usage": _usage(turn),
+        **{name: echo.get(name, default) for name, default in DEFAULTS.items()},
+    }
+
+
+def _error(turn: Turn) -> Json:
+    if turn.status == "failed" and turn.error is not None:
+        return {"code": turn.error.code, "message": turn.error.detail}
+    if turn.status == "interrupted":
+        why = f" ({turn.finish_reason})" if turn.finish_reason else ""
+        return {"code": "interrupted", "message": f"the turn was interrupted{why}; what was said until then is kept"}
+    return {"code": "server_error", "message": "the turn failed"} if turn.status == "failed" else None
+
+
+def _usage(turn: Turn) -> Json:
+    """Return what was spent: zeros where a turn that is over did not tell, for clients count on numbers then."""
+    if turn.status in TURN_OPEN:
+        return None
+    spent = (turn.usage.input_tokens, turn.usage.output_tokens) if turn.usage is not None else (0, 0)
+    return {
+        "input_tokens": spent[0],
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": spent[1],
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": sum(spent),
+    }

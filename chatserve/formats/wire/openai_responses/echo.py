@@ -1,0 +1,116 @@
+"""What of a request is kept with its turn, so that its response can be shown again as it was asked for.
+
+Only what differs from the protocol's defaults, and nothing large: inputs are in the history anyway. A value of another
+type than the protocol's is not given back, for clients read responses more strictly than servers read requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeGuard
+
+from chatserve.codec import dumps
+from chatserve.formats.wire.openai_responses.documents import DEFAULTS
+from chatserve.types import Json
+
+MAX_BYTES: Final = 16 * 1024
+"""Of one field: instructions, tools and schemas may be long."""
+
+
+def echo_of(body: Mapping[str, Json], *, input_count: int, is_chain: bool) -> dict[str, Json]:
+    """Return what is kept: fields given back, how many items came before the message, whose the session is.
+
+    `is_chain`: the session was made for responses that follow one another, and is no conversation.
+    """
+    kept = {name: read(body[name]) for name, read in _FIELDS.items() if body.get(name) is not None}
+    echo = {name: value for name, value in kept.items() if value != DEFAULTS[name] and _is_small(value)}
+    marks = {
+        "previous_response_id": body.get("previous_response_id"),
+        "conversation": body.get("conversation") is not None,
+        "background": body.get("background") is True,
+        "input_count": input_count,
+        "is_chain": is_chain,
+    }
+    return echo | {name: value for name, value in marks.items() if value}
+
+
+def _is_small(value: Json) -> bool:
+    return value is not None and len(dumps(value)) <= MAX_BYTES
+
+
+def _is_number(value: Json) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: Json) -> Json:
+    return value if _is_number(value) else None
+
+
+def _count(value: Json) -> Json:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: Json) -> Json:
+    return value if isinstance(value, str) else None
+
+
+def _flag(value: Json) -> Json:
+    return value if isinstance(value, bool) else None
+
+
+def _choice(value: Json) -> Json:
+    return value if isinstance(value, str) or (isinstance(value, dict) and "type" in value) else None
+
+
+def _metadata(value: Json) -> Json:
+    is_plain = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+    return value if is_plain else None
+
+
+def _text_config(value: Json) -> Json:
+    return {**DEFAULTS["text"], **value} if isinstance(value, dict) else None
+
+
+def _reasoning(value: Json) -> Json:
+    return {**DEFAULTS["reasoning"], **value} if isinstance(value, dict) else None
+
+
+def _tools(value: Json) -> Json:
+    return [_tool(tool) for tool in value if isinstance(tool, dict)] if isinstance(value, list) else None
+
+
+def _tool(tool: dict[str, Any]) -> Json:
+    """Return a tool with all keys that responses have, in the flat shape."""
+    if tool.get("type") != "function":
+        return tool
+    nested = tool.get("function")
+    flat = {name: value for name, value in tool.items() if name != "function"}
+    return {
+        "description": None,
+        "parameters": None,
+        "strict": None,
+        **(nested if isinstance(nested, dict) else {}),
+        **flat,
+    }
+
+
+_FIELDS: Final[Mapping[str, Callable[[Json], Json]]] = {
+    "instructions": _text,
+    "max_output_tokens": _count,
+    "max_tool_calls": _count,
+    "tools": _tools,
+    "tool_choice": _choice,
+    "truncation": _text,
+    "parallel_tool_calls": _flag,
+    "text": _text_config,
+    "top_p": _number,
+    "temperature": _number,
+    "presence_penalty": _number,
+    "frequency_penalty": _number,
+    "top_logprobs": _count,
+    "reasoning": _reasoning,
+    "user": _text,
+    "metadata": _metadata,
+    "safety_identifier": _text,
+    "prompt_cache_key": _text,
+}

@@ -1,0 +1,141 @@
+"""Streams of responses: the log's events as the protocol's, each with its number.
+
+Every number, id and time follows from the log, so that a stream encoded again is the same, byte for byte: resuming is
+encoding from the beginning and leaving out what the client has (`starting_after`). Whoever comes when the log is gone
+gets a shorter stream; its last event is numbered beyond what the client has, so that it is never left out.
+
+Source: Open Responses specification of 2026-04-24, "Streaming"; OpenAI API reference, "Streaming events".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from chatserve.codec import dumps, dumps_line, escape_line_ends
+from chatserve.events import Delta, Done, Event, NumberedEvent, Snapshot, TurnAccepted
+from chatserve.formats.appended import AppendedAnswer, Ended
+from chatserve.formats.wire.openai_responses.documents import item_status_of, response_object
+from chatserve.formats.wire.openai_responses.output import OutputItems, WireEvent, Words
+from chatserve.types import Turn
+
+_DELTA: Final = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":'
+_DELTA_END: Final = b',"logprobs":[]}\n\n'
+_DONE: Final = b"data: [DONE]\n\n"
+_LAST: Final = {
+    "completed": "response.completed",
+    "incomplete": "response.incomplete",
+    "cancelled": "response.incomplete",  # there is no event of its own; the status tells
+    "failed": "response.failed",
+}
+_LAST_TYPES: Final = frozenset(_LAST.values())
+
+
+class ResponseEncoder:
+    """Encodes one turn. Events numbered up to `starting_after` are left out; `base_url` is where files are served."""
+
+    is_per_turn = True
+    is_complete = False
+
+    def __init__(self, base_url: str = "", starting_after: int | None = None) -> None:
+        self._after = -1 if starting_after is None else starting_after
+        self._number = 0
+        self._answer = AppendedAnswer()
+        self._items = OutputItems(base_url)
+        self._turn: Turn | None = None
+        self._is_running = False
+        self._words: Words | None = None
+        self._place = b""
+
+    def encode(self, numbered: NumberedEvent) -> bytes:
+        event, words = numbered.event, self._words
+        if (
+            words is not None and type(event) is Delta and self._answer.take_text(event.text)
+        ):  # the hot path: one per token
+            text = event.text
+            words.pieces.append(text)
+            number = self._number
+            self._number = number + 1
+            if number <= self._after:
+                return b""
+            data = dumps(text)
+            if not text.isascii():
+                data = escape_line_ends(data)
+            return b"%b%d%b%b%b" % (_DELTA, number, self._place, data, _DELTA_END)
+        frames = b"".join([self._frame(event) for event in self._events(event)])
+        if self._items.open_words is not self._words:
+            self._enter_words()
+        return frames + _DONE if type(event) is Done else frames
+
+    def farewell(self) -> bytes:
+        """Say that the stream ends before the response does, under the number of the event before.
+
+        A client that resumes behind it misses nothing. Both of OpenAI's client libraries raise it.
+        """
+        said = {
+            "code": "server_shutting_down",
+            "message": "the server is going away; retrieve the response, or its stream from where this one ended",
+            "param": None,
+        }
+        number = max(self._number - 1, 0)
+        error = {"type": "error", "sequence_number": number, **said, "error": {"type": "server_error", **said}}
+        return b"event: error\ndata: %b\n\n" % dumps_line(error)
+
+    def _enter_words(self) -> None:
+        words = self._words = self._items.open_words
+        if words is not None:
+            self._place = b"," + dumps(words.place)[1:-1] + b',"delta":'
+
+    def _frame(self, event: WireEvent) -> bytes:
+        number = self._number
+        self._number += 1
+        kind = event["type"]
+        if number <= self._after:
+            if kind not in _LAST_TYPES:
+                return b""
+            number = self._after + 1
+        numbered = {"type": kind, "sequence_number": number, **event}
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), dumps_line(numbered))
+
+    def _events(self, event: Event) -> Iterator[WireEvent]:
+        match event:
+            case TurnAccepted(turn=turn):
+                yield from self._begin(turn)
+            case Snapshot(turn=Turn() as turn):
+                yield from self._begin(replace(turn, status="running"))
+                yield from self._grow(event)
+            case Done():
+                yield from self._end(event)
+            case _:
+                yield from self._grow(event)
+
+    def _begin(self, turn: Turn) -> Iterator[WireEvent]:
+        """Say that the response exists, waits, runs: each once."""
+        is_new, self._turn = self._turn is None, turn
+        response = response_object(_opened(turn), [])
+        if is_new:
+            yield {"type": "response.created", "response": response}
+        if turn.status == "queued":
+            yield {"type": "response.queued", "response": response}
+        elif not self._is_running:
+            self._is_running = True
+            yield {"type": "response.in_progress", "response": response}
+
+    def _grow(self, event: Event) -> Iterator[WireEvent]:
+        for said in self._answer.take(event):
+            yield from self._items.take(said)
+
+    def _end(self, done: Done) -> Iterator[WireEvent]:
+        """Close what is open, calls that were cut off included, and say how it ended."""
+        assert self._turn is not None
+        error = next((said.error for said in self._answer.take(done) if isinstance(said, Ended)), None)
+        turn = replace(self._turn, status=done.status, finish_reason=done.finish_reason, usage=done.usage, error=error)
+        yield from self._items.close(item_status_of(turn))
+        response = response_object(turn, self._items.items())
+        yield {"type": _LAST[response["status"]], "response": response}
+
+
+def _opened(turn: Turn) -> Turn:
+    """Return a turn as it was at its beginning."""
+    return replace(turn, finish_reason=None, usage=None, error=None, finished_at=None)

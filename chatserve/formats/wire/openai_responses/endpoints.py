@@ -1,0 +1,49 @@
+"""Endpoints of Responses and Conversations, below `/v1` and below the prefix of one's choice.
+
+Source: OpenAI API reference, "Responses" and "Conversations". Knows which handler is for what, and nothing else.
+"""
+
+from __future__ import annotations
+
+from chatserve.errors import ChatserveError
+from chatserve.formats.openai_errors import reply_to_error
+from chatserve.formats.wire.openai_responses import conversations, responses
+from chatserve.settings import Settings
+from chatserve.wire import Endpoint, RawRequest, Reply
+
+
+class OpenAIResponses:
+    """The format `openai_responses`."""
+
+    name = "openai_responses"
+
+    def __init__(self, settings: Settings) -> None:
+        own = settings.openai_prefix.strip("/")
+        prefixes = dict.fromkeys(("/v1", *([f"/{own}"] if own else ())))
+        self.endpoints = tuple(endpoint for prefix in prefixes for endpoint in _endpoints(prefix))
+
+    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
+        return reply_to_error(error, request)
+
+
+def _endpoints(prefix: str) -> tuple[Endpoint, ...]:
+    response = f"{prefix}/responses/{{response_id}}"
+    conversation = f"{prefix}/conversations/{{conversation_id}}"
+    item = f"{conversation}/items/{{item_id}}"
+    return (
+        Endpoint(
+            "POST", f"{prefix}/responses", "answer, streamed, whole or in the background", responses.create_response
+        ),
+        Endpoint("GET", response, "a response as it is, or its stream from any event", responses.retrieve_response),
+        Endpoint("DELETE", response, "forget a response", responses.delete_response),
+        Endpoint("POST", f"{response}/cancel", "stop a response", responses.cancel_response),
+        Endpoint("GET", f"{response}/input_items", "what a response was asked with", responses.list_input_items),
+        Endpoint("POST", f"{prefix}/conversations", "create a conversation", conversations.create_conversation),
+        Endpoint("GET", conversation, "a conversation", conversations.retrieve_conversation),
+        Endpoint("POST", conversation, "set a conversation's metadata", conversations.update_conversation),
+        Endpoint("DELETE", conversation, "delete a conversation", conversations.delete_conversation),
+        Endpoint("GET", f"{conversation}/items", "what was said in a conversation", conversations.list_items),
+        Endpoint("POST", f"{conversation}/items", "add items to a conversation", conversations.create_items),
+        Endpoint("GET", item, "one item of a conversation", conversations.retrieve_item),
+        Endpoint("DELETE", item, "remove an item from a conversation", conversations.delete_item),
+    )

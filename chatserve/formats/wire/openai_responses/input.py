@@ -1,0 +1,200 @@
+"""Input items as messages: what the client says, what it gives back of earlier answers, results of its tools.
+
+Items are read in order. A call of a tool joins the assistant's words before it, so that the history has the shape that
+stored answers have. Reasoning, and items of types this server does not make, are nobody's words and are left out. Files
+come as bytes or as ids of uploads; addresses are never fetched. Knows neither turns nor sessions.
+
+Source: OpenAI API reference, "Create a model response", `input`; Open Responses specification of 2026-04-24, "Items".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from chatserve.contracts import ParsedMessage
+from chatserve.errors import MessageUnknown
+from chatserve.formats.message_array import field_invalid, read_base64, read_data_url
+from chatserve.formats.wire.openai_responses.ids import message_id
+from chatserve.formats.wire.openai_responses.output import text_of
+from chatserve.types import DraftPart, Json, Message, TextPart, ToolCallPart, ToolResultPart
+from chatserve.wire import Step, find_files, find_message
+
+Item: TypeAlias = Mapping[str, Json]
+Reading: TypeAlias = Generator[Step, Any, None]
+
+_ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
+_TEXT_KEYS: Final[Mapping[str, str]] = {
+    "input_text": "text",
+    "output_text": "text",
+    "text": "text",
+    "summary_text": "text",
+    "reasoning_text": "text",
+    "refusal": "refusal",
+}
+
+
+def read_input(
+    given: Json, where: str = "input", known: Sequence[Message] = ()
+) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
+    """Read `input`: a text, or items. What refers to messages of `known`, which stand before it, is left out.
+
+    Raises:
+        InputsInvalid: an item that cannot be read, or refers to something that is not there.
+        FileUnknown: a file that is not there.
+    """
+    if isinstance(given, str):
+        return (ParsedMessage("user", (TextPart(given),)),)
+    if not isinstance(given, list):
+        raise field_invalid(where, f"{given!r:.80} is neither a text nor a list of items")
+    reader = _ItemReader(known)
+    for place, item in enumerate(given):
+        yield from reader.read(item, f"{where}[{place}]")
+    return tuple(reader.messages)
+
+
+class _ItemReader:
+    """Collects messages from items."""
+
+    def __init__(self, known: Sequence[Message]) -> None:
+        self.messages: list[ParsedMessage] = []
+        self._known = {message.message_id for message in known}
+        self._referred: set[str] = set()
+        self._calls = {part.tool_call_id for each in known for part in each.content if isinstance(part, ToolCallPart)}
+
+    def read(self, item: Json, where: str) -> Reading:
+        """Take one item. Raises: as `read_input`."""
+        kind, item_id = _type_of(item, where), item.get("id")
+        if isinstance(item_id, str) and message_id(item_id) in self._known:
+            return
+        match kind:
+            case "message":
+                yield from self._read_message(item, where)
+            case "item_reference":
+                yield from self._refer(item, where)
+            case "function_call" | "mcp_call":
+                self._read_call(item, where)
+            case "function_call_output":
+                result = ToolResultPart(_text(item, "call_id", where), _result_of(item.get("output")))
+                self.messages.append(ParsedMessage("tool", (result,)))
+            case _:
+                return
+
+    def _read_message(self, item: Item, where: str) -> Reading:
+        role = item.get("role")
+        if role not in _ROLES:
+            raise field_invalid(f"{where}.role", f"{role!r:.80} is none of {', '.join(sorted(_ROLES))}")
+        content = item.get("content")
+        if isinstance(content, str):
+            parts: tuple[DraftPart, ...] = (TextPart(content),)
+        elif isinstance(content, list):
+            parts = yield from _read_parts(content, f"{where}.content")
+        else:
+            raise field_invalid(f"{where}.content", f"{content!r:.80} is neither a text nor a list of parts")
+        self.messages.append(ParsedMessage(role, parts))
+
+    def _read_call(self, item: Item, where: str) -> None:
+        """Take a call that an earlier answer made, once; with its result, if it ran on the server."""
+        is_client = item.get("type") == "function_call"
+        call_id = _text(item, "call_id" if is_client else "id", where)
+        if call_id in self._calls:
+            return
+        self._calls.add(call_id)
+        name, arguments = _text(item, "name", where), item.get("arguments")
+        call = ToolCallPart(call_id, name, arguments if isinstance(arguments, str) else "{}")
+        if is_client:
+            self._join_assistant(call)
+            return
+        error = item.get("error")
+        result = ToolResultPart(call_id, item.get("output") if error is None else error, is_error=error is not None)
+        self._join_assistant(replace(call, where="server"), result)
+
+    def _join_assistant(self, *parts: DraftPart) -> None:
+        if self.messages and self.messages[-1].role == "assistant":
+            before = self.messages.pop()
+            self.messages.append(replace(before, content=(*before.content, *parts)))
+        else:
+            self.messages.append(ParsedMessage("assistant", parts))
+
+    def _refer(self, item: Item, where: str) -> Reading:
+        """Take the message that an item of an earlier response is of: whole, and once."""
+        item_id = _text(item, "id", where)
+        known_id = message_id(item_id)
+        if known_id in self._referred:
+            return
+        self._referred.add(known_id)
+        try:
+            message = yield from find_message(known_id)
+        except MessageUnknown:
+            raise field_invalid(f"{where}.id", f"no item {item_id!r} is kept here; send the item itself") from None
+        self.messages.append(ParsedMessage(message.role, message.content, message.metadata, message.options))
+
+
+# --- parts of messages -------------------------------------------------------------------------------------------
+
+
+def _read_parts(content: Sequence[Json], where: str) -> Generator[Step, Any, tuple[DraftPart, ...]]:
+    parts: list[DraftPart] = []
+    for place, part in enumerate(content):
+        at = f"{where}[{place}]"
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(kind, str) and kind in _TEXT_KEYS:
+            parts.append(TextPart(_text(part, _TEXT_KEYS[kind], at)))
+        elif kind in {"input_image", "input_file"}:
+            parts.append((yield from _read_file(part, at)))
+        elif kind == "input_audio":
+            parts.append(_read_audio(part, at))
+        else:
+            raise field_invalid(at, f"{part!r:.80} is no part that can be read here")
+    return tuple(parts)
+
+
+def _read_file(part: Item, where: str) -> Generator[Step, Any, DraftPart]:
+    """Read an image or another file: an upload by its id, or bytes in a `data:` URL or in base64."""
+    file_id, name = part.get("file_id"), part.get("filename")
+    name = name if isinstance(name, str) and name else None
+    if isinstance(file_id, str):
+        (found,) = yield from find_files((file_id,))
+        return found
+    field = "image_url" if part.get("type") == "input_image" else "file_data"
+    given = part.get(field)
+    if field == "file_data" and given is None:
+        return read_data_url(part.get("file_url"), f"{where}.file_url", name)
+    if field == "image_url" or (isinstance(given, str) and given.startswith("data:")):
+        return read_data_url(given, f"{where}.{field}", name)
+    return read_base64(given, "application/octet-stream", f"{where}.{field}", name)
+
+
+def _read_audio(part: Item, where: str) -> DraftPart:
+    audio = part.get("input_audio")
+    audio = audio if isinstance(audio, dict) else {}
+    return read_base64(audio.get("data"), f"audio/{audio.get('format') or 'wav'}", f"{where}.input_audio.data")
+
+
+# --- fields ------------------------------------------------------------------------------------------------------
+
+
+def _type_of(item: Json, where: str) -> str:
+    """Return the type of an item; messages and references may leave it out."""
+    if isinstance(item, dict):
+        kind = item.get("type")
+        if kind is None:
+            kind = "message" if "role" in item else "item_reference" if "id" in item else None
+        if isinstance(kind, str):
+            return kind
+    raise field_invalid(where, f"{item!r:.80} is no item; it has neither a type nor a role")
+
+
+def _text(item: Item, key: str, where: str) -> str:
+    value = item.get(key)
+    if not isinstance(value, str):
+        raise field_invalid(f"{where}.{key}", f"{value!r:.80} is no text")
+    return value
+
+
+def _result_of(output: Json) -> Json:
+    """Return what a tool of the client's answered: text, or the words of its parts where there is nothing else."""
+    if isinstance(output, list) and all(isinstance(part, dict) and part.get("type") == "input_text" for part in output):
+        return "".join(text_of(part.get("text", "")) for part in output)
+    return output

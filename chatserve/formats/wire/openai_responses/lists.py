@@ -1,0 +1,152 @@
+"""Stored messages as items, and lists of them: what was said, as conversations and `input_items` show it.
+
+What a message becomes here is what it was in the stream of its response, ids included. Knows no request but the fields
+of a page.
+
+Source: OpenAI API reference, "List items", "List input items".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from chatserve.events import Snapshot
+from chatserve.formats.appended import AppendedAnswer
+from chatserve.formats.message_array import field_invalid
+from chatserve.formats.wire.openai_responses.documents import exhaust
+from chatserve.formats.wire.openai_responses.ids import ItemIds
+from chatserve.formats.wire.openai_responses.output import OutputItems, text_of
+from chatserve.types import FilePart, Json, Message, Part, TextPart, ToolCallPart, ToolResultPart
+
+Item = dict[str, Any]
+
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 100
+
+
+def items_of(messages: Sequence[Message], base_url: str) -> list[Item]:
+    """Return the items that messages become, in order."""
+    items: list[Item] = []
+    answer: list[Message] = []
+    calls: set[str] = set()
+    for message in messages:
+        if message.role == "assistant" or (message.role == "tool" and answer and not _answers(message, calls)):
+            answer.append(message)
+            calls.update(_client_calls(message))
+            continue
+        items += [*_answer_items(answer, base_url), *_said_items(message, base_url)]
+        answer = []
+    return [*items, *_answer_items(answer, base_url)]
+
+
+def without_item(message: Message, item_id: str) -> Message | None:
+    """Return a message without what an item of it says; None when nothing is left."""
+    if message.role == "assistant":
+        kept = tuple(part for part, owner in _owners(message) if owner != item_id)
+    elif message.role == "tool":
+        kept = tuple(
+            part for part, item in zip(message.content, _said_items(message, ""), strict=False) if item["id"] != item_id
+        )
+    else:
+        kept = ()
+    is_all = len(kept) == len(message.content)  # data that stands for words is in no item of its own
+    return replace(message, content=kept) if kept and not is_all else None
+
+
+def page(items: Sequence[Item], query: Mapping[str, str]) -> dict[str, Json]:
+    """Return the page of a list that was asked for: newest first, unless `order` says `asc`.
+
+    Raises:
+        InputsInvalid: `order`, `limit` or `after` are not what they should be.
+    """
+    order, limit, after = query.get("order", "desc"), query.get("limit", str(DEFAULT_LIMIT)), query.get("after")
+    if order not in {"asc", "desc"}:
+        raise field_invalid("order", f"{order!r:.80} is neither asc nor desc")
+    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
+        raise field_invalid("limit", f"{limit!r:.80} is no number from 1 to {MAX_LIMIT}")
+    ordered = list(items) if order == "asc" else list(reversed(items))
+    ids = [item["id"] for item in ordered]
+    if after is not None and after not in ids:
+        raise field_invalid("after", f"there is no item {after!r:.200}")
+    rest = ordered if after is None else ordered[ids.index(after) + 1 :]
+    return list_object(rest[: int(limit)], has_more=len(rest) > int(limit))
+
+
+def list_object(items: Sequence[Item], *, has_more: bool = False) -> dict[str, Json]:
+    """Return a list of items."""
+    return {
+        "object": "list",
+        "data": list(items),
+        "first_id": items[0]["id"] if items else "",
+        "last_id": items[-1]["id"] if items else "",
+        "has_more": has_more,
+    }
+
+
+# --- what the assistant said -------------------------------------------------------------------------------------
+
+
+def _answer_items(messages: Sequence[Message], base_url: str) -> list[Item]:
+    if not messages:
+        return []
+    items, answer = OutputItems(base_url), AppendedAnswer()
+    for said in answer.take(Snapshot(None, tuple(messages))):
+        exhaust(items.take(said))
+    exhaust(items.close("completed" if messages[-1].status is None else "incomplete"))
+    return items.items()
+
+
+def _owners(message: Message) -> Iterable[tuple[Part, str]]:
+    """Yield the parts of an answer's message, each with the id of the item it went into."""
+    items, answer = OutputItems(), AppendedAnswer()
+    for count, part in enumerate(message.content, 1):
+        for said in answer.take(Snapshot(None, (replace(message, content=message.content[:count]),))):
+            exhaust(items.take(said))
+        yield part, items.last_item_id
+
+
+def _client_calls(message: Message) -> Iterable[str]:
+    return (part.tool_call_id for part in message.content if isinstance(part, ToolCallPart) and part.where == "client")
+
+
+def _answers(message: Message, calls: set[str]) -> bool:
+    """Whether a message brings results of tools that ran in the client."""
+    return any(isinstance(part, ToolResultPart) and part.tool_call_id in calls for part in message.content)
+
+
+# --- what others said --------------------------------------------------------------------------------------------
+
+
+def _said_items(message: Message, base_url: str) -> list[Item]:
+    ids = ItemIds()
+    if message.role == "tool":
+        results = [part for part in message.content if isinstance(part, ToolResultPart)]
+        return [_result_item(part, ids.next("fco_", message.message_id)) for part in results]
+    content = [shown for part in message.content if (shown := _input_part(part, base_url)) is not None]
+    item_id = ids.next("msg_", message.message_id)
+    return [{"id": item_id, "type": "message", "role": message.role, "status": "completed", "content": content}]
+
+
+def _result_item(result: ToolResultPart, item_id: str) -> Item:
+    return {
+        "id": item_id,
+        "type": "function_call_output",
+        "status": "completed",
+        "call_id": result.tool_call_id,
+        "output": text_of(result.output),
+    }
+
+
+def _input_part(part: Part, base_url: str) -> Item | None:
+    match part:
+        case TextPart(text):
+            return {"type": "input_text", "text": text}
+        case FilePart() if part.media_type.startswith("image/"):
+            url = f"{base_url}/files/{part.file_id}"
+            return {"type": "input_image", "detail": "auto", "file_id": part.file_id, "image_url": url}
+        case FilePart():
+            return {"type": "input_file", "file_id": part.file_id, "filename": part.name}
+        case _:
+            return None

@@ -1,0 +1,216 @@
+"""A request for a response as a call of a chat: where its turn goes, what is history, what is given back later.
+
+- Nothing said: a new session. `previous_response_id`: behind that response, a branch where something else follows it
+  already. `conversation`: at the end of that session. `store: false`: nothing is kept, and what stands before is read.
+- One message appends. With more items, all before the last user message joins the history that is there.
+- `instructions` hold for one response and are never stored: the function is given them as a system message in front of
+  its history, and as `ctx.params["instructions"]`.
+- Fields named like an input of the chat function fill it, all others are `ctx.params`; none is refused as unknown.
+
+Source: OpenAI API reference, "Create a model response". Knows no engine and no HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+from chatserve.contracts import TURN_OPEN, ParsedMessage, TurnRecord
+from chatserve.errors import ChatUnknown, RequestError, SessionUnknown, TurnUnknown
+from chatserve.formats.message_array import field_invalid, keep_files, split_turn
+from chatserve.formats.wire.openai_responses.echo import echo_of
+from chatserve.formats.wire.openai_responses.ids import session_key, turn_id
+from chatserve.formats.wire.openai_responses.input import read_input
+from chatserve.types import Json, Message, TextPart
+from chatserve.wire import ChatProfile, RawRequest, Step, TurnCall, find_turn, read_branch
+
+Body: TypeAlias = Mapping[str, Json]
+
+STRUCTURE: Final = frozenset(
+    {
+        "model",
+        "input",
+        "stream",
+        "stream_options",
+        "store",
+        "background",
+        "previous_response_id",
+        "conversation",
+        "tools",
+    }
+)
+"""Fields that are read here, and never an input nor a param."""
+
+
+class PreviousResponseUnknown(RequestError):
+    """There is no such response to go on from."""
+
+    code = "previous_response_not_found"
+
+
+class PreviousResponseOpen(RequestError):
+    """The response to go on from is not over."""
+
+    code = "previous_response_in_progress"
+    status_code = 409
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRequest:
+    """What was asked for, and how it is to be answered."""
+
+    call: TurnCall
+    is_streamed: bool
+    is_background: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a turn goes. `head` is the message it goes behind (None: the newest); `is_chain`: no conversation."""
+
+    session_key: str | None = None
+    head: str | None = None
+    is_chain: bool = True
+
+
+def read_request(request: RawRequest) -> Generator[Step, Any, ResponseRequest]:
+    """Read a request and store the files in it.
+
+    Raises:
+        BodyInvalid, InputsInvalid: it is not what it should be.
+        ChatUnknown: there is no such model.
+        PreviousResponseUnknown, PreviousResponseOpen: there is nothing to go on from.
+        FileUnknown, BodyTooLarge: it refers to a file that is not there, or holds one that is too large.
+    """
+    body = request.json_object()
+    chat = _chat_of(body, request)
+    is_kept, is_background = body.get("store") is not False, body.get("background") is True
+    if is_background and not is_kept:
+        raise field_invalid(
+            "background", "a response that is not stored cannot be fetched later; leave out store: false"
+        )
+    place = yield from _place_of(body)
+    call = yield from _call_of(body, chat, place, is_kept=is_kept)
+    call = replace(call, is_detached=is_background)
+    return ResponseRequest(call, body.get("stream") is True, is_background)
+
+
+def _chat_of(body: Body, request: RawRequest) -> ChatProfile:
+    name = body.get("model")
+    if name is None:
+        return request.default_chat
+    if not isinstance(name, str):
+        raise field_invalid("model", f"{name!r:.80} is no name of a model")
+    if name not in request.chats:
+        raise ChatUnknown(f"the model {name!r:.200} does not exist; there are: {', '.join(request.chats)}")
+    return request.chats[name]
+
+
+# --- where it goes -----------------------------------------------------------------------------------------------
+
+
+def _place_of(body: Body) -> Generator[Step, Any, _Place]:
+    previous, conversation = body.get("previous_response_id"), body.get("conversation")
+    if previous is not None and conversation is not None:
+        raise field_invalid("previous_response_id", "send either it or a conversation, not both")
+    if previous is not None:
+        record = yield from find_previous(previous)
+        last = record.messages[-1].message_id if record.messages else record.turn.user_message_id
+        return _Place(record.turn.session_id, last, is_chain=bool((record.turn.echo or {}).get("is_chain")))
+    if conversation is not None:
+        named = conversation.get("id") if isinstance(conversation, dict) else conversation
+        if not isinstance(named, str) or not named:
+            raise field_invalid("conversation", f"{conversation!r:.80} is neither an id nor an object with one")
+        return _Place(session_key(named), is_chain=False)
+    return _Place()
+
+
+def find_previous(previous: Json) -> Generator[Step, Any, TurnRecord]:
+    """Look up the response to go on from. Raises: PreviousResponseUnknown, PreviousResponseOpen."""
+    unknown = PreviousResponseUnknown(
+        f"Previous response with id {previous!r:.200} not found.", param="previous_response_id"
+    )
+    if not isinstance(previous, str):
+        raise unknown
+    try:
+        record = yield from find_turn(turn_id(previous))
+    except TurnUnknown:
+        raise unknown from None
+    if not record.turn.session_id:  # it was not stored
+        raise unknown
+    if record.turn.status in TURN_OPEN:
+        raise PreviousResponseOpen(
+            f"response {previous!r:.200} is not over; wait for its end, or cancel it", param="previous_response_id"
+        )
+    return record
+
+
+# --- the call ----------------------------------------------------------------------------------------------------
+
+
+def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> Generator[Step, Any, TurnCall]:
+    given = body.get("input")
+    before: tuple[Message, ...] = ()
+    is_one = isinstance(given, str) or (isinstance(given, list) and len(given) == 1)
+    if place.session_key is not None and not (is_kept and is_one):
+        before = yield from _branch(place)
+    messages = yield from read_input(given, known=before)
+    turn = split_turn((yield from keep_files(messages, chat)), "input")
+    history: tuple[ParsedMessage | Message, ...] | None = None
+    if turn.history or not is_kept:
+        history = (*before, *turn.history)
+    inputs = {name: body[name] for name in chat.input_names if name not in STRUCTURE and body.get(name) is not None}
+    return TurnCall(
+        chat.name,
+        turn.text,
+        turn.files,
+        turn.tool_results,
+        history=history,
+        preface=_instructions(body),
+        session_key=place.session_key if is_kept else None,
+        is_kept=is_kept,
+        after_message_id=place.head if is_kept else None,
+        inputs=inputs,
+        params=_params(body, inputs),
+        tools=_tools(body),
+        echo=echo_of(body, input_count=len(turn.history), is_chain=place.is_chain),
+    )
+
+
+def _branch(place: _Place) -> Generator[Step, Any, tuple[Message, ...]]:
+    """Read what stands before; a conversation that its first use makes has nothing yet."""
+    assert place.session_key is not None
+    try:
+        return (yield from read_branch(place.session_key, place.head))
+    except SessionUnknown:
+        if place.session_key.startswith("s_"):
+            raise
+        return ()
+
+
+def _instructions(body: Body) -> tuple[ParsedMessage, ...]:
+    text = body.get("instructions")
+    return (ParsedMessage("system", (TextPart(text),)),) if isinstance(text, str) and text else ()
+
+
+def _params(body: Body, inputs: Mapping[str, Json]) -> dict[str, Json]:
+    params = {name: value for name, value in body.items() if name not in STRUCTURE and name not in inputs}
+    return params | ({"instructions": body["instructions"]} if "instructions" in body else {})
+
+
+def _tools(body: Body) -> tuple[Json, ...]:
+    """Return the tools in the shape they have in Chat Completions, so that the chat function need not care."""
+    tools = body.get("tools")
+    if tools is None:
+        return ()
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise field_invalid("tools", "it is no list of objects")
+    return tuple(map(_tool, tools))
+
+
+def _tool(tool: Mapping[str, Json]) -> Json:
+    if tool.get("type") != "function" or "function" in tool:
+        return dict(tool)
+    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}

@@ -1,0 +1,141 @@
+"""Responses: created, read, streamed, cancelled, deleted. A response is a turn.
+
+Knows how requests become turns and turns replies; what stands in either is the business of the modules beside it.
+
+Source: OpenAI API reference, "Responses".
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from typing import Any
+
+from chatserve.contracts import TURN_OPEN, TurnRecord
+from chatserve.errors import NotFound, SessionBusy, SessionUnknown, TurnUnknown
+from chatserve.formats.message_array import field_invalid
+from chatserve.formats.openai_errors import reply_to_failure
+from chatserve.formats.wire.openai_responses.documents import response_json
+from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
+from chatserve.formats.wire.openai_responses.ids import response_id, turn_id
+from chatserve.formats.wire.openai_responses.lists import items_of, page
+from chatserve.formats.wire.openai_responses.requests import read_request
+from chatserve.types import Json
+from chatserve.wire import (
+    Handling,
+    JsonReply,
+    RawRequest,
+    Step,
+    TurnStream,
+    delete_session,
+    find_turn,
+    forget_turn,
+    read_branch,
+    stop_turn,
+    submit,
+    wait,
+)
+
+
+class ResponseUnknown(NotFound):
+    """No such response, or a foreign one, or one that was not stored."""
+
+    code = "response_not_found"
+
+
+def reply(body: Json, request: RawRequest) -> JsonReply:
+    """Return a document with the header that OpenAI's clients show."""
+    return JsonReply(body, headers=_headers(request))
+
+
+def create_response(request: RawRequest) -> Handling:
+    """Answer: as a stream, at once with `background`, else when the answer is there. Raises: as `read_request`."""
+    asked = yield from read_request(request)
+    started = yield from submit(asked.call)
+    if asked.is_streamed:
+        return TurnStream(started.turn_id, ResponseEncoder(request.base_url), _headers(request))
+    if asked.is_background:
+        record = yield from find_turn(started.turn_id)
+        return reply(response_json(record, request.base_url), request)
+    record = yield from wait(started.turn_id)
+    if record.turn.status == "failed":
+        return reply_to_failure(record.turn.error, request)
+    return reply(response_json(record, request.base_url), request)
+
+
+def retrieve_response(request: RawRequest) -> Handling:
+    """Return a response as it is now, or with `stream=true` its stream, from its beginning or behind an event.
+
+    Raises:
+        ResponseUnknown: there is no such response.
+        InputsInvalid: `starting_after` is no number.
+    """
+    record = yield from _find_response(request)
+    if request.query.get("stream") == "true":
+        encoder = ResponseEncoder(request.base_url, _starting_after(request))
+        return TurnStream(record.turn.turn_id, encoder, _headers(request))
+    return reply(response_json(record, request.base_url), request)
+
+
+def cancel_response(request: RawRequest) -> Handling:
+    """Stop a response; one that is over stays as it is. Raises: ResponseUnknown."""
+    try:
+        record = yield from stop_turn(turn_id(request.path_params["response_id"]))
+    except TurnUnknown:
+        raise _unknown(request) from None
+    return reply(response_json(record, request.base_url), request)
+
+
+def delete_response(request: RawRequest) -> Handling:
+    """Forget a response; with the last one of a chain, that is no conversation of the client's, all that was said.
+
+    Raises:
+        ResponseUnknown: there is no such response.
+    """
+    record = yield from _find_response(request)
+    turn = record.turn
+    if turn.status in TURN_OPEN:
+        yield from stop_turn(turn.turn_id)
+    left = yield from forget_turn(turn.turn_id)
+    if not left and (turn.echo or {}).get("is_chain"):
+        with contextlib.suppress(SessionBusy, SessionUnknown):  # somebody goes on there, or was quicker
+            yield from delete_session(turn.session_id)
+    return reply({"id": response_id(turn.turn_id), "object": "response", "deleted": True}, request)
+
+
+def list_input_items(request: RawRequest) -> Handling:
+    """List what a response was asked with. Raises: ResponseUnknown, InputsInvalid."""
+    record = yield from _find_response(request)
+    turn, message = record.turn, record.user_message
+    if message is None:
+        return reply(page((), request.query), request)
+    branch = yield from read_branch(turn.session_id, message.message_id)
+    count = (turn.echo or {}).get("input_count", 0) + 1
+    return reply(page(items_of(branch[-count:], request.base_url), request.query), request)
+
+
+def _find_response(request: RawRequest) -> Generator[Step, Any, TurnRecord]:
+    try:
+        record = yield from find_turn(turn_id(request.path_params["response_id"]))
+    except TurnUnknown:
+        raise _unknown(request) from None
+    if not record.turn.session_id:
+        raise _unknown(request)
+    return record
+
+
+def _unknown(request: RawRequest) -> ResponseUnknown:
+    return ResponseUnknown(f"Response with id {request.path_params['response_id']!r:.200} not found.")
+
+
+def _starting_after(request: RawRequest) -> int | None:
+    given = request.query.get("starting_after")
+    if given is None or given == "":
+        return None
+    if not given.isdecimal() or len(given) > 18:
+        raise field_invalid("starting_after", f"{given!r:.80} is no number of an event")
+    return int(given)
+
+
+def _headers(request: RawRequest) -> dict[str, str]:
+    return {"x-request-id": request.request_id}
