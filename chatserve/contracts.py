@@ -272,7 +272,7 @@ class BeginTurn:
     message `target_message_id`. `user_message` is None for `retry`. The head moves when the turn runs; a queued turn
     keeps its target. `create` is the session to make when it is not there yet. `rollback_turn_id` names a turn, already
     ended, whose messages are first taken off the branch. `history` is the whole history before the message, in place of
-    the stored one: the store keeps the longest common start (compared by role and content) and branches from there.
+    the stored one: the store keeps the longest common start (by what clients send back of messages) and branches there.
     `echo` is kept with the turn.
     """
 

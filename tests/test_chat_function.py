@@ -11,6 +11,8 @@ from pydantic import BaseModel, Field
 from starlette.requests import HTTPConnection, Request
 
 from chatserve import ChatContext, ChatError
+from chatserve.chat_function import Report
+from chatserve.chat_function.call import join_deltas, skip_snapshots
 from chatserve.errors import ConfigurationError, InputsInvalid
 from chatserve.types import TextPart, ToolResultPart, Usage, UserInput
 from tests.support.engine import NATIVE, chat_of, decode, open_engine
@@ -388,6 +390,19 @@ async def test_unknown_role_fails_the_turn_with_a_code_of_its_own() -> None:
         error = (await engine.ask()).turn.error
         assert error is not None
         assert error.code == "answer_invalid"
+
+
+# --- what is said at once ------------------------------------------------------------------------------------------
+
+
+def test_deltas_said_at_once_are_joined_up_to_whatever_else_is_said() -> None:
+    report = Report(text="searching")
+    assert list(join_deltas(["a", "", "b", report, "c", "d"])) == ["ab", report, "cd"]
+
+
+def test_snapshots_said_at_once_are_left_out_where_the_next_one_extends_them() -> None:
+    report = Report(text="searching")
+    assert list(skip_snapshots(["", "a", "ab", report, "abc", "abcd", "x", "xy"])) == ["ab", report, "abcd", "xy"]
 
 
 # --- examples and validators -------------------------------------------------------------------------------------

@@ -205,7 +205,7 @@ async def test_readers_of_one_turn_get_identical_bytes_whenever_they_come(store:
         turn = await engine.start()
         early = [asyncio.create_task(engine.frames(turn)) for _ in range(2)]
         paced.say("é\u2028", "é\u2028b")
-        await until(lambda: turn.room.log is not None and turn.room.log.published_seq >= 4)
+        await until(lambda: turn.room.log is not None and turn.room.log.published_seq >= 3)
         late = asyncio.create_task(engine.frames(turn))
         paced.say("x", None)
         await engine.end_of(turn)
@@ -344,9 +344,39 @@ async def test_slow_reader_gets_many_events_in_one_piece() -> None:
     async with open_engine(paced) as engine:
         turn = await engine.start()
         reader = engine.turns.read_turn(turn, NATIVE)
-        paced.say(*("x" * length for length in range(1, 300)), None)
+        paced.say(*map(str, range(300)), None)
         await engine.end_of(turn)
         assert len(decode(reader.take())) == len(await engine.events(turn)) > 250
+
+
+async def test_reader_of_a_burst_is_woken_for_its_first_word_and_then_once_in_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readers, "BEAT_S", 3600)
+    paced = Paced()
+    async with open_engine(paced) as engine:
+        reader = engine.turns.read_turn(await engine.start(), NATIVE)
+        assert reader.take()
+        first = reader.news()
+        paced.say("a")
+        await within(first)
+        assert reader.take()
+        second = reader.news()
+        paced.say("ab")
+        await until(lambda: reader.has_more)
+        assert not second.done()
+
+
+@pytest.mark.parametrize(("yields", "values"), [("deltas", ["a", "b", "c"]), ("snapshots", ["a", "ab", "abc"])])
+async def test_what_is_yielded_without_a_wait_is_one_event(yields: str, values: list[str]) -> None:
+    async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
+        for value in values:
+            yield value
+
+    async with open_engine(predict, yields=yields) as engine:
+        turn = await engine.start()
+        deltas = [event.json["text"] for event in await engine.events(turn) if event.event == "delta"]
+        assert deltas == ["abc"]
 
 
 # --- cursors that fit nothing ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import groupby, pairwise
 from typing import Any, Protocol, TypeAlias
 
 from chatserve.chat_function.context import Report
@@ -12,6 +13,22 @@ Interpret: TypeAlias = Callable[[object], Any]
 
 Batch: TypeAlias = list[Any]
 """Strings, `Report`s, and whatever `interpret` returned, in the order in which the function said them."""
+
+
+def join_deltas(batch: Batch) -> Iterator[Any]:
+    """Join neighbouring strings: deltas that come faster than the loop turns are one event."""
+    for is_text, items in groupby(batch, lambda item: type(item) is str):
+        if is_text:
+            yield "".join(items)
+        else:
+            yield from items
+
+
+def skip_snapshots(batch: Batch) -> Iterator[Any]:
+    """Leave out each string that the next one extends: snapshots that come faster than the loop turns are one event."""
+    for item, after in pairwise((*batch, None)):
+        if not (type(item) is str and type(after) is str and after.startswith(item)):
+            yield item
 
 
 class Call(Protocol):

@@ -19,7 +19,7 @@ from chatserve.chat_function.context import Report
 from chatserve.chat_function.threads import Threads
 from chatserve.contracts import TextAppended
 
-HANDOVER_ITEMS: Final = 64
+HANDOVER_ITEMS: Final = 128
 
 
 class SyncCall:

@@ -15,6 +15,7 @@ from typing import Any
 
 from chatserve.chat_function import Call, ChatContext, Report, SessionView
 from chatserve.chat_function.async_call import AsyncCall
+from chatserve.chat_function.call import join_deltas, skip_snapshots
 from chatserve.chat_function.threads import Threads
 from chatserve.codec import clean_json, clean_text
 from chatserve.contracts import (
@@ -114,11 +115,12 @@ class TurnRunner:
         """Let what the function says become events: the hot loop, a few steps per word."""
         turn_id, log, journal = turn.turn_id, turn.room.log, self._journal
         assert log is not None
-        take_text = draft.append_text if turn.chat.options.yields == "deltas" else draft.snapshot_text
+        appends = turn.chat.options.yields == "deltas"
+        take_text, merge = (draft.append_text, join_deltas) if appends else (draft.snapshot_text, skip_snapshots)
         async for batch in call:
             if log.numbering.locked():
                 await log.settled()
-            for item in batch:
+            for item in batch if len(batch) == 1 else merge(batch):
                 if turn.closed:
                     return
                 if type(item) is str:

@@ -6,11 +6,12 @@ knows no store: whoever calls it has looked the messages up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from chatserve.errors import InputsInvalid
-from chatserve.types import FilePart, Message, Turn
+from chatserve.types import FilePart, Message, Part, ToolCallPart, ToolResultPart, Turn
 
 
 def chain(messages: Sequence[Message], parent_id: str | None) -> tuple[Message, ...]:
@@ -27,24 +28,76 @@ def end_of(messages: Sequence[Message], otherwise: str | None = None) -> str | N
     return messages[-1].message_id if messages else otherwise
 
 
-def common_start(stored: Sequence[Message], sent: Sequence[Message]) -> int:
-    """Count the messages two histories begin with in common, compared by role and content."""
+def common_start(stored: Sequence[Message], sent: Sequence[Message]) -> tuple[int, int]:
+    """Count the messages, stored and sent, that two histories begin with in common, by role and content."""
     count = 0
     for ours, theirs in zip(stored, sent, strict=False):
         if ours.role != theirs.role or ours.content != theirs.content:
             break
         count += 1
-    return count
+    return count, count
 
 
-def graft(stored: Sequence[Message], history: Sequence[Message]) -> tuple[tuple[Message, ...], str | None]:
+def common_talk(stored: Sequence[Message], sent: Sequence[Message]) -> tuple[int, int]:
+    """Count the messages, stored and sent, that two histories begin with in common as far as clients send them back.
+
+    A client of another protocol sends the words of an answer, its calls of tools and their results: not its
+    reasoning, thoughts, data and sources, and several messages of one answer as one. What it leaves out is no change.
+    """
+    ours, theirs = 0, 0
+    for stored_run, sent_run in zip(_runs(stored), _runs(sent), strict=False):
+        if _talk_of(stored_run) != _talk_of(sent_run):
+            break
+        ours += len(stored_run)
+        theirs += len(sent_run)
+    return ours, theirs
+
+
+def _runs(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """Yield what the assistant said in one go, and every other message by itself."""
+    for role, run in groupby(messages, key=lambda message: message.role):
+        if role == "assistant":
+            yield list(run)
+        else:
+            yield from ([message] for message in run)
+
+
+def _talk_of(run: Sequence[Message]) -> tuple[object, ...]:
+    """Return what clients send back of a run: role, words, files, calls of theirs, results of theirs.
+
+    How an answer's messages are put together differs from client to client, so blanks do not count in them.
+    """
+    if run[0].role != "assistant":
+        (message,) = run
+        return (message.role, message.text, *filter(None, map(_sent_id, message.content)))
+    answered = {part.tool_call_id for message in run for part in message.content if isinstance(part, ToolResultPart)}
+    spoken = [message for message in run if not message.is_thought]
+    calls = [part for message in spoken for part in message.content if isinstance(part, ToolCallPart)]
+    awaited = [call.tool_call_id for call in calls if call.where == "client" and call.tool_call_id not in answered]
+    return ("assistant", "".join("".join(message.text.split()) for message in spoken), *awaited)
+
+
+def _sent_id(part: Part) -> str | None:
+    match part:
+        case FilePart(file_id=file_id):
+            return file_id
+        case ToolResultPart(tool_call_id=tool_call_id):
+            return tool_call_id
+        case _:
+            return None
+
+
+def graft(
+    stored: Sequence[Message], history: Sequence[Message], kept: tuple[int, int]
+) -> tuple[tuple[Message, ...], str | None]:
     """Return the rows that turn a stored branch into `history`, and the last message of it then.
 
-    What both begin with in common stays as it is stored. The rows belong to no turn, whatever they were before.
+    `kept` says how many messages both begin with in common: they stay as they are stored. The rows belong to no turn,
+    whatever they were before.
     """
-    kept = common_start(stored, history)
-    fork_point = end_of(stored[:kept])
-    rows = chain([replace(message, turn_id=None) for message in history[kept:]], fork_point)
+    ours, theirs = kept
+    fork_point = end_of(stored[:ours])
+    rows = chain([replace(message, turn_id=None) for message in history[theirs:]], fork_point)
     return rows, end_of(rows, fork_point)
 
 

@@ -227,7 +227,8 @@ def prompt_of(begin: BeginTurn, parent_id: str | None) -> Message:
 
 def replace_history(begin: BeginTurn, stored: Sequence[Message]) -> tuple[Message, ...]:
     """Return the rows to add for a history the client sent, the user message last: what is not in `stored` already."""
-    rows, end = branches.graft(stored, begin.history or ())
+    history = begin.history or ()
+    rows, end = branches.graft(stored, history, branches.common_talk(stored, history))
     return (*rows, prompt_of(begin, end))
 
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,24 @@ async def transcribe(row: FormatRow, scenario: Scenario) -> Transcript:
     return Transcript(text.encode("utf-8", "surrogateescape"), streaming[-1][1])
 
 
-async def _ask(row: FormatRow, scenario: Scenario, asks: Sequence[Ask]) -> list[tuple[Request, Answered]]:
+async def stream_twice(row: FormatRow, scenario: Scenario) -> tuple[bytes, bytes]:
+    """Return a stream, and what is told to who asks again, under keys that make it the same turn."""
+    keys = {"x-session-id": "kept", "idempotency-key": "once"}
+    *_, (_, first), (_, second) = await _ask(row, scenario, (*row.stream, row.stream[-1]), keys)
+    return first.body, second.body
+
+
+async def _ask(
+    row: FormatRow, scenario: Scenario, asks: Sequence[Ask], headers: Mapping[str, str] | None = None
+) -> list[tuple[Request, Answered]]:
     """Send the requests one after the other, to an application of their own."""
     exchanges: list[tuple[Request, Answered]] = []
     async with _serve(row, scenario) as (app, engine):
-        for ask in asks:
-            request = ask(exchanges[-1][1].body) if callable(ask) else ask
-            answering = _perform(app, request, _ender(scenario, engine) if ask is asks[-1] else None)
+        for number, ask in enumerate(asks):
+            request = ask(exchanges[0][1].body) if callable(ask) else ask
+            request = replace(request, headers={**request.headers, **(headers or {})})
+            is_to_be_ended = number == asks.index(asks[-1])
+            answering = _perform(app, request, _ender(scenario, engine) if is_to_be_ended else None)
             exchanges.append((request, await answering))
     return exchanges
 

@@ -195,7 +195,11 @@ SCENARIOS = (
     Scenario(
         "line_ends",
         "characters that some take for line ends, an emoji, half a character",
-        yields("a\u2028b\u2029c\u0085d", "a\u2028b\u2029c\u0085d\r\ne \N{GRINNING FACE} data: \ud83d"),
+        yields(
+            "a\u2028b",
+            "a\u2028b\u2029c\u0085d\u2028",
+            "a\u2028b\u2029c\u0085d\u2028\r\ne \N{GRINNING FACE} data: \ud83d",
+        ),
     ),
     Scenario("failed_at_once", "a function that fails before it says anything", yields(ZeroDivisionError("secret"))),
     Scenario("failed", "a function that fails after some words", yields("So far", ZeroDivisionError("secret"))),

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from chatserve.formats.wire import WIRE_FORMATS
-from tests.formats.golden import FOLDER, path_of, transcribe
+from tests.formats.golden import FOLDER, path_of, stream_twice, transcribe
 from tests.formats.golden_rows import ROWS, FormatRow
 from tests.formats.scenarios import SCENARIOS, Scenario
 
@@ -25,6 +25,20 @@ async def test_answer_is_sent_as_the_transcript_says(row: FormatRow, scenario: S
     assert transcript.text == path.read_bytes()
     last_frame = transcript.streamed.body.removesuffix(b"\n\n").rpartition(b"\n\n")[2].decode()
     assert re.search(row.end, last_frame), "a stream must never end without saying so"
+
+
+REPEATED = [
+    pytest.param(row, scenario, id=f"{row.name}-{scenario.name}")
+    for row, scenario in product(ROWS, SCENARIOS)
+    if row.name != "gradio" and scenario.ends in {"itself", "stop"}  # its queue tells each turn once
+]
+
+
+@pytest.mark.parametrize(("row", "scenario"), REPEATED)
+async def test_stream_asked_for_again_is_the_same(row: FormatRow, scenario: Scenario) -> None:
+    """All ids and times come from the log; the only difference is which request it was."""
+    first, second = (re.sub(rb'req_\d+|"?retry"?: \d+', b"", body) for body in await stream_twice(row, scenario))
+    assert first == second
 
 
 def test_every_format_has_a_row() -> None:

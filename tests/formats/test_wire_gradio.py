@@ -354,6 +354,21 @@ def test_turn_whose_log_is_gone_is_told_from_its_record(status: Any) -> None:
     assert client.last["output"].get("error") == (None if error is None else "no words")
 
 
+def test_call_whose_log_is_gone_is_told_from_its_record() -> None:
+    whole, failed = (CallEncoder(BASE), CallEncoder(BASE))
+    told = ended_turn_frames(TurnRecord(turn("completed"), None, (HELLO,)), whole, 0)
+    assert told == b'event: generating\ndata: ["Hello"]\n\nevent: complete\ndata: ["Hello"]\n\n'
+    error = TurnError("no", "no words", "e_1")
+    told = ended_turn_frames(TurnRecord(turn("failed", error=error), None, (HELLO,)), failed, 0)
+    assert told.startswith(b'event: error\ndata: {"error":"no words"')
+
+
+def test_failure_without_a_reason_is_no_answer() -> None:
+    client = QueueClient()
+    client.take(*SAID, done(HELLO, status="failed"))
+    assert client.last["output"]["error"] == "the chat function failed"
+
+
 def test_snapshot_in_the_middle_goes_on_from_there() -> None:
     client = QueueClient()
     assert client.take(Snapshot(turn("queued"), ())) == []
@@ -405,6 +420,11 @@ def test_edits_lead_to_whatever_messages_a_function_yields(said: list[Any]) -> N
 @given(text_snapshots())
 def test_edits_lead_to_whatever_text_a_function_yields(said: list[str]) -> None:
     check(Spoken().say(*said).end())
+
+
+def test_answer_that_was_taken_back_whole_begins_anew() -> None:
+    check(Spoken().say(snapshot("a"), snapshot(), snapshot("b")))
+    check(Spoken().say(snapshot(ParsedMessage("assistant", ())), snapshot(), snapshot("b")))
 
 
 def test_edits_lead_through_reasoning_calls_and_text_in_pieces() -> None:

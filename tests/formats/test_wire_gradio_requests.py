@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from chatserve import ChatContext, ChatError, ChatServer
+from chatserve.formats.wire.gradio.components import component_of, python_type
 
 WAIT_S = 10
 PREFIX = "/gradio_api"
@@ -128,6 +129,28 @@ async def test_configuration_is_small_and_holds_what_clients_need(tmp_path: Path
     inputs = [[types[number] for number in each["inputs"]] for each in config["dependencies"]]
     assert inputs[0] == inputs[1] == ["textbox", "dropdown", "slider", "textbox"]
     assert inputs[2:] == [["textbox", "json", "number", "number"], ["multimodaltextbox"], ["textbox"]]
+
+
+@pytest.mark.parametrize(
+    ("schema", "component", "type_"),
+    [
+        ({}, "Json", "Any"),
+        ({"type": "boolean"}, "Checkbox", "bool"),
+        ({"type": "integer", "minimum": 1}, "Number", "int"),
+        ({"const": "a"}, "Dropdown", "Literal['a']"),
+        ({"$ref": "#/$defs/Kind"}, "Dropdown", "Literal['x', 'y']"),
+        ({"anyOf": [{"type": "number"}, {"type": "null"}]}, "Number", "float | None"),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "Json", "str | int"),
+        ({"type": "array", "items": {"type": "string"}}, "Json", "list[str]"),
+        ({"type": "object", "additionalProperties": {"type": "number"}}, "Json", "dict[str, float]"),
+        ({"type": "object", "additionalProperties": True}, "Json", "dict[str, Any]"),
+        ({"$ref": "#/$defs/Node"}, "Json", "dict(next: Any | None)"),
+    ],
+)
+def test_schema_has_a_component_and_a_python_type(schema: dict[str, Any], component: str, type_: str) -> None:
+    node = {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]}}}
+    definitions = {"Kind": {"enum": ["x", "y"], "type": "string"}, "Node": node}
+    assert (component_of(schema, definitions), python_type(schema, definitions)) == (component, type_)
 
 
 async def test_parameters_are_described_with_types_and_defaults(tmp_path: Path) -> None:
@@ -311,6 +334,16 @@ async def test_full_queue_and_the_end_of_the_server_are_told_as_busy(tmp_path: P
         late = await client.post(f"{PREFIX}/queue/join", json={"data": ["a"], "session_hash": "s3"})
     assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (503, "queue_full", "1")
     assert (late.status_code, late.json()["code"]) == (503, "shutting_down")
+
+
+async def test_heartbeat_is_held_open(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (chats, client):
+        assert chats.app.engine is not None
+        beating = asyncio.ensure_future(client.get("/heartbeat/mine"))
+        while not len(chats.app.engine.readers):
+            await asyncio.sleep(0)
+        chats.app.engine.readers.say_bye()
+        assert (await beating).text == "data: ALIVE\n\n"
 
 
 async def test_status_of_the_queue_claims_nothing(tmp_path: Path) -> None:

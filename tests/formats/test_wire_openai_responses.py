@@ -285,7 +285,7 @@ def test_stream_that_is_left_says_so_under_the_number_before() -> None:
     encoder = ResponseEncoder(BASE)
     encoder.encode(*numbered(TurnAccepted(TURN, None, 1)))
     (event,) = read_frames(encoder.farewell())
-    assert (event["type"], event["sequence_number"], event["code"]) == ("error", 1, "server_shutting_down")
+    assert (event["type"], event["sequence_number"], event["code"]) == ("error", 1, "shutting_down")
     assert event["error"]["message"] == event["message"]
 
 

@@ -132,6 +132,7 @@ def test_conversation_is_a_session_or_a_key() -> None:
 def test_what_is_not_stored_is_given_its_history() -> None:
     call = read({"previous_response_id": "resp_1", "store": False}).call
     assert (call.is_kept, call.session_key, call.history) == (False, None, BRANCH)
+    assert (call.on_disconnect, read({}).call.on_disconnect) == ("stop", None)
     assert read({"store": False}).call.history == ()
     unmade = play(
         read_request(request({"conversation": "new", "input": "hi", "store": False})), branch=SessionUnknown("none")

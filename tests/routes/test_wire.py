@@ -222,6 +222,20 @@ async def until_ended(service: Service) -> None:
         await turn.ended.wait()
 
 
+async def leave(service: Service, path: str) -> None:
+    """Open a stream, and leave."""
+
+    async def receive() -> dict[str, str]:
+        await service.until_readers(1)
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        pass
+
+    head = {"method": "GET", "path": path, "query_string": b"", "headers": [(b"host", b"localhost")]}
+    await service.app({"type": "http", "client": ("127.0.0.1", 1), "root_path": "", **head}, receive, send)
+
+
 # turns
 
 
@@ -389,6 +403,19 @@ async def test_turn_behind_the_end_of_a_stream_waits_for_the_next_one(
         await until_ended(service)
         assert (await client.get("/words/inbox/mine")).text == 'data: "0:a"\n\ndata: [completed]\n\n'
         assert (await client.get("/words/inbox/mine")).text == 'data: "2:b"\n\ndata: [completed]\n\n'
+
+
+@pytest.mark.parametrize(("policy", "status"), [("stop", "stopped"), ("continue", "running"), (None, "running")])
+async def test_client_that_leaves_its_inbox_stops_what_it_said_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str | None, status: str
+) -> None:
+    async with speaking(tmp_path, monkeypatch) as service, service.client() as client, asyncio.timeout(WAIT_S):
+        asked = {"text": "wait", "session": "mine", "collected": True, "on_disconnect": policy}
+        turn_id = (await client.post("/words/ask", json=asked)).json()["turn_id"]
+        await leave(service, "/words/inbox/mine")
+        if policy == "stop":
+            await until_ended(service)
+        assert (await client.get(f"/words/turns/{turn_id}")).json()["status"] == status
 
 
 async def test_inbox_is_its_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -18,6 +20,7 @@ from chatserve.routes.wire.steps import Exchange
 from chatserve.wire import (
     BytesReply,
     FileReply,
+    Inbox,
     InboxEncoder,
     InboxStream,
     JsonReply,
@@ -75,8 +78,15 @@ class Replies:
         reader = await engine.follow_session(owner, inbox.session_id, inbox.after, reply.encoder)
         opening = b"".join(ended_turn_frames(record, reply.encoder, 0) for record in inbox.ended)
         manners = StreamManners(opening, reply.ping, reply.encoder.farewell)
-        stream = EventStream(engine, reader, manners, headers=reply.headers)
+        leave = partial(self._leave_inbox, owner, inbox)
+        stream = EventStream(engine, reader, manners, on_leave=leave, headers=reply.headers)
         return Delivery(stream, reply.encoder, self._inboxes, (owner, inbox.session_id))
+
+    def _leave_inbox(self, owner: str, inbox: Inbox) -> None:
+        """Do with each turn that waits what is to be done when its client leaves."""
+        for turn in self._engine.open_turns:
+            if turn.room.owner == owner and turn.turn_id in inbox.waiting and (leave := on_leave(self._engine, turn)):
+                leave()
 
     def _pulse_stream(self, reply: PulseStream) -> Response:
         manners = StreamManners(reply.ping, reply.ping, bytes)

@@ -159,7 +159,8 @@ class Room:
             return transitions.end_before(self.session, self.find_prompt())
         if move.operation == "clear":
             return HistoryEnd(None)
-        rows, head = branches.graft(self.branch(self.session.head), move.messages)
+        stored = self.branch(self.session.head)
+        rows, head = branches.graft(stored, move.messages, branches.common_start(stored, move.messages))
         return HistoryEnd(head, rows)
 
     def move_history(self, move: HistoryMove, end: HistoryEnd) -> MovedHistory:

@@ -95,7 +95,8 @@ def _end_of(db: Connection, session: Session, move: HistoryMove) -> HistoryEnd:
         return transitions.end_before(session, tables.find_prompt(db, session))
     if move.operation == "clear":
         return HistoryEnd(None)
-    added, head = trees.graft(tables.read_branch(db, session.session_id, session.head), move.messages)
+    stored = tables.read_branch(db, session.session_id, session.head)
+    added, head = trees.graft(stored, move.messages, trees.common_start(stored, move.messages))
     transitions.check_new(added, tables.taken_ids(db, added))
     return HistoryEnd(head, added)
 

@@ -128,8 +128,8 @@ class ContentBlocks:
         elif call.is_meant(said):
             yield from self._tell(said)
         elif call.is_whole:
-            yield from self._end_call()
-            yield from self.take(said)  # what had waited may have opened another call
+            yield from self.close()
+            yield from self._tell(said)
         else:
             self._waiting.append(said)
 

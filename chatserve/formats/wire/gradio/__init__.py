@@ -1,8 +1,9 @@
 """Gradio's client protocol: what `gradio_client`, `@gradio/client` and `curl` speak to a `ChatInterface`.
 
-A call has two requests: `queue/join` starts a turn, `queue/data` is the stream of all that a session waits for. An event
-of theirs is a turn, its id the turn's id; a `session_hash` is a session's key. The paths stand under `/gradio_api`, and
-at the root for clients older than that prefix. Source: gradio 6.31 `routes.py`; decisions are in the README beside.
+A call has two requests: `queue/join` starts a turn, `queue/data` is the stream of all that a session waits for. An
+event of theirs is a turn, its id the turn's id; a `session_hash` is a session's key. The paths stand under
+`/gradio_api`, and at the root for clients older than that prefix. Source: gradio 6.31 `routes.py`; decisions are in
+the README of `formats/wire`.
 """
 
 from __future__ import annotations

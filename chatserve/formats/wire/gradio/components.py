@@ -49,7 +49,7 @@ MULTIMODAL_SCHEMA: Final[Schema] = {
 
 def component_of(schema: Schema, definitions: Schema) -> str:
     """Return the component that would take a value of this schema."""
-    schema = _resolved(schema, definitions)
+    schema, definitions = _resolved(schema, definitions)
     if members := _members(schema):
         return component_of(members[0], definitions) if len(members) == 1 else "Json"
     if "enum" in schema or "const" in schema:
@@ -57,7 +57,7 @@ def component_of(schema: Schema, definitions: Schema) -> str:
     kind = schema.get("type")
     if kind in ("integer", "number"):
         return "Slider" if _has_bounds(schema) else "Number"
-    if kind == "object" and schema.get("title") == MULTIMODAL_SCHEMA["title"]:
+    if schema is MULTIMODAL_SCHEMA:
         return FILES_COMPONENT
     return _COMPONENTS.get(str(kind), "Json")
 
@@ -68,7 +68,7 @@ def _has_bounds(schema: Schema) -> bool:
 
 def python_type(schema: Schema, definitions: Schema) -> str:
     """Return a schema as a Python type, in the words clients print."""
-    schema = _resolved(schema, definitions)
+    schema, definitions = _resolved(schema, definitions)
     if "const" in schema:
         return f"Literal[{schema['const']!r}]"
     if "enum" in schema:
@@ -85,11 +85,12 @@ def python_type(schema: Schema, definitions: Schema) -> str:
 
 
 def _object_type(schema: Schema, definitions: Schema) -> str:
-    if schema.get("title") == FILE_SCHEMA["title"]:
+    if schema is FILE_SCHEMA:
         return "filepath"
     members = schema.get("properties", {})
     if not members:
-        return f"dict[str, {python_type(schema.get('additionalProperties') or {}, definitions)}]"
+        others = schema.get("additionalProperties")
+        return f"dict[str, {python_type(others if isinstance(others, Mapping) else {}, definitions)}]"
     return f"dict({', '.join(f'{name}: {python_type(each, definitions)}' for name, each in members.items())})"
 
 
@@ -102,7 +103,7 @@ def type_description(schema: Schema) -> str:
 
 def takes_null(schema: Schema, definitions: Schema) -> bool:
     """Whether null is a value of this schema."""
-    schema = _resolved(schema, definitions)
+    schema, definitions = _resolved(schema, definitions)
     if "anyOf" in schema:
         return any(takes_null(each, definitions) for each in schema["anyOf"])
     return schema.get("type") == "null" or not {"type", "enum", "const"} & schema.keys()
@@ -113,13 +114,13 @@ def _members(schema: Schema) -> list[Schema]:
     return [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
 
 
-def _resolved(schema: Schema, definitions: Schema) -> Schema:
-    """Return a schema, or the one it refers to; a default beside the reference does not matter here."""
+def _resolved(schema: Schema, definitions: Schema) -> tuple[Schema, Schema]:
+    """Return a schema, or the one it refers to, and what may be referred to in it: itself no more, so that all ends."""
     reference = schema.get("$ref")
     if not isinstance(reference, str):
-        return schema
-    found: Schema = definitions.get(reference.rpartition("/")[2], {})
-    return found
+        return schema, definitions
+    name = reference.rpartition("/")[2]
+    return definitions.get(name, {}), {other: each for other, each in definitions.items() if other != name}
 
 
 def with_definitions(schema: Schema, definitions: Schema) -> dict[str, Json]:

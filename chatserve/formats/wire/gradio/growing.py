@@ -38,6 +38,7 @@ class GrowingAnswer:
         self._answer = Answer("", lambda: 0.0)
         self._grows: type[Delta] | type[ReasoningDelta] | None = None
         self._pieces: list[str] = []
+        self._is_begun = False
 
     def grow(self, event: Delta | ReasoningDelta) -> bool:
         """Take text that is appended at `tail`; False when that is not its place. The hot path."""
@@ -47,7 +48,7 @@ class GrowingAnswer:
         return True
 
     def take(self, event: Event) -> bool:
-        """Take any event; True when the value may be another now."""
+        """Take any event; True when the value may be another now than was told. Nothing is told before a message."""
         self.settle()
         if isinstance(event, MessageOpened):
             self._answer.apply(event)
@@ -59,7 +60,7 @@ class GrowingAnswer:
         else:
             return False
         self._look()
-        return True
+        return self._is_begun
 
     def settle(self) -> None:
         """Let `value` have all the text that it grew by."""
@@ -75,6 +76,7 @@ class GrowingAnswer:
 
     def _look(self) -> None:
         messages = self._answer.freeze()
+        self._is_begun = self._is_begun or bool(messages)
         self.value = answer_value(messages, self._base_url, is_open=True)
         last = messages[-1].content[-1] if messages else None
         grows = _GROWS.get(type(last))

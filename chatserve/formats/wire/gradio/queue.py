@@ -147,7 +147,7 @@ class QueueEncoder:
         known = None if turn is None else self._find(turn.turn_id, turn)
         if known is None or turn is None:
             return b""
-        said = known.take(event) if event.messages else b""
+        said = known.take(event)
         if turn.status in ("queued", "running"):
             return said
         value = answer_value(event.messages, self._base_url, is_open=False)

@@ -20,8 +20,7 @@ from chatserve.formats.wire.openai_responses.documents import item_status_of, re
 from chatserve.formats.wire.openai_responses.output import OutputItems, WireEvent, Words
 from chatserve.types import Turn
 
-_DELTA: Final = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":'
-_DELTA_END: Final = b',"logprobs":[]}\n\n'
+_DELTA: Final = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
 _DONE: Final = b"data: [DONE]\n\n"
 _LAST: Final = {
     "completed": "response.completed",
@@ -45,16 +44,14 @@ class ResponseEncoder:
         self._items = OutputItems(base_url)
         self._turn: Turn | None = None
         self._is_running = False
-        self._words: Words | None = None
-        self._place = b""
+        self._words: list[str] | None = None  # the pieces of the open item of words
+        self._before_text = b""
 
     def encode(self, numbered: NumberedEvent) -> bytes:
-        event, words = numbered.event, self._words
-        if (
-            words is not None and type(event) is Delta and self._answer.take_text(event.text)
-        ):  # the hot path: one per token
-            text = event.text
-            words.pieces.append(text)
+        event, words = numbered[2], self._words
+        if words is not None and type(event) is Delta and self._answer.take_text(event[0]):  # the hot path: per token
+            text = event[0]
+            words.append(text)
             number = self._number
             self._number = number + 1
             if number <= self._after:
@@ -62,10 +59,9 @@ class ResponseEncoder:
             data = dumps(text)
             if not text.isascii():
                 data = escape_line_ends(data)
-            return b"%b%d%b%b%b" % (_DELTA, number, self._place, data, _DELTA_END)
+            return self._before_text + data + b',"logprobs":[],"sequence_number":%d}\n\n' % number
         frames = b"".join([self._frame(event) for event in self._events(event)])
-        if self._items.open_words is not self._words:
-            self._enter_words()
+        self._enter_words(self._items.open_words)
         return frames + _DONE if type(event) is Done else frames
 
     def farewell(self) -> bytes:
@@ -74,7 +70,7 @@ class ResponseEncoder:
         A client that resumes behind it misses nothing. Both of OpenAI's client libraries raise it.
         """
         said = {
-            "code": "server_shutting_down",
+            "code": "shutting_down",
             "message": "the server is going away; retrieve the response, or its stream from where this one ended",
             "param": None,
         }
@@ -82,10 +78,13 @@ class ResponseEncoder:
         error = {"type": "error", "sequence_number": number, **said, "error": {"type": "server_error", **said}}
         return b"event: error\ndata: %b\n\n" % dumps_line(error)
 
-    def _enter_words(self) -> None:
-        words = self._words = self._items.open_words
-        if words is not None:
-            self._place = b"," + dumps(words.place)[1:-1] + b',"delta":'
+    def _enter_words(self, words: Words | None) -> None:
+        """Remember where plain deltas go, and what stands before each of them."""
+        if words is None:
+            self._words = None
+        elif words.pieces is not self._words:
+            self._words = words.pieces
+            self._before_text = _DELTA + dumps(words.place)[1:-1] + b',"delta":'
 
     def _frame(self, event: WireEvent) -> bytes:
         number = self._number

@@ -1,7 +1,8 @@
 """A request for a response as a call of a chat: where its turn goes, what is history, what is given back later.
 
 - Nothing said: a new session. `previous_response_id`: behind that response, a branch where something else follows it
-  already. `conversation`: at the end of that session. `store: false`: nothing is kept, and what stands before is read.
+  already. `conversation`: at the end of that session. `store: false`: nothing is kept, what stands before is read, and
+  the turn ends with its connection, for nobody could fetch it.
 - One message appends. With more items, all before the last user message joins the history that is there.
 - `instructions` hold for one response and are never stored: the function is given them as a system message in front of
   its history, and as `ctx.params["instructions"]`.
@@ -175,6 +176,7 @@ def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> 
         inputs=inputs,
         params=_params(body, inputs),
         tools=_tools(body),
+        on_disconnect=None if is_kept else "stop",
         echo=echo_of(body, input_count=len(turn.history), is_chain=place.is_chain),
     )
 
