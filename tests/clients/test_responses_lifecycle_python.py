@@ -201,3 +201,45 @@ def test_items_are_added_read_and_removed(client: Any) -> None:
     assert error.value.code == "item_not_found"
     assert history_of(client, conversation=conversation.id) == [["user", "a"], ["user", "c"]]
     assert second.content[0].type == "input_text"
+
+
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("/conversations/{conversation}/items?order=up", "order"),
+        ("/conversations/{conversation}/items?limit=101", "limit"),
+        ("/conversations/{conversation}/items?limit=many", "limit"),
+        ("/conversations/{conversation}/items?after=msg_none", "after"),
+        ("/responses/{response}/input_items?limit=0", "limit"),
+        ("/responses/{response}?stream=true&starting_after=-1", "starting_after"),
+    ],
+)
+def test_wrong_part_of_an_address_is_named(client: Any, path: str, param: str) -> None:
+    conversation, response = client.conversations.create().id, ask(client, "say hi").id
+    with pytest.raises(openai.BadRequestError) as error:
+        client.get(path.format(conversation=conversation, response=response), cast_to=object)
+    assert error.value.param == param
+
+
+@pytest.mark.parametrize(("body", "param"), [({"metadata": "a"}, "metadata"), ({"items": "a"}, "items")])
+def test_wrong_field_of_a_conversation_is_named(client: Any, body: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        client.conversations.create(**body)
+    assert error.value.param == param
+
+
+def test_unknown_conversation_is_not_found(client: Any) -> None:
+    for message in ("hi", [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]):
+        with pytest.raises(openai.NotFoundError):
+            ask(client, message, conversation="conv_none")
+    with pytest.raises(openai.NotFoundError) as error:
+        client.conversations.items.create("conv_none", items=[{"role": "user", "content": "a"}])
+    assert error.value.code == "conversation_not_found"
+
+
+def test_stream_of_an_address_begins_at_its_start_without_a_number(client: Any) -> None:
+    response = ask(client, "say hi")
+    events = client.responses.with_raw_response.retrieve(
+        response.id, extra_query={"stream": "true", "starting_after": ""}
+    )
+    assert events.text().startswith("event: response.created\n")

@@ -28,14 +28,16 @@ from chatserve.events import (
     Done,
     Event,
     Failed,
+    MessageOpened,
     MetadataChanged,
     NumberedEvent,
+    PartAdded,
     PartDelta,
     Replaced,
     Snapshot,
     TurnAccepted,
 )
-from chatserve.formats.wire.openai_responses.documents import output_of, response_json
+from chatserve.formats.wire.openai_responses.documents import output_of, response_json, response_object
 from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
 from chatserve.formats.wire.openai_responses.lists import items_of, page, without_item
 from chatserve.types import (
@@ -225,6 +227,7 @@ def test_every_end_has_its_status_and_its_event(
     assert (response["status"], response["incomplete_details"]) == (expected, details)
     assert (response["error"] or {}).get("code") == {"failed": "closed", "interrupted": "interrupted"}.get(status)
     assert response["usage"]["total_tokens"] == 7
+    assert (response["store"], response_object(replace(TURN, session_id=""), [])["store"]) == (True, False)
     stored = replace(
         TURN, status=status, finish_reason=finish_reason, usage=Usage(3, 4), error=error, finished_at=1002.9
     )
@@ -281,6 +284,14 @@ def test_every_part_of_an_answer_has_its_item() -> None:
     assert (weather["id"], weather["call_id"], weather["arguments"]) == ("fc_1", "c3", '{"city":"Paris"}')
 
 
+def test_arguments_that_come_after_a_call_was_closed_are_not_told() -> None:
+    call = ToolCallPart("c1", "f", "", "server")
+    opened = [MessageOpened("m_1", "assistant"), PartAdded("m_1", "p1", call), MessageOpened("m_2", "assistant")]
+    again = [PartAdded("m_2", "p2", call), PartDelta("p2", "{}"), Done("t_abc", "completed", "stop", ())]
+    (item,) = read_stream(encode(numbered(TurnAccepted(TURN, None, 1), *opened, *again))).response["output"]
+    assert item["arguments"] == ""
+
+
 def test_stream_that_is_left_says_so_under_the_number_before() -> None:
     encoder = ResponseEncoder(BASE)
     encoder.encode(*numbered(TurnAccepted(TURN, None, 1)))
@@ -334,6 +345,13 @@ def test_result_of_a_tool_on_the_server_belongs_to_its_call() -> None:
 def test_removing_an_item_leaves_the_rest_of_its_message(message: Message, item_id: str, left: Any) -> None:
     changed = without_item(message, item_id)
     assert (None if changed is None else changed.content) == left
+
+
+def test_removing_data_that_stands_for_words_removes_its_message() -> None:
+    message = Message("m_d", "assistant", (DataPart({"a": 1}), DataPart(2)), 1)
+    (item,) = items_of((message,), BASE)
+    assert item["content"][0]["text"] == '{"a":1}\n2'
+    assert without_item(message, item["id"]) is None
 
 
 def test_pages_are_newest_first_and_lead_from_one_to_the_next() -> None:
