@@ -249,7 +249,8 @@ def test_snapshots_and_deltas_of_the_page_look_the_same_to_clients() -> None:
     with ChatClient(names["app"]) as client:
         turns = [client.session(chat=chat).send("x") for chat in ("snapshots", "deltas")]
     said = [[event.value["text"] for event in turn.events if event.name == "delta"] for turn in turns]
-    assert said == [["You", " typed"]] * 2
+    assert ["".join(deltas) for deltas in said] == ["You typed"] * 2
+    assert not any(event.name == "replace" for turn in turns for event in turn.events)
 
 
 def test_tests_of_the_page_pass(tmp_path: Path) -> None:

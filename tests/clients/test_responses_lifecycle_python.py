@@ -104,6 +104,18 @@ def test_response_that_runs_cannot_be_followed_yet(client: Any, tmp_path: Path) 
     assert history_of(client, previous_response_id=running.id)[1] == ["assistant", "one two three"]
 
 
+def test_branches_asked_for_at_once_wait_for_one_another(client: Any, tmp_path: Path) -> None:
+    first = ask(client, "say a")
+    left = ask(client, f"hold {tmp_path} three", background=True, previous_response_id=first.id)
+    right = ask(client, "history", background=True, previous_response_id=first.id)
+    assert right.status == "queued"
+    go(tmp_path)
+    assert poll(client, left.id, "completed").output_text == "one two three"
+    assert json.loads(poll(client, right.id, "completed").output_text) == [["user", "say a"], ["assistant", "a"]]
+    kinds = [event.type for event in client.responses.retrieve(right.id, stream=True)]
+    assert kinds[:3] == ["response.created", "response.queued", "response.in_progress"]
+
+
 def test_background_needs_a_store(client: Any) -> None:
     with pytest.raises(openai.BadRequestError) as error:
         ask(client, "say hi", background=True, store=False)
@@ -230,8 +242,9 @@ def test_wrong_field_of_a_conversation_is_named(client: Any, body: dict[str, Any
 
 def test_unknown_conversation_is_not_found(client: Any) -> None:
     for message in ("hi", [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]):
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError) as asked:
             ask(client, message, conversation="conv_none")
+        assert (asked.value.code, asked.value.param) == ("conversation_not_found", "conversation")
     with pytest.raises(openai.NotFoundError) as error:
         client.conversations.items.create("conv_none", items=[{"role": "user", "content": "a"}])
     assert error.value.code == "conversation_not_found"
@@ -242,4 +255,4 @@ def test_stream_of_an_address_begins_at_its_start_without_a_number(client: Any) 
     events = client.responses.with_raw_response.retrieve(
         response.id, extra_query={"stream": "true", "starting_after": ""}
     )
-    assert events.text().startswith("event: response.created\n")
+    assert events.text.startswith("event: response.created\n")

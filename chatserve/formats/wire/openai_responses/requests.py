@@ -83,6 +83,7 @@ def read_request(request: RawRequest) -> Generator[Step, Any, ResponseRequest]:
         BodyInvalid, InputsInvalid: it is not what it should be.
         ChatUnknown: there is no such model.
         PreviousResponseUnknown, PreviousResponseOpen: there is nothing to go on from.
+        SessionUnknown: there is no such conversation.
         FileUnknown, BodyTooLarge: it refers to a file that is not there, or holds one that is too large.
     """
     body = request.json_object()

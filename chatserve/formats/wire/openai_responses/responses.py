@@ -15,6 +15,7 @@ from chatserve.contracts import TURN_OPEN, TurnRecord
 from chatserve.errors import NotFound, SessionBusy, SessionUnknown, TurnUnknown
 from chatserve.formats.message_array import field_invalid
 from chatserve.formats.openai_errors import reply_to_failure
+from chatserve.formats.wire.openai_responses.conversations import ConversationUnknown
 from chatserve.formats.wire.openai_responses.documents import response_json
 from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
 from chatserve.formats.wire.openai_responses.ids import response_id, turn_id
@@ -49,9 +50,17 @@ def reply(body: Json, request: RawRequest) -> JsonReply:
 
 
 def create_response(request: RawRequest) -> Handling:
-    """Answer: as a stream, at once with `background`, else when the answer is there. Raises: as `read_request`."""
-    asked = yield from read_request(request)
-    started = yield from submit(asked.call)
+    """Answer: as a stream, at once with `background`, else when the answer is there.
+
+    Raises:
+        RequestError: as `read_request`.
+        ConversationUnknown: there is no such conversation.
+    """
+    try:
+        asked = yield from read_request(request)
+        started = yield from submit(asked.call)
+    except SessionUnknown as error:
+        raise ConversationUnknown(f"Conversation not found: {error.detail}", param="conversation") from None
     if asked.is_streamed:
         return TurnStream(started.turn_id, ResponseEncoder(request.base_url), _headers(request))
     if asked.is_background:
