@@ -381,7 +381,7 @@ class WireEncoder(FrameEncoder, Protocol):
 
 
 class InboxEncoder(WireEncoder, Protocol):
-    """An encoder of an inbox's stream. `told` are the turns it has told to their end."""
+    """An encoder of an inbox's stream: complete while nothing waits. `told` are the turns it has told to their end."""
 
     @property
     def told(self) -> Collection[str]: ...
@@ -425,12 +425,13 @@ class TurnStream:
 
 @dataclass(frozen=True, slots=True)
 class InboxStream:
-    """Server-sent events of all that waits in an inbox, and of what joins meanwhile, until the encoder is complete."""
+    """Server-sent events of all that waits in an inbox, and of what joins meanwhile; then `ending`."""
 
     inbox: Inbox
     encoder: InboxEncoder
     headers: Mapping[str, str] = field(default_factory=dict)
     ping: bytes = b":\n\n"
+    ending: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,8 @@
 """Server-sent event responses: a reader's frames on a socket. The only importer of sse-starlette.
 
-`EventStream` keeps `EventSourceResponse`'s place in an application (headers, HEAD, WebSocket denial) and replaces
-what costs or hurts: an event is one `send` without cancel scope, lock and log line; pings come after silence only;
-shutdown is the engine's, who lets each reader say `bye`; a client that takes nothing is dropped without a
-traceback.
+`EventStream` sends `EventSourceResponse`'s head and replaces what costs or hurts behind it: an event is one `send`
+without cancel scope, lock and log line; pings come after silence only; shutdown is the engine's, who lets each reader
+say `bye`; a client that takes nothing is dropped without a traceback.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sse_starlette.sse import AppStatus, EventSourceResponse
 from starlette.responses import Response
@@ -27,6 +27,9 @@ SERVER_POLL_S = 0.25
 """How often `drain_with_server` looks."""
 
 HEADERS = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
+
+_HEAD: Final = tuple(EventSourceResponse(iter(()), headers=HEADERS).raw_headers)
+"""What sse-starlette sends before a stream, made once: one made per stream would cost a tenth of a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,11 @@ def native_manners() -> StreamManners:
         opening=encode_retry(_retry_ms()),
         ping=PING,
         farewell=lambda: encode_bye(retry_ms=_retry_ms()),
-        refusal=SoftReject(),
+        refusal=_REFUSAL,
     )
 
 
-class EventStream(EventSourceResponse):
+class EventStream(Response):
     """The stream of one reader, until its turn or its client is done. `on_leave` is called if the client is first."""
 
     def __init__(
@@ -64,7 +67,10 @@ class EventStream(EventSourceResponse):
         on_leave: Callable[[], None] | None = None,
         headers: Mapping[str, str],
     ) -> None:
-        super().__init__(iter(()), sep="\n", ping=0, headers=HEADERS | dict(headers))
+        self.status_code = 200
+        self.background = None
+        own = ((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
+        self.raw_headers = [*_HEAD, *own]
         self._engine = engine
         self._reader = reader
         self._manners = manners
@@ -77,7 +83,7 @@ class EventStream(EventSourceResponse):
         self._unwrapped = scope.get(SERVER_SEND)
         if scope["method"] == "HEAD":
             self._engine.detach(reader)
-            await super().__call__(scope, receive, send)
+            await self._send_head_alone(send)
             return
         refusal = self._manners.refusal
         if refusal is not None and self._engine.is_draining and scope["method"] == "GET":
@@ -89,7 +95,7 @@ class EventStream(EventSourceResponse):
             await _left_or_complete(receive, sending)
             if not sending.done():
                 self._leave()
-            await asyncio.wait({sending})
+                await asyncio.wait({sending})
         finally:
             sending.cancel()
             self._engine.detach(reader)
@@ -97,6 +103,10 @@ class EventStream(EventSourceResponse):
             sending.result()
         elif not reader.is_stalled:
             raise asyncio.CancelledError
+
+    async def _send_head_alone(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _leave(self) -> None:
         self._reader.close()
@@ -163,6 +173,9 @@ class SoftReject(Response):
     def __init__(self, retry_ms: int = 5000) -> None:
         body = encode_bye(retry_ms=retry_ms)
         super().__init__(body, 200, headers=HEADERS, media_type="text/event-stream")
+
+
+_REFUSAL: Final = SoftReject()
 
 
 async def drain_with_server(engine: TurnEngine) -> None:

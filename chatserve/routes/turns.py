@@ -136,6 +136,7 @@ class TurnRoutes:
 
     async def _turn_request(self, request: Request, chat: Chat, body: TurnBody, raw: bytes) -> TurnRequest:
         owner, headers = owner_of(request), headers_of(request)
+        key = idempotency_key(headers)
         turn_request = TurnRequest(
             chat=chat.options.name,
             owner=owner,
@@ -145,8 +146,8 @@ class TurnRoutes:
             example=body.example,
             when_busy=body.when_busy,
             on_disconnect=body.on_disconnect,
-            idempotency_key=idempotency_key(headers),
-            body_hash=body_hash("POST", request.scope["path"], raw),
+            idempotency_key=key,
+            body_hash=None if key is None else body_hash("POST", request.scope["path"], raw),
             if_version=if_match(headers),
             headers=headers,
             http_request=request,

@@ -32,7 +32,7 @@ from chatserve.events import (
 )
 from chatserve.formats.wire.gradio.calls import CallEncoder
 from chatserve.formats.wire.gradio.diffs import compare
-from chatserve.formats.wire.gradio.frames import HEARTBEAT
+from chatserve.formats.wire.gradio.frames import CLOSE_STREAM, HEARTBEAT
 from chatserve.formats.wire.gradio.queue import QueueEncoder
 from chatserve.formats.wire.gradio.values import answer_value, downloadless
 from chatserve.types import (
@@ -106,8 +106,9 @@ class QueueClient:
         self.values: dict[str, Any] = {}
 
     def take(self, *events: Event, turn_id: str | None = "t_1") -> list[str]:
-        """Take events of one turn; return what they were told as."""
-        return self.read(b"".join(self.encoder.encode(NumberedEvent(1, turn_id, event)) for event in events))
+        """Take events of one turn; return what they were told as. The reply ends a stream that is complete."""
+        told = b"".join(self.encoder.encode(NumberedEvent(1, turn_id, event)) for event in events)
+        return self.read(told + CLOSE_STREAM if told and self.encoder.is_complete else told)
 
     def read(self, frames: bytes) -> list[str]:
         blocks = frames.decode().split("\n\n")
@@ -341,7 +342,6 @@ def test_end_of_the_server_ends_all_that_waits() -> None:
     assert client.read(client.encoder.farewell()) == ["process_completed", "process_completed", "close_stream"]
     assert [each["event_id"] for each in client.messages[-3:]] == ["t_1", "t_2", None]
     assert client.last["success"] is False
-    assert client.encoder.farewell() == b""
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
@@ -350,7 +350,8 @@ def test_turn_whose_log_is_gone_is_told_from_its_record(status: Any) -> None:
     client = QueueClient()
     record = TurnRecord(turn(status, error=error), None, (HELLO,))
     told = client.read(ended_turn_frames(record, client.encoder, 0))
-    assert told == ["process_generating", "process_completed", "close_stream"]
+    assert told == ["process_generating", "process_completed"]
+    assert client.encoder.is_complete
     assert client.last["output"].get("error") == (None if error is None else "no words")
 
 

@@ -265,6 +265,14 @@ async def test_joined_turns_are_told_in_one_stream_and_once(tmp_path: Path) -> N
     assert [each["msg"] for each in again] == ["unexpected_error"]
 
 
+async def test_turn_that_joins_right_after_a_stream_has_ended_waits_for_the_next_one(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, client):
+        for _ in range(3):
+            event_id = await join(client, ["a"])
+            told = await collect(client, "mine")
+            assert {each["event_id"] for each in told} == {event_id}
+
+
 async def test_turn_that_joins_an_open_stream_is_told_there(tmp_path: Path) -> None:
     async with serving(tmp_path) as (chats, client):
         first = await join(client, ["a"], fn_index=4)

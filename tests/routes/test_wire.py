@@ -15,7 +15,7 @@ from chatserve.contracts import ParsedMessage
 from chatserve.errors import ChatserveError
 from chatserve.events import Delta, Done, NumberedEvent
 from chatserve.formats.appended import TextAdded, tell_whole
-from chatserve.routes.wire.inboxes import MAX_INBOXES, MAX_TURNS, Inboxes
+from chatserve.routes.wire.inboxes import MAX_CLOSED, MAX_INBOXES, MAX_TURNS, REST_S, Inboxes
 from chatserve.routes.wire.session_keys import place_of
 from chatserve.settings import Settings
 from chatserve.types import TextPart
@@ -471,6 +471,20 @@ def test_inbox_goes_on_with_what_was_not_delivered() -> None:
     inboxes.forget(place, ["t2"])
     assert inboxes.cursor(place) is None
     assert not waiting
+
+
+def test_who_joins_right_after_a_streams_end_is_told_a_moment_later() -> None:
+    inboxes, place = Inboxes(), ("ann", "s")
+    inboxes.add(place, "t1", 5)
+    assert inboxes.rest_s(place, now=10.0) == 0
+    inboxes.close(place, ["t1"], now=10.0)
+    assert inboxes.cursor(place) is None
+    assert inboxes.rest_s(place, now=10.0) == pytest.approx(REST_S)
+    assert inboxes.rest_s(place, now=10.0 + REST_S) == pytest.approx(0)
+    assert inboxes.rest_s(("bob", "s"), now=10.0) == 0
+    for number in range(MAX_CLOSED):
+        inboxes.close(("", str(number)), (), now=10.0)
+    assert inboxes.rest_s(place, now=10.0) == 0
 
 
 def test_inboxes_are_bounded() -> None:

@@ -13,6 +13,14 @@ MAX_INBOXES: Final = 10_000
 MAX_TURNS: Final = 256
 """How many turns of one session may wait."""
 
+MAX_CLOSED: Final = 1000
+REST_S: Final = 0.015
+"""How long after a stream's end nobody is told that a turn has joined.
+
+A client that hears of its turn before it has seen its stream end takes the stream for open: it opens no other one, and
+waits for ever.
+"""
+
 Place = tuple[str, str]
 """A session: its owner and its id."""
 
@@ -22,6 +30,7 @@ class Inboxes:
 
     def __init__(self) -> None:
         self._first_seqs: OrderedDict[Place, dict[str, int]] = OrderedDict()
+        self._closed_at: OrderedDict[Place, float] = OrderedDict()
 
     def add(self, place: Place, turn_id: str, first_seq: int) -> None:
         """Let a turn wait."""
@@ -49,6 +58,18 @@ class Inboxes:
             turns.pop(turn_id, None)
         if not turns:
             self._first_seqs.pop(place, None)
+
+    def close(self, place: Place, turn_ids: Iterable[str], *, now: float) -> None:
+        """Forget the turns that a stream has delivered, and remember when it ended; `now` is any clock's seconds."""
+        self.forget(place, turn_ids)
+        self._closed_at[place] = now
+        self._closed_at.move_to_end(place)
+        if len(self._closed_at) > MAX_CLOSED:
+            self._closed_at.popitem(last=False)
+
+    def rest_s(self, place: Place, *, now: float) -> float:
+        """Return for how long a client should not yet be told that its turn has joined."""
+        return max(0.0, self._closed_at.get(place, now - REST_S) + REST_S - now)
 
 
 class Waiting(Collection[str]):

@@ -6,7 +6,6 @@ from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from chatserve.contracts import TurnRecord
 from chatserve.engine import TurnEngine, ended_turn_frames
@@ -15,13 +14,13 @@ from chatserve.routes.requests import owner_of
 from chatserve.routes.sse import HEADERS, EventStream, StreamManners
 from chatserve.routes.turns import json_response
 from chatserve.routes.waiting import NATIVE, on_leave
-from chatserve.routes.wire.inboxes import Inboxes, Place
+from chatserve.routes.wire.delivery import Delivery
+from chatserve.routes.wire.inboxes import Inboxes
 from chatserve.routes.wire.steps import Exchange
 from chatserve.wire import (
     BytesReply,
     FileReply,
     Inbox,
-    InboxEncoder,
     InboxStream,
     JsonReply,
     PulseStream,
@@ -77,10 +76,8 @@ class Replies:
         engine, inbox, owner = self._engine, reply.inbox, owner_of(request)
         reader = await engine.follow_session(owner, inbox.session_id, inbox.after, reply.encoder)
         opening = b"".join(ended_turn_frames(record, reply.encoder, 0) for record in inbox.ended)
-        manners = StreamManners(opening, reply.ping, reply.encoder.farewell)
         leave = partial(self._leave_inbox, owner, inbox)
-        stream = EventStream(engine, reader, manners, on_leave=leave, headers=reply.headers)
-        return Delivery(stream, reply.encoder, self._inboxes, (owner, inbox.session_id))
+        return Delivery(engine, reader, opening, reply, self._inboxes, (owner, inbox.session_id), leave)
 
     def _leave_inbox(self, owner: str, inbox: Inbox) -> None:
         """Do with each turn that waits what is to be done when its client leaves."""
@@ -91,23 +88,3 @@ class Replies:
     def _pulse_stream(self, reply: PulseStream) -> Response:
         manners = StreamManners(reply.ping, reply.ping, bytes)
         return EventStream(self._engine, self._engine.read_nothing(NATIVE), manners, headers=reply.headers)
-
-
-class Delivery(Response):
-    """A stream of an inbox: what it delivered to the end waits no more.
-
-    Of a stream that was cut nobody knows how much of it arrived: all its turns are delivered again.
-    """
-
-    def __init__(self, stream: EventStream, encoder: InboxEncoder, inboxes: Inboxes, place: Place) -> None:
-        self._stream = stream
-        self._encoder = encoder
-        self._inboxes = inboxes
-        self._place = place
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._stream(scope, receive, send)
-        finally:
-            if self._encoder.is_complete:
-                self._inboxes.forget(self._place, self._encoder.told)

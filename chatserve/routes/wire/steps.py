@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import replace
@@ -163,11 +164,12 @@ class Exchange:
         log, session_id = turn.room.log, turn.room.session_id
         if call.is_collected and log is not None:
             first_seq = log.first_seqs.get(turn.turn_id) or turn.turn.first_seq or log.published_seq
-            self._inboxes.add((self._owner, session_id), turn.turn_id, first_seq)
+            await self._add_to_inbox(session_id, turn.turn_id, first_seq)
         return StartedTurn(turn.turn_id, session_id, turn.turn.created_at, turn.replayed)
 
     def _turn_request(self, call: TurnCall) -> TurnRequest:
         raw, engine = self._raw, self._engine
+        key = idempotency_key(raw.headers)
         request = TurnRequest(
             chat=call.chat,
             owner=self._owner,
@@ -178,8 +180,8 @@ class Exchange:
             inputs=call.inputs,
             when_busy=call.when_busy,
             on_disconnect=call.on_disconnect,
-            idempotency_key=idempotency_key(raw.headers),
-            body_hash=body_hash(raw.method, raw.path, raw.body),
+            idempotency_key=key,
+            body_hash=None if key is None else body_hash(raw.method, raw.path, raw.body),
             params=clean_json(call.params),
             tools=call.tools,
             headers=raw.headers,
@@ -213,6 +215,12 @@ class Exchange:
         return turn.record
 
     # inboxes
+
+    async def _add_to_inbox(self, session_id: str, turn_id: str, first_seq: int) -> None:
+        place = (self._owner, session_id)
+        self._inboxes.add(place, turn_id, first_seq)
+        if (rest_s := self._inboxes.rest_s(place, now=asyncio.get_running_loop().time())) > 0:
+            await asyncio.sleep(rest_s)
 
     async def _open_inbox(self, session_id: str) -> Inbox | None:
         place = (self._owner, session_id)

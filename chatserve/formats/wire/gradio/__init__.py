@@ -132,7 +132,7 @@ def _data(request: RawRequest) -> Handling:
     if inbox is None:
         said = frames.unexpected_error("nothing is waiting in this session")
         return BytesReply(said + frames.CLOSE_STREAM, EVENT_STREAM)
-    return InboxStream(inbox, QueueEncoder(inbox, request.base_url), ping=frames.HEARTBEAT)
+    return InboxStream(inbox, QueueEncoder(inbox, request.base_url), ping=frames.HEARTBEAT, ending=frames.CLOSE_STREAM)
 
 
 def _cancel(request: RawRequest) -> Handling:

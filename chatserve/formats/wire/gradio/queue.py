@@ -1,11 +1,12 @@
 """The stream of a session's queue: all turns that wait to be delivered there, told apart by their ids.
 
     estimation  process_starts  process_generating+  process_completed      of each turn
-    close_stream                                                            when none is left
+    close_stream                                                            behind all of them
 
 The first `process_generating` has the whole value, each later one the edits that lead to the next (protocol
-`sse_v3`); `process_completed` has the last value whole. `close_stream` is never left out: without it a Python process
-that used the client does not end, and a JavaScript client waits for ever at its next call.
+`sse_v3`); `process_completed` has the last value whole. `close_stream`, which the reply adds as its ending, is never
+left out: without it a Python process that used the client does not end, and a JavaScript client waits for ever at its
+next call.
 """
 
 from __future__ import annotations
@@ -76,19 +77,21 @@ class QueueEncoder:
     is_per_turn = True
 
     def __init__(self, inbox: Inbox, base_url: str) -> None:
-        self.is_complete = False
         self.told: set[str] = set()
         self._waiting: Collection[str] = inbox.waiting
         self._base_url = base_url
         self._events: dict[str | None, _Event] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """True while the client waits for nothing."""
+        return not self._events and self.told.issuperset(self._waiting)
 
     def encode(self, numbered: NumberedEvent) -> bytes:
         _, turn_id, event = numbered
         known = self._events.get(turn_id)
         if type(event) is Delta and known is not None and known.answer.grow(event):  # the hot path: one per token
             return known.text_frame(event.text)
-        if self.is_complete:
-            return b""
         match event:
             case Snapshot():
                 return self._take_snapshot(event)
@@ -102,9 +105,6 @@ class QueueEncoder:
 
     def farewell(self) -> bytes:
         """Return the end of all that was asked for: no client comes back for the rest."""
-        if self.is_complete:
-            return b""
-        self.is_complete = True
         open_ids = [known.event_id for known in self._events.values()]
         left = dict.fromkeys([*open_ids, *(turn_id for turn_id in self._waiting if turn_id not in self.told)])
         failed = [frames.process_failed(turn_id, gone_error()) for turn_id in left]
@@ -163,7 +163,4 @@ class QueueEncoder:
             said = first + frames.process_completed(event_id, value)
         self.told.add(event_id)
         del self._events[event_id]
-        if not self._events and self.told.issuperset(self._waiting):
-            self.is_complete = True
-            return said + frames.CLOSE_STREAM
         return said
