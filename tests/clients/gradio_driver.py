@@ -134,7 +134,7 @@ def queue() -> Any:
 
 def at_once() -> Any:
     client = connect()
-    jobs = [client.submit(f"{n}", api_name="/whole") for n in range(5)]
+    jobs = [client.submit(f"job {n}", api_name="/speak") for n in range(5)]
     return [job.result(TIMEOUT_S) for job in jobs]
 
 

@@ -94,7 +94,7 @@ const rows = {
   },
   at_once: async () => {
     const app = await connect();
-    return Promise.all([0, 1, 2, 3, 4].map((number) => predict(app, "/whole", [`${number}`])));
+    return Promise.all([0, 1, 2, 3, 4].map((number) => predict(app, "/speak", [`job ${number}`])));
   },
   silence: async () => predict(await connect(), "/pause", ["pause"]),
   terminated: async (pid) => {

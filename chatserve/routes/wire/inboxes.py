@@ -14,7 +14,7 @@ MAX_TURNS: Final = 256
 """How many turns of one session may wait."""
 
 MAX_CLOSED: Final = 1000
-REST_S: Final = 0.015
+REST_S: Final = 0.03
 """How long after a stream's end nobody is told that a turn has joined.
 
 A client that hears of its turn before it has seen its stream end takes the stream for open: it opens no other one, and
