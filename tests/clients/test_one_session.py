@@ -72,6 +72,7 @@ def test_turns_of_all_clients_make_one_history(server: Server) -> None:
         gradio = Client(server.url, verbose=False)
         gradio.session_hash = session_id
         assert gradio.predict("gradio_client", api_name="/chat") == "4 before: gradio_client"
+        gradio.close()
 
         conversation = session_id.replace("s_", "conv_", 1)
         response = openai.responses.create(model="predict", input="responses", conversation=conversation)
