@@ -51,10 +51,10 @@ class Journal:
         return True
 
     async def catch_up(self, log: SessionLog) -> None:
-        """Store the log's events, then show them."""
+        """Store the log's events, then show them; what was appended meanwhile waits for its own turn."""
         self._dirty.add(log)
         await self._flush_until(log)
-        log.publish()
+        log.publish(until=log.journaled_seq)
 
     def catch_up_soon(self, log: SessionLog) -> None:
         """Store the log's events and show them, without waiting for it."""

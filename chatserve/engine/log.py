@@ -79,9 +79,9 @@ class SessionLog:
             seq += 1
             self.events.append(NumberedEvent(seq, turn_id, event))
 
-    def publish(self) -> None:
-        """Let readers see all there is, and tell those that wait."""
-        self.published_seq = self.base + len(self.events)
+    def publish(self, until: int | None = None) -> None:
+        """Let readers see all there is, or all up to a number, and tell those that wait."""
+        self.published_seq = self.base + len(self.events) if until is None else max(until, self.published_seq)
         waiters = self.waiters
         if waiters:
             self.waiters = []
