@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from chatserve.formats.wire.plain import PlainEncoder
 from chatserve.routes.sse import EventStream, native_manners
 from chatserve.stores import create_store
 from chatserve.types import ChatMessage
+from tests.support.blocking import nothing_blocks
 from tests.support.engine import NATIVE, Engine, decode, open_engine, until, within
 from tests.support.reducer import ClientAnswer, comparable
 from tests.support.sse import SseEvent
@@ -655,6 +655,6 @@ async def test_no_text_of_anybody_becomes_a_field_of_the_stream(hostile: str) ->
 
 async def test_blocks_the_loop_nowhere(store: Store) -> None:
     async with open_engine(lambda message, history: message, store=store) as engine:
-        with blockbuster_ctx():
+        with nothing_blocks():
             turn = await engine.start("é" * 1000)
             assert answer_of(await engine.events(turn)).text == "é" * 1000

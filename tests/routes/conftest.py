@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from blockbuster import blockbuster_ctx
+
+from tests.support.blocking import nothing_blocks
 
 
 @pytest.fixture(autouse=True)
 def _nothing_blocks_the_loop() -> Iterator[None]:
-    with blockbuster_ctx():
+    with nothing_blocks():
         yield
 
 

@@ -6,18 +6,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from blockbuster import blockbuster_ctx
 
 from chatserve.contracts import Store
 from chatserve.stores import create_store
 from chatserve.types import Turn
+from tests.support.blocking import nothing_blocks
 
 Reopen = Callable[[Store], Awaitable[tuple[Store, tuple[Turn, ...]]]]
 
 
 @pytest.fixture(autouse=True)
 def _nothing_blocks_the_loop() -> Iterator[None]:
-    with blockbuster_ctx():
+    with nothing_blocks():
         yield
 
 
