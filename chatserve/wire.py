@@ -5,7 +5,7 @@ submit that call), is sent what came of each, and returns its *reply*::
 
     def create_completion(request: RawRequest) -> Handling:
         call = decode_call(request)
-        started = yield from submit(call)
+        started = yield from Submit(call)
         return TurnStream(started.turn_id, CompletionEncoder(...))
 
 So a format needs neither loop nor engine nor HTTP, and a test can play the server. An error of a step is raised where
@@ -17,12 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, TypeAlias, cast
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast
 
 from chatserve.codec import loads
 from chatserve.contracts import FrameEncoder, ParsedMessage, TurnRecord
 from chatserve.errors import BodyInvalid, ChatserveError
 from chatserve.types import FilePart, Json, Message, OnDisconnect, Session, ToolResultPart, WhenBusy
+
+T = TypeVar("T")
 
 # --- what comes in -----------------------------------------------------------------------------------------------
 
@@ -79,6 +81,15 @@ class RawRequest:
 
 
 # --- steps -------------------------------------------------------------------------------------------------------
+
+
+class Wanted(Generic[T]):
+    """A step, whose outcome is a `T`: `record = yield from FindTurn(turn_id)`."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Generator[Step, Any, T]:
+        return cast("T", (yield cast("Step", self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,72 +156,72 @@ class Inbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Submit:
-    """Accept a turn → `StartedTurn`. Raises: RequestError (nothing was stored), StoreError."""
+class Submit(Wanted[StartedTurn]):
+    """Accept a turn. Raises: RequestError (nothing was stored), StoreError."""
 
     call: TurnCall
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """Wait for the end of a turn this request submitted → `TurnRecord`."""
+class Wait(Wanted[TurnRecord]):
+    """Wait for the end of a turn this request submitted."""
 
     turn_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class FindTurn:
-    """Look a turn up as it is now → `TurnRecord`. Raises: TurnUnknown."""
+class FindTurn(Wanted[TurnRecord]):
+    """Look a turn up as it is now. Raises: TurnUnknown."""
 
     turn_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class StopTurn:
-    """Stop a turn, unless it is over → `TurnRecord`. Raises: TurnUnknown."""
+class StopTurn(Wanted[TurnRecord]):
+    """Stop a turn, unless it is over. Raises: TurnUnknown."""
 
     turn_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetTurn:
-    """Let a turn be unknown from now on → how many its session has left. Raises: TurnUnknown, SessionBusy."""
+class ForgetTurn(Wanted[int]):
+    """Let a turn be unknown from now on. Raises: TurnUnknown, SessionBusy."""
 
     turn_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class StopSession:
-    """Stop what runs and waits in a session → None. Raises: SessionUnknown."""
+class StopSession(Wanted[None]):
+    """Stop what runs and waits in a session. Raises: SessionUnknown."""
 
     session_key: str
 
 
 @dataclass(frozen=True, slots=True)
-class FindSession:
-    """Look a session up → `Session`. Raises: SessionUnknown."""
+class FindSession(Wanted[Session]):
+    """Look a session up. Raises: SessionUnknown."""
 
     session_key: str
 
 
 @dataclass(frozen=True, slots=True)
-class ReadBranch:
-    """Read the messages up to `head` (None: all), oldest first → tuple of `Message`. Raises: SessionUnknown."""
+class ReadBranch(Wanted[tuple[Message, ...]]):
+    """Read the messages up to `head` (None: all), oldest first. Raises: SessionUnknown."""
 
     session_key: str
     head: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class FindMessage:
-    """Look a message up, of whatever session and branch → `Message`. Raises: MessageUnknown."""
+class FindMessage(Wanted[Message]):
+    """Look a message up, of whatever session and branch. Raises: MessageUnknown."""
 
     message_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class CreateSession:
-    """Create a session, with a history if one is given → `Session`."""
+class CreateSession(Wanted[Session]):
+    """Create a session, with a history if one is given."""
 
     title: str | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict)
@@ -218,16 +229,16 @@ class CreateSession:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeSession:
-    """Set a session's metadata → `Session`. Raises: SessionUnknown."""
+class ChangeSession(Wanted[Session]):
+    """Set a session's metadata. Raises: SessionUnknown."""
 
     session_key: str
     metadata: Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
-class ReplaceHistory:
-    """Let this be the session's history; what it has in common with the present one stays as it is → `Session`.
+class ReplaceHistory(Wanted[Session]):
+    """Let this be the session's history; what it has in common with the present one stays as it is.
 
     Raises: SessionUnknown, SessionBusy.
     """
@@ -237,15 +248,15 @@ class ReplaceHistory:
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteSession:
-    """Delete a session with all that belongs to it → None. Raises: SessionUnknown, SessionBusy."""
+class DeleteSession(Wanted[None]):
+    """Delete a session with all that belongs to it. Raises: SessionUnknown, SessionBusy."""
 
     session_key: str
 
 
 @dataclass(frozen=True, slots=True)
-class KeepFile:
-    """Store a file that came inside a request → `FilePart`. The same bytes are stored once. Raises: BodyTooLarge."""
+class KeepFile(Wanted[FilePart]):
+    """Store a file that came inside a request. The same bytes are stored once. Raises: BodyTooLarge."""
 
     content: bytes
     name: str
@@ -253,15 +264,15 @@ class KeepFile:
 
 
 @dataclass(frozen=True, slots=True)
-class FindFiles:
-    """Look stored files up → tuple of `FilePart`. Raises: FileUnknown."""
+class FindFiles(Wanted[tuple[FilePart, ...]]):
+    """Look stored files up. Raises: FileUnknown."""
 
     file_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class OpenInbox:
-    """Look for turns that wait to be delivered → `Inbox`, or None when there are none."""
+class OpenInbox(Wanted[Inbox | None]):
+    """Look for turns that wait to be delivered, or None when there are none."""
 
     session_key: str
 
@@ -284,89 +295,6 @@ Step: TypeAlias = (
     | FindFiles
     | OpenInbox
 )
-
-
-# Typed wrappers: `record = yield from find_turn(turn_id)`.
-
-
-def submit(call: TurnCall) -> Generator[Step, Any, StartedTurn]:
-    """Accept a turn. Raises: as `Submit`."""
-    return cast("StartedTurn", (yield Submit(call)))
-
-
-def wait(turn_id: str) -> Generator[Step, Any, TurnRecord]:
-    """Wait for the end of a turn this request submitted."""
-    return cast("TurnRecord", (yield Wait(turn_id)))
-
-
-def find_turn(turn_id: str) -> Generator[Step, Any, TurnRecord]:
-    """Look a turn up as it is now. Raises: TurnUnknown."""
-    return cast("TurnRecord", (yield FindTurn(turn_id)))
-
-
-def stop_turn(turn_id: str) -> Generator[Step, Any, TurnRecord]:
-    """Stop a turn, unless it is over. Raises: TurnUnknown."""
-    return cast("TurnRecord", (yield StopTurn(turn_id)))
-
-
-def forget_turn(turn_id: str) -> Generator[Step, Any, int]:
-    """Let a turn be unknown from now on. Raises: as `ForgetTurn`."""
-    return cast("int", (yield ForgetTurn(turn_id)))
-
-
-def stop_session(session_key: str) -> Generator[Step, Any, None]:
-    """Stop what runs and waits in a session. Raises: SessionUnknown."""
-    yield StopSession(session_key)
-
-
-def find_session(session_key: str) -> Generator[Step, Any, Session]:
-    """Look a session up. Raises: SessionUnknown."""
-    return cast("Session", (yield FindSession(session_key)))
-
-
-def read_branch(session_key: str, head: str | None = None) -> Generator[Step, Any, tuple[Message, ...]]:
-    """Read the messages up to `head`. Raises: SessionUnknown."""
-    return cast("tuple[Message, ...]", (yield ReadBranch(session_key, head)))
-
-
-def find_message(message_id: str) -> Generator[Step, Any, Message]:
-    """Look a message up, of whatever session and branch. Raises: MessageUnknown."""
-    return cast("Message", (yield FindMessage(message_id)))
-
-
-def create_session(step: CreateSession) -> Generator[Step, Any, Session]:
-    """Create a session."""
-    return cast("Session", (yield step))
-
-
-def change_session(session_key: str, metadata: Mapping[str, Json]) -> Generator[Step, Any, Session]:
-    """Set a session's metadata. Raises: SessionUnknown."""
-    return cast("Session", (yield ChangeSession(session_key, metadata)))
-
-
-def replace_history(session_key: str, history: tuple[ParsedMessage | Message, ...]) -> Generator[Step, Any, Session]:
-    """Let this be the session's history. Raises: as `ReplaceHistory`."""
-    return cast("Session", (yield ReplaceHistory(session_key, history)))
-
-
-def delete_session(session_key: str) -> Generator[Step, Any, None]:
-    """Delete a session. Raises: as `DeleteSession`."""
-    yield DeleteSession(session_key)
-
-
-def keep_file(content: bytes, name: str, media_type: str) -> Generator[Step, Any, FilePart]:
-    """Store a file that came inside a request. Raises: BodyTooLarge."""
-    return cast("FilePart", (yield KeepFile(content, name, media_type)))
-
-
-def find_files(file_ids: tuple[str, ...]) -> Generator[Step, Any, tuple[FilePart, ...]]:
-    """Look stored files up. Raises: FileUnknown."""
-    return cast("tuple[FilePart, ...]", (yield FindFiles(file_ids)))
-
-
-def open_inbox(session_key: str) -> Generator[Step, Any, Inbox | None]:
-    """Look for turns that wait to be delivered."""
-    return cast("Inbox | None", (yield OpenInbox(session_key)))
 
 
 # --- what goes out -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from chatserve.contracts import ParsedMessage
 from chatserve.errors import InputsInvalid
 from chatserve.types import DraftPart, FilePart, Json, LocalFile, TextPart, ToolResultPart
-from chatserve.wire import ChatProfile, Step, keep_file
+from chatserve.wire import ChatProfile, KeepFile, Step
 
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
 SPEAKERS: Final = frozenset({"user", "assistant", "tool"})
@@ -100,7 +100,7 @@ def _keep_parts(parts: Sequence[DraftPart], chat: ChatProfile) -> Generator[Step
         if not isinstance(part, LocalFile):
             kept.append(part)
         elif chat.takes_files and isinstance(part.source, bytes):
-            kept.append((yield from keep_file(part.source, part.name or "file", part.media_type or DEFAULT_MEDIA_TYPE)))
+            kept.append((yield from KeepFile(part.source, part.name or "file", part.media_type or DEFAULT_MEDIA_TYPE)))
     return tuple(kept)
 
 

@@ -21,32 +21,31 @@ from chatserve.settings import Settings
 from chatserve.types import TextPart
 from chatserve.wire import (
     BytesReply,
+    ChangeSession,
     CreateSession,
+    DeleteSession,
     Endpoint,
     FileReply,
+    FindFiles,
+    FindSession,
+    FindTurn,
+    ForgetTurn,
     Handling,
     InboxStream,
     JsonReply,
+    KeepFile,
+    OpenInbox,
     PulseStream,
     RawRequest,
+    ReadBranch,
+    ReplaceHistory,
     Reply,
+    StopSession,
+    StopTurn,
+    Submit,
     TurnCall,
     TurnStream,
-    change_session,
-    create_session,
-    delete_session,
-    find_files,
-    find_session,
-    find_turn,
-    forget_turn,
-    keep_file,
-    open_inbox,
-    read_branch,
-    replace_history,
-    stop_session,
-    stop_turn,
-    submit,
-    wait,
+    Wait,
 )
 from tests.routes.service import WAIT_S, Service, serving
 
@@ -96,48 +95,48 @@ def ask(request: RawRequest) -> Handling:
         params={"seen": body},
         echo={"model": "echo"},
     )
-    started = yield from submit(call)
+    started = yield from Submit(call)
     if body.get("stream"):
         return TurnStream(started.turn_id, WordsEncoder(), headers={"x-own": "1"})
     if call.is_detached or call.is_collected:
         return JsonReply({"turn_id": started.turn_id}, 202)
-    record = yield from wait(started.turn_id)
+    record = yield from Wait(started.turn_id)
     words = "".join(each.text for each in tell_whole(record) if isinstance(each, TextAdded))
     return JsonReply({"words": words, "session_id": started.session_id, "turn_id": started.turn_id})
 
 
 def read(request: RawRequest) -> Handling:
-    record = yield from find_turn(request.path_params["turn_id"])
+    record = yield from FindTurn(request.path_params["turn_id"])
     if request.query.get("stream"):
         return TurnStream(record.turn.turn_id, WordsEncoder())
     return JsonReply({"status": record.turn.status, "echo": record.turn.echo})
 
 
 def stop(request: RawRequest) -> Handling:
-    record = yield from stop_turn(request.path_params["turn_id"])
+    record = yield from StopTurn(request.path_params["turn_id"])
     return JsonReply({"status": record.turn.status})
 
 
 def forget(request: RawRequest) -> Handling:
-    left = yield from forget_turn(request.path_params["turn_id"])
+    left = yield from ForgetTurn(request.path_params["turn_id"])
     return JsonReply({"left": left})
 
 
 def sessions(request: RawRequest) -> Handling:
     body = request.json_object()
-    session = yield from create_session(CreateSession("Title", body.get("metadata", {}), said("first")))
+    session = yield from CreateSession("Title", body.get("metadata", {}), said("first"))
     key = session.session_id
-    yield from change_session(key, {"changed": True})
-    yield from replace_history(key, (*(yield from read_branch(key)), *said("second")))
-    branch = yield from read_branch(key)
-    found = yield from find_session(key)
-    yield from stop_session(key)
-    yield from delete_session(key)
+    yield from ChangeSession(key, {"changed": True})
+    yield from ReplaceHistory(key, (*(yield from ReadBranch(key)), *said("second")))
+    branch = yield from ReadBranch(key)
+    found = yield from FindSession(key)
+    yield from StopSession(key)
+    yield from DeleteSession(key)
     return JsonReply({"texts": [message.text for message in branch], "metadata": dict(found.metadata), "id": key})
 
 
 def inbox(request: RawRequest) -> Handling:
-    waiting = yield from open_inbox(request.path_params["key"])
+    waiting = yield from OpenInbox(request.path_params["key"])
     if waiting is None:
         return BytesReply(b"data: [nothing]\n\n", "text/event-stream")
     return InboxStream(waiting, WordsEncoder())
@@ -154,8 +153,8 @@ def uploads(request: RawRequest) -> Handling:
 
 
 def embed(request: RawRequest) -> Handling:
-    file = yield from keep_file(request.body, "a.txt", "text/plain")
-    (same,) = yield from find_files((file.file_id,))
+    file = yield from KeepFile(request.body, "a.txt", "text/plain")
+    (same,) = yield from FindFiles((file.file_id,))
     return JsonReply({"id": file.file_id, "size": same.size})
 
 

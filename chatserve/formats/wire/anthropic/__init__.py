@@ -16,7 +16,7 @@ from chatserve.formats.wire.anthropic.replies import PING, Heading, MessageEncod
 from chatserve.formats.wire.anthropic.requests import chat_of, read_messages, turn_call
 from chatserve.formats.wire.anthropic.token_count import estimate_tokens
 from chatserve.settings import Settings
-from chatserve.wire import Endpoint, Handling, JsonReply, RawRequest, Reply, TurnStream, submit, wait
+from chatserve.wire import Endpoint, Handling, JsonReply, RawRequest, Reply, Submit, TurnStream, Wait
 
 VERSION_HEADER: Final = "anthropic-version"
 """What tells requests for models apart from OpenAI's, which have the same paths."""
@@ -45,11 +45,11 @@ def create_message(request: RawRequest) -> Handling:
     body = request.json_object()
     chat = chat_of(request, body)
     messages = yield from keep_files(read_messages(body), chat)
-    started = yield from submit(turn_call(request, body, chat, split_turn(messages)))
+    started = yield from Submit(turn_call(request, body, chat, split_turn(messages)))
     heading = Heading(started.turn_id, chat.name, request.request_id, request.base_url)
     if body.get("stream"):
         return TurnStream(started.turn_id, MessageEncoder(heading), _headers(request), ping=PING)
-    record = yield from wait(started.turn_id)
+    record = yield from Wait(started.turn_id)
     if record.turn.error is not None:
         return turn_failure(record.turn.error, request.request_id)
     return JsonReply(message_document(record, heading), headers=_headers(request))

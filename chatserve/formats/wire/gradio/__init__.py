@@ -27,19 +27,19 @@ from chatserve.wire import (
     BytesReply,
     Endpoint,
     FileReply,
+    FindTurn,
     Handling,
     InboxStream,
     JsonReply,
+    OpenInbox,
     PulseStream,
     RawRequest,
     Reply,
+    StopSession,
+    StopTurn,
+    Submit,
     TurnStream,
-    find_turn,
-    open_inbox,
-    stop_session,
-    stop_turn,
-    submit,
-    wait,
+    Wait,
 )
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -120,7 +120,7 @@ def _join(request: RawRequest) -> Handling:
     if not body.get("session_hash"):
         raise field_invalid("session_hash", "it is missing; the answer is read under it")
     call = yield from read_call(request, find_index(request.chats, body.get("fn_index")), body, is_collected=True)
-    started = yield from submit(call)
+    started = yield from Submit(call)
     return JsonReply({"event_id": started.turn_id})
 
 
@@ -128,7 +128,7 @@ def _data(request: RawRequest) -> Handling:
     session_hash = request.query.get("session_hash")
     if not session_hash:
         raise field_invalid("session_hash", "it is missing")
-    inbox = yield from open_inbox(session_hash)
+    inbox = yield from OpenInbox(session_hash)
     if inbox is None:
         said = frames.unexpected_error("nothing is waiting in this session")
         return BytesReply(said + frames.CLOSE_STREAM, EVENT_STREAM)
@@ -141,9 +141,9 @@ def _cancel(request: RawRequest) -> Handling:
     event_id, session_hash = body.get("event_id"), body.get("session_hash")
     try:
         if isinstance(event_id, str):
-            yield from stop_turn(event_id)
+            yield from StopTurn(event_id)
         elif isinstance(session_hash, str):
-            yield from stop_session(session_hash)
+            yield from StopSession(session_hash)
     except (TurnUnknown, SessionUnknown):
         pass
     return JsonReply(DONE)
@@ -154,13 +154,13 @@ def _cancel(request: RawRequest) -> Handling:
 
 def _call(request: RawRequest) -> Handling:
     api = find_api(request.chats, request.path_params["api"])
-    started = yield from submit((yield from read_call(request, api, request.json_object(), is_detached=True)))
+    started = yield from Submit((yield from read_call(request, api, request.json_object(), is_detached=True)))
     return JsonReply({"event_id": started.turn_id})
 
 
 def _call_by_name(request: RawRequest) -> Handling:
     api = find_api(request.chats, request.path_params["api"])
-    started = yield from submit((yield from read_named_call(request, api, request.json_object(), is_detached=True)))
+    started = yield from Submit((yield from read_named_call(request, api, request.json_object(), is_detached=True)))
     return JsonReply({"event_id": started.turn_id})
 
 
@@ -168,7 +168,7 @@ def _call_stream(request: RawRequest) -> Handling:
     """Stream a turn from its beginning, as often as anybody asks."""
     api = find_api(request.chats, request.path_params["api"])
     event_id = request.path_params["event_id"]
-    record = yield from find_turn(event_id)
+    record = yield from FindTurn(event_id)
     if record.turn.chat != api.chat.name:
         raise TurnUnknown(f"no event {event_id!r} of /{api.name}")
     return TurnStream(event_id, CallEncoder(request.base_url), ping=frames.CALL_HEARTBEAT)
@@ -176,8 +176,8 @@ def _call_stream(request: RawRequest) -> Handling:
 
 def _run(request: RawRequest) -> Handling:
     api = find_api(request.chats, request.path_params["api"])
-    started = yield from submit((yield from read_call(request, api, request.json_object())))
-    record = yield from wait(started.turn_id)
+    started = yield from Submit((yield from read_call(request, api, request.json_object())))
+    record = yield from Wait(started.turn_id)
     turn = record.turn
     error = turn.error or failure_of(turn.status, turn.finish_reason)
     if error is not None:

@@ -16,7 +16,7 @@ from chatserve.formats.wire.gradio.apis import Api
 from chatserve.formats.wire.gradio.components import takes_null
 from chatserve.formats.wire.gradio.values import FILE_PATH
 from chatserve.types import FilePart, Json
-from chatserve.wire import RawRequest, Step, TurnCall, find_files
+from chatserve.wire import FindFiles, RawRequest, Step, TurnCall
 
 _PROTOCOL_FIELDS: Final = frozenset(
     {"data", "fn_index", "session_hash", "event_data", "trigger_id", "event_id", "batched", "simple_format", "request"}
@@ -117,7 +117,7 @@ def _find(paths: Sequence[str]) -> Generator[Step, Any, tuple[FilePart, ...]]:
     if not paths:
         return ()
     try:
-        return (yield from find_files(tuple(paths)))
+        return (yield from FindFiles(tuple(paths)))
     except FileUnknown as error:
         raise InputsInvalid(
             f"message: {error.detail}; upload it first", errors=[{"field": "message", "message": error.detail}]

@@ -12,7 +12,7 @@ from chatserve.formats.wire.openai_chat.completions import Completion, Completio
 from chatserve.formats.wire.openai_chat.requests import read_request
 from chatserve.settings import Settings
 from chatserve.types import Json
-from chatserve.wire import ChatProfile, Endpoint, Handling, JsonReply, RawRequest, Reply, TurnStream, submit, wait
+from chatserve.wire import ChatProfile, Endpoint, Handling, JsonReply, RawRequest, Reply, Submit, TurnStream, Wait
 
 
 class OpenAIChat:
@@ -77,12 +77,12 @@ def _model(chat: ChatProfile, request: RawRequest) -> Json:
 def create_completion(request: RawRequest) -> Handling:
     """Answer a conversation. Raises: RequestError."""
     asked = yield from read_request(request)
-    started = yield from submit(asked.call)
+    started = yield from Submit(asked.call)
     completion = Completion(started.turn_id, started.created_at, asked.call.chat, request.base_url)
     if asked.is_streamed:
         encoder = CompletionEncoder(completion, includes_usage=asked.includes_usage)
         return TurnStream(started.turn_id, encoder, _request_id(request))
-    record = yield from wait(started.turn_id)
+    record = yield from Wait(started.turn_id)
     if record.turn.status == "failed":
         return reply_to_failure(record.turn.error, request)
     return JsonReply(describe(record, completion), headers=_request_id(request))

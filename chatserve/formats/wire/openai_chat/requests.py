@@ -16,7 +16,7 @@ from chatserve.formats.message_array import field_invalid, keep_files, split_tur
 from chatserve.formats.wire.openai_chat.messages import read_messages
 from chatserve.formats.wire.openai_chat.sessions import session_key_of
 from chatserve.types import FilePart, Json
-from chatserve.wire import ChatProfile, RawRequest, Step, TurnCall, find_files
+from chatserve.wire import ChatProfile, FindFiles, RawRequest, Step, TurnCall
 
 STRUCTURE: Final = frozenset({"messages", "model", "stream", "stream_options", "tools", "session_id"})
 """Fields that are read here, and never an input nor a param."""
@@ -104,7 +104,7 @@ def _known_files(messages: Sequence[ParsedMessage]) -> Generator[Step, Any, tupl
     file_ids = tuple(part.file_id for message in messages for part in message.content if isinstance(part, FilePart))
     if not file_ids:
         return tuple(messages)
-    found = {part.file_id: part for part in (yield from find_files(tuple(dict.fromkeys(file_ids))))}
+    found = {part.file_id: part for part in (yield from FindFiles(tuple(dict.fromkeys(file_ids))))}
     return tuple(
         replace(
             message,

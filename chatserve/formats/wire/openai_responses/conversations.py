@@ -9,7 +9,7 @@ Source: OpenAI API reference, "Conversations".
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from chatserve.contracts import ParsedMessage
 from chatserve.errors import NotFound, SessionUnknown
@@ -19,18 +19,20 @@ from chatserve.formats.wire.openai_responses.input import read_input
 from chatserve.formats.wire.openai_responses.lists import items_of, list_object, page, without_item
 from chatserve.types import Json, Message, Session
 from chatserve.wire import (
+    ChangeSession,
     CreateSession,
+    DeleteSession,
+    FindSession,
     Handling,
     JsonReply,
     RawRequest,
+    ReadBranch,
+    ReplaceHistory,
     Step,
-    change_session,
-    create_session,
-    delete_session,
-    find_session,
-    read_branch,
-    replace_history,
+    Wanted,
 )
+
+T = TypeVar("T")
 
 
 class ConversationUnknown(NotFound):
@@ -49,28 +51,28 @@ def create_conversation(request: RawRequest) -> Handling:
     """Create a conversation, with items and metadata if there are any. Raises: InputsInvalid, FileUnknown."""
     body = request.json_object()
     history = yield from _read_items(body.get("items") or [], request)
-    session = yield from create_session(CreateSession(metadata=_metadata(body) or {}, history=history))
+    session = yield from CreateSession(metadata=_metadata(body) or {}, history=history)
     return _reply(_conversation(session), request)
 
 
 def retrieve_conversation(request: RawRequest) -> Handling:
     """Return a conversation. Raises: ConversationUnknown."""
-    session = yield from _found(find_session(_key(request)), request)
+    session = yield from _found(FindSession(_key(request)), request)
     return _reply(_conversation(session), request)
 
 
 def update_conversation(request: RawRequest) -> Handling:
     """Set a conversation's metadata. Raises: ConversationUnknown, InputsInvalid."""
     metadata = _metadata(request.json_object())
-    changed = find_session(_key(request)) if metadata is None else change_session(_key(request), metadata)
-    session = yield from _found(changed, request)
+    step = FindSession(_key(request)) if metadata is None else ChangeSession(_key(request), metadata)
+    session = yield from _found(step, request)
     return _reply(_conversation(session), request)
 
 
 def delete_conversation(request: RawRequest) -> Handling:
     """Delete a conversation with all that was said in it. Raises: ConversationUnknown, SessionBusy."""
-    session = yield from _found(find_session(_key(request)), request)
-    yield from _found(delete_session(_key(request)), request)
+    session = yield from _found(FindSession(_key(request)), request)
+    yield from _found(DeleteSession(_key(request)), request)
     deleted = {"id": conversation_id(session.session_id), "object": "conversation.deleted", "deleted": True}
     return _reply(deleted, request)
 
@@ -80,33 +82,33 @@ def delete_conversation(request: RawRequest) -> Handling:
 
 def list_items(request: RawRequest) -> Handling:
     """List the items of a conversation. Raises: ConversationUnknown, InputsInvalid."""
-    branch = yield from _found(read_branch(_key(request)), request)
+    branch = yield from _found(ReadBranch(_key(request)), request)
     return _reply(page(items_of(branch, request.base_url), request.query), request)
 
 
 def create_items(request: RawRequest) -> Handling:
     """Add items at the end of a conversation. Raises: ConversationUnknown, SessionBusy, InputsInvalid, FileUnknown."""
-    before = yield from _found(read_branch(_key(request)), request)
+    before = yield from _found(ReadBranch(_key(request)), request)
     added = yield from _read_items(request.json_object().get("items"), request)
-    yield from replace_history(_key(request), (*before, *added))
-    branch = yield from read_branch(_key(request))
+    yield from ReplaceHistory(_key(request), (*before, *added))
+    branch = yield from ReadBranch(_key(request))
     return _reply(list_object(items_of(branch[len(before) :], request.base_url)), request)
 
 
 def retrieve_item(request: RawRequest) -> Handling:
     """Return one item. Raises: ConversationUnknown, ItemUnknown."""
-    branch = yield from _found(read_branch(_key(request)), request)
+    branch = yield from _found(ReadBranch(_key(request)), request)
     return _reply(_item_of(branch, request), request)
 
 
 def delete_item(request: RawRequest) -> Handling:
     """Remove one item, and no other words of its message. Raises: ConversationUnknown, ItemUnknown, SessionBusy."""
-    branch = yield from _found(read_branch(_key(request)), request)
+    branch = yield from _found(ReadBranch(_key(request)), request)
     item_id = _item_of(branch, request)["id"]
     place = next(place for place, message in enumerate(branch) if message.message_id == message_id(item_id))
     left = without_item(branch[place], item_id)
     history = (*branch[:place], *(() if left is None else (left,)), *branch[place + 1 :])
-    session = yield from replace_history(_key(request), history)
+    session = yield from ReplaceHistory(_key(request), history)
     return _reply(_conversation(session), request)
 
 
@@ -129,7 +131,7 @@ def _read_items(items: Json, request: RawRequest) -> Generator[Step, Any, tuple[
 # --- the conversation itself -------------------------------------------------------------------------------------
 
 
-def _found(step: Generator[Step, Any, Any], request: RawRequest) -> Generator[Step, Any, Any]:
+def _found(step: Wanted[T], request: RawRequest) -> Generator[Step, Any, T]:
     """Take a step in the conversation named. Raises: ConversationUnknown."""
     try:
         return (yield from step)

@@ -19,7 +19,7 @@ from chatserve.formats.message_array import field_invalid, read_base64, read_dat
 from chatserve.formats.wire.openai_responses.ids import message_id
 from chatserve.formats.wire.openai_responses.output import text_of
 from chatserve.types import DraftPart, Json, Message, TextPart, ToolCallPart, ToolResultPart
-from chatserve.wire import Step, find_files, find_message
+from chatserve.wire import FindFiles, FindMessage, Step
 
 Item: TypeAlias = Mapping[str, Json]
 Reading: TypeAlias = Generator[Step, Any, None]
@@ -125,7 +125,7 @@ class _ItemReader:
             return
         self._referred.add(known_id)
         try:
-            message = yield from find_message(known_id)
+            message = yield from FindMessage(known_id)
         except MessageUnknown:
             raise field_invalid(f"{where}.id", f"no item {item_id!r} is kept here; send the item itself") from None
         self.messages.append(ParsedMessage(message.role, message.content, message.metadata, message.options))
@@ -155,7 +155,7 @@ def _read_file(part: Item, where: str) -> Generator[Step, Any, DraftPart]:
     file_id, name = part.get("file_id"), part.get("filename")
     name = name if isinstance(name, str) and name else None
     if isinstance(file_id, str):
-        (found,) = yield from find_files((file_id,))
+        (found,) = yield from FindFiles((file_id,))
         return found
     field = "image_url" if part.get("type") == "input_image" else "file_data"
     given = part.get(field)

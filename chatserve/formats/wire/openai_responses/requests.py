@@ -24,7 +24,7 @@ from chatserve.formats.wire.openai_responses.echo import echo_of
 from chatserve.formats.wire.openai_responses.ids import session_key, turn_id
 from chatserve.formats.wire.openai_responses.input import read_input
 from chatserve.types import Json, Message, TextPart
-from chatserve.wire import ChatProfile, RawRequest, Step, TurnCall, find_turn, read_branch
+from chatserve.wire import ChatProfile, FindTurn, RawRequest, ReadBranch, Step, TurnCall
 
 Body: TypeAlias = Mapping[str, Json]
 
@@ -137,7 +137,7 @@ def find_previous(previous: Json) -> Generator[Step, Any, TurnRecord]:
     if not isinstance(previous, str):
         raise unknown
     try:
-        record = yield from find_turn(turn_id(previous))
+        record = yield from FindTurn(turn_id(previous))
     except TurnUnknown:
         raise unknown from None
     if not record.turn.session_id:  # it was not stored
@@ -186,7 +186,7 @@ def _branch(place: _Place) -> Generator[Step, Any, tuple[Message, ...]]:
     """Read what stands before; a conversation that its first use makes has nothing yet."""
     assert place.session_key is not None
     try:
-        return (yield from read_branch(place.session_key, place.head))
+        return (yield from ReadBranch(place.session_key, place.head))
     except SessionUnknown:
         if place.session_key.startswith("s_"):
             raise

@@ -23,18 +23,18 @@ from chatserve.formats.wire.openai_responses.lists import items_of, page
 from chatserve.formats.wire.openai_responses.requests import read_request
 from chatserve.types import Json
 from chatserve.wire import (
+    DeleteSession,
+    FindTurn,
+    ForgetTurn,
     Handling,
     JsonReply,
     RawRequest,
+    ReadBranch,
     Step,
+    StopTurn,
+    Submit,
     TurnStream,
-    delete_session,
-    find_turn,
-    forget_turn,
-    read_branch,
-    stop_turn,
-    submit,
-    wait,
+    Wait,
 )
 
 
@@ -58,15 +58,15 @@ def create_response(request: RawRequest) -> Handling:
     """
     try:
         asked = yield from read_request(request)
-        started = yield from submit(asked.call)
+        started = yield from Submit(asked.call)
     except SessionUnknown as error:
         raise ConversationUnknown(f"Conversation not found: {error.detail}", param="conversation") from None
     if asked.is_streamed:
         return TurnStream(started.turn_id, ResponseEncoder(request.base_url), _headers(request))
     if asked.is_background:
-        record = yield from find_turn(started.turn_id)
+        record = yield from FindTurn(started.turn_id)
         return reply(response_json(record, request.base_url), request)
-    record = yield from wait(started.turn_id)
+    record = yield from Wait(started.turn_id)
     if record.turn.status == "failed":
         return reply_to_failure(record.turn.error, request)
     return reply(response_json(record, request.base_url), request)
@@ -89,7 +89,7 @@ def retrieve_response(request: RawRequest) -> Handling:
 def cancel_response(request: RawRequest) -> Handling:
     """Stop a response; one that is over stays as it is. Raises: ResponseUnknown."""
     try:
-        record = yield from stop_turn(turn_id(request.path_params["response_id"]))
+        record = yield from StopTurn(turn_id(request.path_params["response_id"]))
     except TurnUnknown:
         raise _unknown(request) from None
     return reply(response_json(record, request.base_url), request)
@@ -104,11 +104,11 @@ def delete_response(request: RawRequest) -> Handling:
     record = yield from _find_response(request)
     turn = record.turn
     if turn.status in TURN_OPEN:
-        yield from stop_turn(turn.turn_id)
-    left = yield from forget_turn(turn.turn_id)
+        yield from StopTurn(turn.turn_id)
+    left = yield from ForgetTurn(turn.turn_id)
     if not left and (turn.echo or {}).get("is_chain"):
         with contextlib.suppress(SessionBusy, SessionUnknown):  # somebody goes on there, or was quicker
-            yield from delete_session(turn.session_id)
+            yield from DeleteSession(turn.session_id)
     return reply({"id": response_id(turn.turn_id), "object": "response", "deleted": True}, request)
 
 
@@ -118,14 +118,14 @@ def list_input_items(request: RawRequest) -> Handling:
     turn, message = record.turn, record.user_message
     if message is None:
         return reply(page((), request.query), request)
-    branch = yield from read_branch(turn.session_id, message.message_id)
+    branch = yield from ReadBranch(turn.session_id, message.message_id)
     count = (turn.echo or {}).get("input_count", 0) + 1
     return reply(page(items_of(branch[-count:], request.base_url), request.query), request)
 
 
 def _find_response(request: RawRequest) -> Generator[Step, Any, TurnRecord]:
     try:
-        record = yield from find_turn(turn_id(request.path_params["response_id"]))
+        record = yield from FindTurn(turn_id(request.path_params["response_id"]))
     except TurnUnknown:
         raise _unknown(request) from None
     if not record.turn.session_id:
