@@ -214,6 +214,20 @@ async def test_readers_of_one_turn_get_identical_bytes_whenever_they_come(store:
         assert streams == {await resume(engine, turn, None)}
 
 
+async def test_log_is_left_to_the_store_when_the_last_reader_of_an_ended_turn_leaves(store: Store) -> None:
+    paced = Paced()
+    paced.say("a", "ab", None)
+    async with open_engine(paced, store=store) as engine:
+        turn = await engine.start()
+        first, second = (engine.turns.read_turn(turn, NATIVE) for _ in range(2))
+        frames = await engine.read(first)
+        await engine.end_of(turn)
+        assert second.log.events
+        assert await engine.read(second) == frames
+        assert second.log.events == []
+        assert await resume(engine, turn, None) == frames
+
+
 async def test_session_reader_without_a_cursor_starts_with_the_open_turn() -> None:
     paced = Paced()
     async with open_engine(paced) as engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -145,7 +146,13 @@ def _clean_float(value: float) -> float | None:
 
 def encode_time(seconds: float) -> str:
     """Return RFC 3339 in UTC with milliseconds: `2026-11-21T12:00:00.000Z`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_encode_second(second)}.{microseconds // 1000:03}Z"
+
+
+@lru_cache(maxsize=64)  # times that are told together are mostly of the same seconds
+def _encode_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
 def decode_time(text: str) -> float:

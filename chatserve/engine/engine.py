@@ -199,7 +199,7 @@ class TurnEngine:
         return await self._tasks.finish(self._stop_all(owner, session_id), name="chatserve-stop")
 
     async def _stop_all(self, owner: str, session_id: str) -> tuple[RunningTurn, ...]:
-        async with self.rooms.use(owner, session_id) as room, room.lock:
+        async with self.rooms.locked(owner, session_id) as room:
             turns = [*room.queue, *([room.current] if room.current else [])]
             for turn in turns:
                 if not turn.closed:
@@ -253,7 +253,7 @@ class TurnEngine:
             reader.cursor = _turn_cursor(reader.cursor, after)
             return reader
         record = await self.store.get_turn(owner, turn_id)
-        async with self.rooms.use(owner, record.turn.session_id) as room, room.lock:
+        async with self.rooms.locked(owner, record.turn.session_id) as room:
             log = await self.rooms.log_of(room)
             if record.turn.done_seq is None or record.turn.first_seq is None:
                 return record
@@ -274,7 +274,7 @@ class TurnEngine:
             Overloaded: too many readers.
         """
         await self.store.get_session(owner, session_id)
-        async with self.rooms.use(owner, session_id) as room:
+        with self.rooms.use(owner, session_id) as room:
             async with room.lock:
                 log = await self.rooms.log_of(room)
             cursor = after
@@ -301,6 +301,8 @@ class TurnEngine:
         """Let a reader go; when it was the last one, its turns are ended unless one comes back in time."""
         if self.readers.detach(reader):
             self._lifecycle.arm_abandonment(reader.room)
+            if not reader.room.is_busy:
+                reader.log.forget_filed()
 
     # history operations
 
@@ -333,7 +335,7 @@ class TurnEngine:
         if_version: int | None,
         messages: tuple[Message, ...] = (),
     ) -> MovedHistory:
-        async with self.rooms.use(owner, session_id) as room, room.lock:
+        async with self.rooms.locked(owner, session_id) as room:
             log = await self.rooms.log_of(room)
             move = HistoryMove(owner, session_id, operation, self.clock(), log.last_seq + 1, if_version, messages)
             moved = await self.store.move_history(move)

@@ -106,8 +106,16 @@ class SessionLog:
     def trim(self) -> None:
         """Forget old events that are filed, but for the newest `KEPT_EVENTS`."""
         surplus = min(len(self.events) - KEPT_EVENTS, self.filed_seq - self.base)
-        if surplus < KEPT_EVENTS:
-            return
+        if surplus >= KEPT_EVENTS:
+            self._forget(surplus)
+
+    def forget_filed(self) -> None:
+        """Forget what is filed: nobody reads here any more, and who comes back is fed by the store."""
+        if self.session_id and self.filed_seq > self.base:
+            self._shared = None
+            self._forget(self.filed_seq - self.base)
+
+    def _forget(self, surplus: int) -> None:
         self.base += surplus
         del self.events[:surplus]
         ended = {turn_id for turn_id, seq in self.done_seqs.items() if seq <= self.base}

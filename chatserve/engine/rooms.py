@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Final
 
@@ -25,24 +24,32 @@ class Rooms:
     def __len__(self) -> int:
         return len(self._rooms)
 
-    @asynccontextmanager
-    async def use(self, owner: str, session_id: str) -> AsyncIterator[Room]:
+    def use(self, owner: str, session_id: str) -> Visit:
         """Enter a session's room; it is kept at least until it is left.
 
         Ownership is the store's to check: who asks for a stranger's session enters a room of his own, which leads
         nowhere and is gone when he leaves.
         """
+        return Visit(self, owner, session_id)
+
+    def locked(self, owner: str, session_id: str) -> LockedVisit:
+        """Enter a session's room, and be the only one to change the session until it is left."""
+        return LockedVisit(self, owner, session_id)
+
+    def enter(self, owner: str, session_id: str) -> Room:
+        """Return a session's room, which is kept until `leave`."""
         room = self.find(owner, session_id)
         if room is None:
             room = self._rooms[owner, session_id] = Room(owner, session_id)
             self._forget_idle()
         room.users += 1
-        try:
-            yield room
-        finally:
-            room.users -= 1
-            if room.log is None and room.is_idle:
-                self._rooms.pop((owner, session_id), None)
+        return room
+
+    def leave(self, room: Room) -> None:
+        """Give up a room that was entered."""
+        room.users -= 1
+        if room.log is None and room.is_idle:
+            self._rooms.pop((room.owner, room.session_id), None)
 
     def find(self, owner: str, session_id: str) -> Room | None:
         """Return the room of a session if there is one."""
@@ -79,3 +86,40 @@ class Rooms:
         oldest = islice(self._rooms.items(), 4 * surplus)
         for key in [key for key, room in oldest if room.is_idle][:surplus]:
             del self._rooms[key]
+
+
+class Visit:
+    """Somebody in a room, from `with` to its end."""
+
+    __slots__ = ("_owner", "_rooms", "_session_id", "room")
+
+    room: Room
+
+    def __init__(self, rooms: Rooms, owner: str, session_id: str) -> None:
+        self._rooms, self._owner, self._session_id = rooms, owner, session_id
+
+    def __enter__(self) -> Room:
+        self.room = self._rooms.enter(self._owner, self._session_id)
+        return self.room
+
+    def __exit__(self, *_: object) -> None:
+        self._rooms.leave(self.room)
+
+
+class LockedVisit(Visit):
+    """Somebody in a room with its lock, from `async with` to its end."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> Room:
+        room = self.__enter__()
+        try:
+            await room.lock.acquire()
+        except BaseException:
+            self._rooms.leave(room)
+            raise
+        return room
+
+    async def __aexit__(self, *_: object) -> None:
+        self.room.lock.release()
+        self._rooms.leave(self.room)

@@ -81,7 +81,7 @@ class Sessions:
             SessionBusy: a turn runs or waits.
             SessionExists: the new id is taken.
         """
-        async with self._rooms.use(owner, session_id) as room, room.lock:
+        async with self._rooms.locked(owner, session_id) as room:
             busy = room.current or next(iter(room.queue), None)
             if busy is not None:
                 raise SessionBusy(f"session {session_id!r} is busy with turn {busy.turn_id!r}", turn_id=busy.turn_id)
@@ -98,7 +98,7 @@ class Sessions:
 
     async def delete(self, owner: str, session_id: str, *, if_version: int | None) -> None:
         """Delete a session with all that belongs to it. Raises: SessionUnknown, SessionBusy, VersionConflict."""
-        async with self._rooms.use(owner, session_id) as room, room.lock:
+        async with self._rooms.locked(owner, session_id):
             file_ids = await self._store.delete_session(owner, session_id, if_version=if_version)
             self._forget([session_id])
         await self._files.remove(file_ids)

@@ -72,18 +72,13 @@ class Submission:
             request = replace(request, history=await self._attachments.check(request.owner, request.history))
         if request.session_id is None and request.history is not None:
             return self._submit_stateless(chat, request, inputs)
-        request = self._with_session(request)
         return await self._tasks.finish(self._enter(chat, request, inputs), name="chatserve-submit")
 
     async def _enter(self, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
         """Go on in the session's room; whoever is there is not cancelled, for that would leave a turn half begun."""
-        async with self._rooms.use(request.owner, request.session_id or "") as room, room.lock:
+        session_id = self._new_id("s_") if request.session_id is None else request.session_id
+        async with self._rooms.locked(request.owner, session_id) as room:
             return await self._submit_in(room, chat, request, inputs)
-
-    def _with_session(self, request: TurnRequest) -> TurnRequest:
-        if request.session_id is not None:
-            return request
-        return replace(request, session_id=self._new_id("s_"), create_session=True)
 
     def _submit_stateless(self, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
         admission = self._lifecycle.admissions[chat.options.name]
@@ -205,7 +200,9 @@ class Submission:
             now=now,
             operation=request.operation,
             target_message_id=request.target_message_id,
-            create=NewSession(room.session_id, request.owner) if request.create_session else None,
+            create=NewSession(room.session_id, request.owner)
+            if request.create_session or request.session_id is None
+            else None,
             history=request.history,
             rollback_turn_id=rolled_back,
             idempotency=None
@@ -223,7 +220,7 @@ class Submission:
             return known
         record = await self._store.get_turn(request.owner, begun.turn.turn_id)
         request = replace(request, http_request=None)
-        async with self._rooms.use(request.owner, begun.session.session_id) as room:
+        with self._rooms.use(request.owner, begun.session.session_id) as room:
             room.open_log(begun.session.last_seq)
             turn = RunningTurn(
                 record.turn,

@@ -18,7 +18,6 @@ from starlette.routing import Match, Route
 
 from chatserve.codec import dumps
 from chatserve.errors import ChatserveError, MethodNotAllowed, RouteUnknown, SessionBusy, VersionConflict
-from chatserve.routes.router import LiteralRoutes
 from chatserve.types import Turn, TurnError
 
 logger = logging.getLogger("chatserve.http")
@@ -70,15 +69,12 @@ def turn_problem(turn: Turn, error: TurnError) -> Response:
     )
 
 
-async def on_chatserve_error(_request: Request, error: Exception) -> Response:
-    """Answer an error of ours."""
-    assert isinstance(error, ChatserveError)
-    return error_response(error)
-
-
-async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Answer what routing refuses: unknown paths and methods, and bodies its parsers cannot read."""
-    assert isinstance(error, HTTPException)
+def problem_of(request: Request, error: Exception) -> Response:
+    """Answer whatever a route raised: errors of ours, what routing and parsers refuse, bugs."""
+    if isinstance(error, ChatserveError):
+        return error_response(error)
+    if not isinstance(error, HTTPException):
+        return _bug(request, error)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return _wrong_method(request)
     if error.status_code == HTTPStatus.NOT_FOUND:
@@ -98,15 +94,14 @@ def _wrong_method(request: Request) -> Response:
 
 def _methods_at(request: Request) -> set[str]:
     """Return the methods of the routes a path has; of those that spell it out, where some do."""
-    literal = [route for route in request.app.routes if isinstance(route, LiteralRoutes)]
-    routes = [route for each in (request.app, *literal) for route in each.routes if isinstance(route, Route)]
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
     here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     spelled_out = [route for route in here if not route.param_convertors]
     return {method for route in spelled_out or here for method in route.methods or ()}
 
 
-async def on_unexpected(request: Request, error: Exception) -> Response:
-    """Answer a bug of ours: the log has it, the client an id to find it by."""
+def _bug(request: Request, error: Exception) -> Response:
+    """Tell of a bug of ours: the log has it, the client an id to find it by."""
     error_id = f"e_{token_hex(8)}"
     logger.error("%s %s failed (%s)", request.method, request.scope["path"], error_id, exc_info=error)
     return problem(500, "internal_error", "the server failed; it is in its log", error_id=error_id, retryable=False)

@@ -1,51 +1,52 @@
-"""Finds the route of a path that is written out, without asking all the others: a look into a dict."""
+"""Answers at a path that is written out after one look into a dict; all else is left to the application behind.
+
+Most requests are for such a path, and Starlette would ask every route in turn and pass each message of the answer
+through every layer on the way. What goes wrong is answered as it is there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from starlette.routing import BaseRoute, Match, Route
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-_CHOSEN = "chatserve.route"
+from chatserve.errors import ChatserveError
+from chatserve.routes.problems import problem_of
 
 
-def split_by_path(routes: Iterable[Route]) -> list[BaseRoute]:
-    """Return routes that match as the given ones do, those with a literal path first and all at once."""
-    routes = list(routes)
-    literal = LiteralRoutes(route for route in routes if not route.param_convertors)
-    return [literal, *[route for route in routes if route.param_convertors]]
+class LiteralPaths:
+    """ASGI middleware that answers those routes of an application whose paths hold no parameters.
 
+    A path that is here under another method only is the application's, which knows what to say of it.
+    """
 
-class LiteralRoutes(BaseRoute):
-    """Routes whose paths hold no parameters."""
+    def __init__(self, application: Starlette, routes: Iterable[Route]) -> None:
+        self._application = application
+        self._routes: dict[tuple[str, str], Route] = {}
+        for route in (route for route in routes if not route.param_convertors):
+            for method in route.methods or ():
+                self._routes.setdefault((method, route.path), route)
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._by_path: dict[str, list[Route]] = {}
-        for route in routes:
-            self._by_path.setdefault(route.path, []).append(route)
-
-    @property
-    def routes(self) -> list[Route]:
-        """All of them."""
-        return [route for routes in self._by_path.values() for route in routes]
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Say whether the path is here, and the method with it."""
-        if scope["type"] != "http":
-            return Match.NONE, {}
-        routes = self._by_path.get(_path_of(scope))
-        if routes is None:
-            return Match.NONE, {}
-        method = scope["method"]
-        route = next((route for route in routes if method in (route.methods or ())), None)
-        found = Match.PARTIAL if route is None else Match.FULL
-        chosen = routes[0] if route is None else route
-        return found, {"endpoint": chosen.endpoint, "path_params": {}, _CHOSEN: chosen}
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the route that was found answer."""
-        await scope[_CHOSEN].handle(scope, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._routes.get((scope["method"], _path_of(scope))) if scope["type"] == "http" else None
+        if route is None:
+            await self._application(scope, receive, send)
+            return
+        scope.setdefault("router", self._application.router)
+        scope |= {"app": self._application, "route": route, "endpoint": route.endpoint, "path_params": {}}
+        request = Request(scope, receive, send)
+        try:
+            response = await route.endpoint(request)
+        except (ChatserveError, HTTPException) as error:
+            response = problem_of(request, error)
+        except Exception as error:
+            await problem_of(request, error)(scope, receive, send)
+            raise
+        await response(scope, receive, send)
 
 
 def _path_of(scope: Scope) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -19,8 +21,8 @@ from chatserve.routes.files import FileRoutes
 from chatserve.routes.guards import Guards
 from chatserve.routes.history import HistoryRoutes
 from chatserve.routes.info import InfoRoutes
-from chatserve.routes.problems import on_chatserve_error, on_http_exception, on_unexpected
-from chatserve.routes.router import split_by_path
+from chatserve.routes.problems import problem_of
+from chatserve.routes.router import LiteralPaths
 from chatserve.routes.sessions import SessionRoutes
 from chatserve.routes.transfer import TransferRoutes
 from chatserve.routes.turns import TurnRoutes
@@ -44,16 +46,18 @@ class Service:
 def build_application(service: Service) -> ASGIApp:
     """Return the ASGI application of a service. Raises: ConfigurationError (settings of the guards)."""
     settings = service.engine.settings
+    routes = sorted(all_routes(service), key=lambda route: bool(route.param_convertors))
     application = Starlette(
-        routes=split_by_path(all_routes(service)),
-        exception_handlers={
-            ChatserveError: on_chatserve_error,
-            HTTPException: on_http_exception,
-            Exception: on_unexpected,
-        },
+        routes=routes, exception_handlers=dict.fromkeys((ChatserveError, HTTPException, Exception), _on_error)
     )
     application.router.redirect_slashes = False
-    return Guards(application, allowed_hosts=settings.allowed_hosts, cors_origins=settings.cors_origins)
+    answering = LiteralPaths(application, routes)
+    return Guards(answering, allowed_hosts=settings.allowed_hosts, cors_origins=settings.cors_origins)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    """Answer an error in the event loop: Starlette would run a plain function in a thread."""
+    return problem_of(request, error)
 
 
 def all_routes(service: Service) -> list[Route]:
