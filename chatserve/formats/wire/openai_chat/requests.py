@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from chatserve.contracts import ParsedMessage
 from chatserve.errors import ChatUnknown
-from chatserve.formats.message_array import field_invalid, keep_files, split_turn
+from chatserve.formats.message_array import field_invalid, keep_files, read_tools, split_fields, split_turn
 from chatserve.formats.wire.openai_chat.messages import read_messages
 from chatserve.formats.wire.openai_chat.sessions import session_key_of
 from chatserve.types import FilePart, Json
@@ -44,11 +44,11 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
     """
     body = request.json_object()
     chat = _chat_of(body, request)
-    tools = _tools_of(body)
+    tools = read_tools(body)
     messages = yield from _known_files(read_messages(body.get("messages"), request.base_url))
     turn = split_turn((yield from keep_files(messages, chat)))
     session_key = session_key_of(request.headers, body, turn.text)
-    inputs = _inputs_of(body, chat)
+    inputs, params = split_fields(_under_known_names(body, chat), STRUCTURE, chat)
     call = TurnCall(
         chat.name,
         turn.text,
@@ -58,8 +58,8 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
         session_key=session_key,
         is_kept=session_key is not None,
         inputs=inputs,
-        params={name: value for name, value in body.items() if name not in STRUCTURE and name not in inputs},
-        tools=tools,
+        params=params,
+        tools=tuple(tools),
         on_disconnect="stop",
     )
     options = body.get("stream_options")
@@ -78,25 +78,15 @@ def _chat_of(body: Mapping[str, Json], request: RawRequest) -> ChatProfile:
     return request.chats[name]
 
 
-def _tools_of(body: Mapping[str, Json]) -> tuple[Json, ...]:
-    tools = body.get("tools")
-    if tools is None:
-        return ()
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise field_invalid("tools", "it is no list of objects")
-    return tuple(tools)
-
-
-def _inputs_of(body: Mapping[str, Json], chat: ChatProfile) -> dict[str, Json]:
-    """Return what the body says of the function's inputs; null says nothing, as everywhere in this protocol."""
-    inputs = {}
-    for name in chat.input_names:
-        given = body.get(name)
-        if given is None and OTHER_NAMES.get(name) not in chat.input_names:
-            given = body.get(OTHER_NAMES.get(name, name))
-        if given is not None and name not in STRUCTURE:
-            inputs[name] = given
-    return inputs
+def _under_known_names(body: Mapping[str, Json], chat: ChatProfile) -> dict[str, Json]:
+    """Add the limit of tokens under the name that the chat function knows, where it came under the other one."""
+    added = {
+        name: body[other]
+        for name, other in OTHER_NAMES.items()
+        if name in chat.input_names and other not in chat.input_names
+        if body.get(name) is None and body.get(other) is not None
+    }
+    return {**body, **added}
 
 
 def _known_files(messages: Sequence[ParsedMessage]) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:

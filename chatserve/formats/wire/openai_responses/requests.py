@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from chatserve.contracts import TURN_OPEN, ParsedMessage, TurnRecord
 from chatserve.errors import ChatUnknown, RequestError, SessionUnknown, TurnUnknown
-from chatserve.formats.message_array import field_invalid, keep_files, split_turn
+from chatserve.formats.message_array import field_invalid, keep_files, read_tools, split_fields, split_turn
 from chatserve.formats.wire.openai_responses.echo import echo_of
 from chatserve.formats.wire.openai_responses.ids import session_key, turn_id
 from chatserve.formats.wire.openai_responses.input import read_input
@@ -163,7 +163,7 @@ def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> 
     history: tuple[ParsedMessage | Message, ...] | None = None
     if turn.history or not is_kept:
         history = (*before, *turn.history)
-    inputs = {name: body[name] for name in chat.input_names if name not in STRUCTURE and body.get(name) is not None}
+    inputs, params = split_fields(body, STRUCTURE, chat)
     return TurnCall(
         chat.name,
         turn.text,
@@ -175,8 +175,8 @@ def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> 
         is_kept=is_kept,
         after_message_id=place.head if is_kept else None,
         inputs=inputs,
-        params=_params(body, inputs),
-        tools=_tools(body),
+        params=params | ({"instructions": body["instructions"]} if "instructions" in body else {}),
+        tools=tuple(map(_tool, read_tools(body))),
         on_disconnect=None if is_kept else "stop",
         echo=echo_of(body, input_count=len(turn.history), is_chain=place.is_chain),
     )
@@ -198,22 +198,8 @@ def _instructions(body: Body) -> tuple[ParsedMessage, ...]:
     return (ParsedMessage("system", (TextPart(text),)),) if isinstance(text, str) and text else ()
 
 
-def _params(body: Body, inputs: Mapping[str, Json]) -> dict[str, Json]:
-    params = {name: value for name, value in body.items() if name not in STRUCTURE and name not in inputs}
-    return params | ({"instructions": body["instructions"]} if "instructions" in body else {})
-
-
-def _tools(body: Body) -> tuple[Json, ...]:
-    """Return the tools in the shape they have in Chat Completions, so that the chat function need not care."""
-    tools = body.get("tools")
-    if tools is None:
-        return ()
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise field_invalid("tools", "it is no list of objects")
-    return tuple(map(_tool, tools))
-
-
 def _tool(tool: Mapping[str, Json]) -> Json:
+    """Return a tool in the shape it has in Chat Completions, so that the chat function need not care."""
     if tool.get("type") != "function" or "function" in tool:
         return dict(tool)
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
