@@ -6,16 +6,15 @@ Fields that are named like an input of the chat function fill it, whatever else 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from chatserve.contracts import ParsedMessage
 from chatserve.errors import ChatUnknown
 from chatserve.formats.message_array import field_invalid, keep_files, read_tools, split_fields, split_turn
 from chatserve.formats.wire.openai_chat.messages import read_messages
 from chatserve.formats.wire.openai_chat.sessions import session_key_of
-from chatserve.types import FilePart, Json
+from chatserve.types import Json
 from chatserve.wire import ChatProfile, FindFiles, RawRequest, Step, TurnCall
 
 STRUCTURE: Final = frozenset({"messages", "model", "stream", "stream_options", "tools", "session_id"})
@@ -45,14 +44,15 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
     body = request.json_object()
     chat = _chat_of(body, request)
     tools = read_tools(body)
-    messages = yield from _known_files(read_messages(body.get("messages"), request.base_url))
+    messages = read_messages(body.get("messages"), request.base_url)
     turn = split_turn((yield from keep_files(messages, chat)))
+    files = (yield from FindFiles(tuple(file.file_id for file in turn.files))) if turn.files else ()
     session_key = session_key_of(request.headers, body, turn.text)
     inputs, params = split_fields(_under_known_names(body, chat), STRUCTURE, chat)
     call = TurnCall(
         chat.name,
         turn.text,
-        turn.files,
+        files,
         turn.tool_results,
         history=turn.history,
         session_key=session_key,
@@ -87,18 +87,3 @@ def _under_known_names(body: Mapping[str, Json], chat: ChatProfile) -> dict[str,
         if body.get(name) is None and body.get(other) is not None
     }
     return {**body, **added}
-
-
-def _known_files(messages: Sequence[ParsedMessage]) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
-    """Look up the files that messages name by id. Raises: FileUnknown."""
-    file_ids = tuple(part.file_id for message in messages for part in message.content if isinstance(part, FilePart))
-    if not file_ids:
-        return tuple(messages)
-    found = {part.file_id: part for part in (yield from FindFiles(tuple(dict.fromkeys(file_ids))))}
-    return tuple(
-        replace(
-            message,
-            content=tuple(found[part.file_id] if isinstance(part, FilePart) else part for part in message.content),
-        )
-        for message in messages
-    )
