@@ -10,8 +10,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chatserve.errors import ChatUnknown
-from chatserve.formats.message_array import field_invalid, keep_files, read_tools, split_fields, split_turn
+from chatserve.formats.message_array import keep_files, read_tools, split_fields, split_turn
+from chatserve.formats.openai_endpoints import chat_of
 from chatserve.formats.wire.openai_chat.messages import read_messages
 from chatserve.formats.wire.openai_chat.sessions import session_key_of
 from chatserve.types import Json
@@ -42,7 +42,7 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
         FileUnknown, BodyTooLarge: it refers to a file that is not there, or holds one that is too large.
     """
     body = request.json_object()
-    chat = _chat_of(body, request)
+    chat = chat_of(body, request)
     tools = read_tools(body)
     messages = read_messages(body.get("messages"), request.base_url)
     turn = split_turn((yield from keep_files(messages, chat)))
@@ -65,17 +65,6 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
     options = body.get("stream_options")
     includes_usage = isinstance(options, dict) and bool(options.get("include_usage"))
     return CompletionRequest(call, bool(body.get("stream")), includes_usage)
-
-
-def _chat_of(body: Mapping[str, Json], request: RawRequest) -> ChatProfile:
-    name = body.get("model")
-    if name is None:
-        return request.default_chat
-    if not isinstance(name, str):
-        raise field_invalid("model", f"{name!r:.80} is no name of a model")
-    if name not in request.chats:
-        raise ChatUnknown(f"the model {name!r:.200} does not exist; there are: {', '.join(request.chats)}")
-    return request.chats[name]
 
 
 def _under_known_names(body: Mapping[str, Json], chat: ChatProfile) -> dict[str, Json]:

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from chatserve.contracts import TURN_OPEN, ParsedMessage, TurnRecord
-from chatserve.errors import ChatUnknown, RequestError, SessionUnknown, TurnUnknown
+from chatserve.errors import RequestError, SessionUnknown, TurnUnknown
 from chatserve.formats.message_array import field_invalid, keep_files, read_tools, split_fields, split_turn
+from chatserve.formats.openai_endpoints import chat_of
 from chatserve.formats.wire.openai_responses.echo import echo_of
 from chatserve.formats.wire.openai_responses.ids import session_key, turn_id
 from chatserve.formats.wire.openai_responses.input import read_input
@@ -87,7 +88,7 @@ def read_request(request: RawRequest) -> Generator[Step, Any, ResponseRequest]:
         FileUnknown, BodyTooLarge: it refers to a file that is not there, or holds one that is too large.
     """
     body = request.json_object()
-    chat = _chat_of(body, request)
+    chat = chat_of(body, request)
     is_kept, is_background = body.get("store") is not False, body.get("background") is True
     if is_background and not is_kept:
         raise field_invalid(
@@ -97,17 +98,6 @@ def read_request(request: RawRequest) -> Generator[Step, Any, ResponseRequest]:
     call = yield from _call_of(body, chat, place, is_kept=is_kept)
     call = replace(call, is_detached=is_background)
     return ResponseRequest(call, body.get("stream") is True, is_background)
-
-
-def _chat_of(body: Body, request: RawRequest) -> ChatProfile:
-    name = body.get("model")
-    if name is None:
-        return request.default_chat
-    if not isinstance(name, str):
-        raise field_invalid("model", f"{name!r:.80} is no name of a model")
-    if name not in request.chats:
-        raise ChatUnknown(f"the model {name!r:.200} does not exist; there are: {', '.join(request.chats)}")
-    return request.chats[name]
 
 
 # --- where it goes -----------------------------------------------------------------------------------------------
