@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.openai_app import PIXEL
+from tests.clients.openai_deeds import PIXEL
 from tests.support.libraries import require
 from tests.support.server import Server, serve
 
