@@ -1,5 +1,7 @@
 """A whole conversation as clients of other protocols send it: which of it is the message, and which the history.
 
+Beside it stand the fields that all these protocols have: tools, and what a chat function may take as its inputs.
+
 Shared by the wire formats, which must not import one another: each reads its own shape into `ParsedMessage`s, files as
 the bytes they came as (`LocalFile`), and hands them on here. Such a conversation is untrusted: bytes that came with it
 are kept, an address is never fetched.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -22,6 +24,9 @@ from chatserve.wire import ChatProfile, KeepFile, Step
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
 SPEAKERS: Final = frozenset({"user", "assistant", "tool"})
 """Whose messages are a conversation; the others are instructions, wherever they stand."""
+
+BETWEEN_TEXTS: Final = "\n"
+"""Between text parts of one message: what clients send apart is not meant to run together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,38 @@ def _keep_parts(parts: Sequence[DraftPart], chat: ChatProfile) -> Generator[Step
         elif chat.takes_files and isinstance(part.source, bytes):
             kept.append((yield from KeepFile(part.source, part.name or "file", part.media_type or DEFAULT_MEDIA_TYPE)))
     return tuple(kept)
+
+
+def words_first(parts: Sequence[DraftPart]) -> tuple[DraftPart, ...]:
+    """Return what was said as it is stored, words in one piece and before files: what comes back is known again."""
+    others = tuple(part for part in parts if not isinstance(part, TextPart))
+    words = BETWEEN_TEXTS.join(part.text for part in parts if isinstance(part, TextPart))
+    return (TextPart(words), *others) if words or not others else others
+
+
+# --- the fields beside it ----------------------------------------------------------------------------------------
+
+
+def split_fields(
+    body: Mapping[str, Json], structure: Collection[str], chat: ChatProfile
+) -> tuple[dict[str, Json], dict[str, Json]]:
+    """Split a body's fields into the inputs of the chat function and all others, its params.
+
+    `structure` are the fields that the protocol itself has a meaning for: they are neither. Null fills no input.
+    """
+    fields = {name: value for name, value in body.items() if name not in structure}
+    inputs = {name: fields[name] for name in chat.input_names if fields.get(name) is not None}
+    return inputs, {name: value for name, value in fields.items() if name not in inputs}
+
+
+def read_tools(body: Mapping[str, Json]) -> list[dict[str, Json]]:
+    """Return the tools that a body offers, in the shape they came in. Raises: InputsInvalid."""
+    tools = body.get("tools")
+    if tools is None:
+        return []
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise field_invalid("tools", "make it a list of objects")
+    return tools
 
 
 # --- files inside JSON -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from chatserve.errors import ChatserveError, ChatUnknown, InputsInvalid
+from chatserve.formats.openai_endpoints import headers_of
 from chatserve.types import Json, TurnError
 from chatserve.wire import JsonReply, RawRequest
 
@@ -24,7 +25,7 @@ _TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rat
 def reply_to_error(error: ChatserveError, request: RawRequest) -> JsonReply:
     """Return the reply to a request that cannot be answered."""
     retry = {} if error.retryable else _NO_RETRY
-    headers = {"x-request-id": request.request_id, **retry, **dict(error.headers)}
+    headers = {**headers_of(request), **retry, **error.headers}
     if isinstance(error, ChatUnknown):
         return JsonReply(error_body(error.detail, 404, param="model", code="model_not_found"), 404, headers)
     status_code = 400 if isinstance(error, InputsInvalid) else error.status_code
@@ -34,7 +35,7 @@ def reply_to_error(error: ChatserveError, request: RawRequest) -> JsonReply:
 
 def reply_to_failure(error: TurnError | None, request: RawRequest) -> JsonReply:
     """Return the reply to a request whose turn failed; it must not be sent again, for its function has run."""
-    headers = {"x-request-id": request.request_id, **_NO_RETRY}
+    headers = {**headers_of(request), **_NO_RETRY}
     return JsonReply(failure_body(error), 500 if error is None else error.status_code, headers)
 
 

@@ -7,31 +7,14 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from chatserve import ChatContext, ChatError, ChatMessage, ChatServer, File
-
-PIXEL = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010804000000b51c0c02"
-    "0000000b4944415478da6364f80f00010501012718e3660000000049454e44ae426082"
-)
+from chatserve import ChatContext, ChatServer
+from tests.clients.openai_deeds import DEEDS, Asked, tell_files
 
 app = ChatServer(title="For OpenAI's clients")
 runs: Counter[str] = Counter()
 stopped: Counter[str] = Counter()
-
-
-@dataclass
-class Asked:
-    """A message after its first word, and what came with it."""
-
-    message: str
-    words: str
-    history: list[dict[str, Any]]
-    ctx: ChatContext
-    settings: dict[str, Any]
 
 
 @app.chat(name="assistant")
@@ -60,27 +43,12 @@ async def tell_runs(asked: Asked) -> AsyncIterator[Any]:
     yield json.dumps({"runs": runs[asked.words], "stopped": stopped[asked.words]})
 
 
-async def tell_history(asked: Asked) -> AsyncIterator[Any]:
-    yield json.dumps([[entry["role"], entry["content"]] for entry in asked.history])
-
-
 async def tell_settings(asked: Asked) -> AsyncIterator[Any]:
     yield json.dumps({**asked.settings, **asked.ctx.params})
 
 
 async def tell_results(asked: Asked) -> AsyncIterator[Any]:
     yield f"The tools said: {', '.join(result.output for result in asked.ctx.tool_results)}"
-
-
-async def fail(asked: Asked) -> AsyncIterator[Any]:
-    if asked.words.startswith("later"):
-        yield "So far so good"
-    raise ValueError("a secret of the server's")
-
-
-async def refuse(asked: Asked) -> AsyncIterator[Any]:
-    yield None
-    raise ChatError("not today", code="closed", status_code=403)
 
 
 async def wait(asked: Asked) -> AsyncIterator[Any]:
@@ -92,89 +60,9 @@ async def wait(asked: Asked) -> AsyncIterator[Any]:
         raise
 
 
-async def think(asked: Asked) -> AsyncIterator[Any]:
-    thought = {"type": "reasoning", "text": "Hm, "}
-    yield {"content": [thought]}
-    thought["text"] += "so."
-    yield {"content": [thought]}
-    yield {"content": [thought, {"type": "text", "text": asked.words}]}
+ANSWERS = {**DEEDS, "runs": tell_runs, "settings": tell_settings, "wait": wait}
 
-
-async def step(asked: Asked) -> AsyncIterator[Any]:
-    looking = ChatMessage("in the index", metadata={"title": "Searching"})
-    yield [looking]
-    yield [looking, ChatMessage(asked.words)]
-
-
-async def call(asked: Asked) -> AsyncIterator[Any]:
-    """Call the client's tool once for each word, the arguments in pieces, as a model does."""
-    name = asked.ctx.tools[0]["function"]["name"]
-    for index, word in enumerate(asked.words.split()):
-        function = {"name": name, "arguments": ""}
-        yield chunk({"tool_calls": [{"index": index, "id": f"call_{index}", "type": "function", "function": function}]})
-        for piece in ('{"city":', f' "{word}"}}'):
-            yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
-            await asyncio.sleep(0)
-    yield chunk({}, "tool_calls")
-
-
-async def look_up(asked: Asked) -> AsyncIterator[Any]:
-    """Call a tool of the server's own."""
-    arguments = json.dumps({"city": asked.words})
-    used = {"type": "tool_call", "tool_call_id": "own_1", "name": "lookup", "arguments": arguments, "where": "server"}
-    yield {"content": [used]}
-    result = {"type": "tool_result", "tool_call_id": "own_1", "output": "21 degrees"}
-    yield {"content": [used, result, {"type": "text", "text": "It is warm."}]}
-
-
-async def draw(asked: Asked) -> AsyncIterator[Any]:
-    yield ["Here you are", File(PIXEL, name="dot.png", media_type="image/png")]
-
-
-async def cite(asked: Asked) -> AsyncIterator[Any]:
-    source = {"type": "source", "url": "https://example.com/a", "title": "A"}
-    yield {"content": [{"type": "text", "text": asked.words}, source]}
-
-
-async def weigh(asked: Asked) -> AsyncIterator[Any]:
-    yield {"verdict": asked.words, "weight": 3}
-
-
-async def cut(asked: Asked) -> AsyncIterator[Any]:
-    yield chunk({"content": asked.words})
-    yield chunk({}, "length")
-
-
-ANSWERS = {
-    "runs": tell_runs,
-    "history": tell_history,
-    "settings": tell_settings,
-    "fail": fail,
-    "refuse": refuse,
-    "wait": wait,
-    "think": think,
-    "step": step,
-    "call": call,
-    "lookup": look_up,
-    "draw": draw,
-    "cite": cite,
-    "weigh": weigh,
-    "cut": cut,
-}
-
-
-def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-    """Return what a model's library would have given."""
-    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [choice]}
-
-
-@app.chat(name="pictures", multimodal=True)
-def pictures(message: dict[str, Any], history: list[dict[str, Any]]) -> str:
-    """Tell what was sent: words, then name and size of each file, those of the history first."""
-    earlier = [part["file"]["path"] for entry in history for part in entry["content"] if part["type"] == "file"]
-    told = [f"{Path(path).name}:{Path(path).stat().st_size}" for path in [*earlier, *message["files"]]]
-    return f"{message['text']} {' '.join(told)}".strip()
+app.chat(name="pictures", multimodal=True)(tell_files)
 
 
 @app.chat(name="narrow", concurrency_limit=1, max_queue=0)

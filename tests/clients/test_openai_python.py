@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.openai_app import PIXEL
+from tests.clients.openai_deeds import PIXEL
 from tests.support.libraries import require
 from tests.support.server import Server, serve
 
@@ -290,8 +290,11 @@ def test_files_reach_the_function_now_and_as_history(client: Any, server: Server
 
 
 def test_file_that_is_not_there_is_not_found(client: Any) -> None:
+    unknown = [{"type": "file", "file": {"file_id": "f_unknown"}}]
     with pytest.raises(openai.NotFoundError):
-        ask(client, [{"type": "file", "file": {"file_id": "f_unknown"}}], model="pictures")
+        ask(client, unknown, model="pictures")
+    with pytest.raises(openai.NotFoundError):
+        ask(client, "again", user(unknown), {"role": "assistant", "content": "nice"}, model="pictures")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.responses_app import PIXEL
+from tests.clients.openai_deeds import PIXEL
 from tests.clients.responses_client import APP, ask, client_of, history_of, openai
 from tests.support.server import Server, serve
 

@@ -73,15 +73,18 @@ def request(body: Any = None, headers: dict[str, str] | None = None, **fields: A
 def play(handling: Any, **outcomes: Any) -> tuple[Any, list[Any]]:
     """Run a handler as the server would; return its reply and the steps it wanted."""
     steps: list[Any] = []
+    kept: dict[str, FilePart] = {}
     try:
         step = next(handling)
         while True:
             steps.append(step)
             match step:
                 case KeepFile(content, name, media_type):
-                    step = handling.send(FilePart(f"f_{content.decode()}", name, media_type, len(content)))
+                    file = FilePart(f"f_{content.decode()}", name, media_type, len(content))
+                    step = handling.send(kept.setdefault(file.file_id, file))
                 case FindFiles(file_ids):
-                    step = handling.send(tuple(FilePart(each, "found", "text/plain", 1) for each in file_ids))
+                    found = (kept.get(each, FilePart(each, "found", "text/plain", 1)) for each in file_ids)
+                    step = handling.send(tuple(found))
                 case Submit():
                     step = handling.send(StartedTurn("t_abc", "s_1", 1000.5, is_replayed=False))
                 case Wait():
@@ -305,7 +308,14 @@ def test_files_are_kept_and_those_named_by_id_looked_up() -> None:
         asked.call.files
         == (FilePart("f_1", "found", "text/plain", 1), FilePart("f_png", "image.png", "image/png", 3))[::-1]
     )
-    assert [type(step) for step in steps] == [FindFiles, KeepFile]
+    assert [type(step) for step in steps] == [KeepFile, FindFiles]
+
+
+def test_files_of_the_history_are_left_to_be_looked_up_with_it() -> None:
+    earlier = {"role": "user", "content": [{"type": "file", "file": {"file_id": "f_1"}}]}
+    asked, steps = play(read_request(request({"model": "files", "messages": [earlier, *HI]})))
+    assert asked.call.history == (ParsedMessage("user", (FilePart("f_1", "", "", 0),)),)
+    assert steps == []
 
 
 def test_fields_named_like_an_input_fill_it_and_all_others_are_params() -> None:

@@ -7,7 +7,6 @@ grow, or at the answer's end: one that the chat function answered itself by then
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -24,12 +23,11 @@ from chatserve.formats.appended import (
     Said,
     TextAdded,
 )
+from chatserve.formats.file_links import file_link
 from chatserve.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
 
 SIGNATURE: Final = "unsigned"
 """What stands for a signature of reasoning, a field the API requires. It is never checked."""
-
-_MARKDOWN: Final = re.compile(r"([\\\[\]])")
 
 Kind: TypeAlias = Literal["text", "thinking", "tool_use"]
 DeltaKind: TypeAlias = Literal["text", "thinking", "input_json", "signature"]
@@ -195,7 +193,7 @@ class ContentBlocks:
             self._data.append(part.data)
         elif isinstance(part, FilePart):
             self._owes_break = self._has_words
-            yield from self._add_words(_link(part, self._base_url))
+            yield from self._add_words(file_link(part, self._base_url))
             self._owes_break = True
 
     def _add_arguments(self, tool_call_id: str, text: str) -> Iterator[BlockStep]:
@@ -227,10 +225,3 @@ def _is_object(text: str) -> bool:
         return isinstance(loads(text), dict)
     except ValueError:
         return False
-
-
-def _link(file: FilePart, base_url: str) -> str:
-    """Return a file as Markdown, which is all the protocol has for it."""
-    name = _MARKDOWN.sub(r"\\\1", " ".join(file.name.split()))
-    image = "!" if file.media_type.startswith("image/") else ""
-    return f"{image}[{name}]({base_url}/files/{file.file_id})"

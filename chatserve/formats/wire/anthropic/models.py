@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from chatserve.codec import encode_time
-from chatserve.errors import InputsInvalid
+from chatserve.formats.message_array import field_invalid
 from chatserve.types import Json
 from chatserve.wire import ChatProfile, RawRequest
 
@@ -50,11 +50,11 @@ def _limit(given: str | None) -> int:
     if given is None:
         return DEFAULT_LIMIT
     if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_LIMIT):
-        raise InputsInvalid(f"limit: {given!r:.80} is no number from 1 to {MAX_LIMIT}", errors=[])
+        raise field_invalid("limit", f"{given!r:.80} is no number from 1 to {MAX_LIMIT}")
     return int(given)
 
 
 def _place(names: list[str], name: str, field: str) -> int:
     if name not in names:
-        raise InputsInvalid(f"{field}: there is no model {name!r:.200}", errors=[])
+        raise field_invalid(field, f"there is no model {name!r:.200}")
     return names.index(name)

@@ -11,8 +11,17 @@ from typing import Final
 
 from chatserve.codec import clean_text, dumps
 from chatserve.contracts import ParsedMessage
-from chatserve.errors import ChatUnknown, InputsInvalid
-from chatserve.formats.message_array import ArrayTurn, read_base64, read_data_url
+from chatserve.errors import ChatUnknown
+from chatserve.formats.message_array import (
+    BETWEEN_TEXTS,
+    ArrayTurn,
+    field_invalid,
+    read_base64,
+    read_data_url,
+    read_tools,
+    split_fields,
+    words_first,
+)
 from chatserve.types import DraftPart, Json, LocalFile, TextPart, ToolCallPart, ToolResultPart
 from chatserve.wire import ChatProfile, RawRequest, TurnCall
 
@@ -35,9 +44,9 @@ def chat_of(request: RawRequest, named: Mapping[str, Json]) -> ChatProfile:
 def turn_call(request: RawRequest, body: Mapping[str, Json], chat: ChatProfile, turn: ArrayTurn) -> TurnCall:
     """Return the turn a request asks for. With a session key its conversation takes the place of the stored one."""
     key = _session_key(request, body)
-    given = {name: value for name, value in body.items() if name not in _STRUCTURE}
-    tools, other_tools = _read_tools(body.get("tools"))
-    params = {name: value for name, value in given.items() if name not in chat.input_names}
+    said = {name: value for name, value in body.items() if value is not None or name not in chat.input_names}
+    inputs, params = split_fields(said, _STRUCTURE, chat)
+    tools, other_tools = _tools_of(body)
     return TurnCall(
         chat.name,
         turn.text,
@@ -46,7 +55,7 @@ def turn_call(request: RawRequest, body: Mapping[str, Json], chat: ChatProfile, 
         history=turn.history,
         session_key=key,
         is_kept=key is not None,
-        inputs={name: given[name] for name in chat.input_names if given.get(name) is not None},
+        inputs=inputs,
         params=params | ({"tools": other_tools} if other_tools else {}),
         tools=tools,
         on_disconnect="stop",
@@ -60,12 +69,9 @@ def _session_key(request: RawRequest, body: Mapping[str, Json]) -> str | None:
     return key if isinstance(key, str) and key else None
 
 
-def _read_tools(tools: Json) -> tuple[tuple[Json, ...], list[Json]]:
+def _tools_of(body: Mapping[str, Json]) -> tuple[tuple[Json, ...], list[Json]]:
     """Return the tools that have a schema as functions, and those the API would run or knows by their type."""
-    if tools is None:
-        return (), []
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise InputsInvalid("tools: make it a list of objects", errors=[])
+    tools = read_tools(body)
     functions = [_function(tool) for tool in tools if "input_schema" in tool]
     return tuple(functions), [tool for tool in tools if "input_schema" not in tool]
 
@@ -82,7 +88,7 @@ def read_messages(body: Mapping[str, Json]) -> tuple[ParsedMessage, ...]:
     """Read the conversation, the instructions of `system` in front. Raises: InputsInvalid."""
     messages = body.get("messages")
     if not isinstance(messages, list):
-        raise InputsInvalid("messages: send a list of messages", errors=[])
+        raise field_invalid("messages", "send a list of messages")
     read = [each for number, message in enumerate(messages) for each in _read_message(message, f"messages.{number}")]
     instructions = _texts(body.get("system"), "system")
     return (ParsedMessage("system", instructions), *read) if instructions else tuple(read)
@@ -91,7 +97,7 @@ def read_messages(body: Mapping[str, Json]) -> tuple[ParsedMessage, ...]:
 def _read_message(message: Json, where: str) -> Iterator[ParsedMessage]:
     """Read one message. Results of tools become a message of their own, in front of what was said beside them."""
     if not isinstance(message, dict) or message.get("role") not in _ROLES:
-        raise InputsInvalid(f"{where}: send an object whose role is one of {', '.join(sorted(_ROLES))}", errors=[])
+        raise field_invalid(where, f"send an object whose role is one of {', '.join(sorted(_ROLES))}")
     role, content = message["role"], message.get("content")
     if role == "system":
         yield ParsedMessage(role, _texts(content, f"{where}.content"))
@@ -107,14 +113,7 @@ def _read_message(message: Json, where: str) -> Iterator[ParsedMessage]:
     if results:
         yield ParsedMessage("tool", results)
     if others or not results:
-        yield ParsedMessage(role, _as_stored(others))
-
-
-def _as_stored(parts: Sequence[DraftPart]) -> tuple[DraftPart, ...]:
-    """Return what a user said as it is stored, words before files, so that a conversation is found to be the same."""
-    files = [part for part in parts if not isinstance(part, TextPart)]
-    text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
-    return (*([TextPart(text)] if text or not files else ()), *files)
+        yield ParsedMessage(role, words_first(others))
 
 
 def _blocks(content: Json, where: str) -> Iterator[tuple[str, dict[str, Json]]]:
@@ -122,10 +121,10 @@ def _blocks(content: Json, where: str) -> Iterator[tuple[str, dict[str, Json]]]:
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
     if not isinstance(content, list):
-        raise InputsInvalid(f"{where}: send text or a list of content blocks", errors=[])
+        raise field_invalid(where, "send text or a list of content blocks")
     for number, block in enumerate(content):
         if not isinstance(block, dict):
-            raise InputsInvalid(f"{where}.{number}: {block!r:.80} is no content block", errors=[])
+            raise field_invalid(f"{where}.{number}", f"{block!r:.80} is no content block")
         yield f"{where}.{number}", block
 
 
@@ -139,7 +138,7 @@ def _texts(content: Json, where: str) -> tuple[TextPart, ...]:
 
 def _text(value: Json, where: str) -> str:
     if not isinstance(value, str):
-        raise InputsInvalid(f"{where}: {value!r:.80} is no text", errors=[])
+        raise field_invalid(where, f"{value!r:.80} is no text")
     return clean_text(value)
 
 
@@ -159,7 +158,7 @@ def _read_block(block: Mapping[str, Json], where: str, role: str) -> Sequence[Dr
         case kind if role == "assistant" or kind in {"thinking", "redacted_thinking"}:
             return ()  # what a client gives back of answers: reasoning, tools that ran on a server
         case kind:
-            raise InputsInvalid(f"{where}: content blocks of type {kind!r:.80} cannot be read here", errors=[])
+            raise field_invalid(where, f"content blocks of type {kind!r:.80} cannot be read here")
 
 
 def _read_call(block: Mapping[str, Json], where: str) -> ToolCallPart:
@@ -173,7 +172,7 @@ def _read_result(block: Mapping[str, Json], where: str) -> ToolResultPart:
     blocks = [] if content is None else list(_blocks(content, f"{where}.content"))
     output: Json = content
     if all(each.get("type") == "text" for _, each in blocks):
-        output = "\n".join(_text(each.get("text"), place) for place, each in blocks)
+        output = BETWEEN_TEXTS.join(_text(each.get("text"), place) for place, each in blocks)
     return ToolResultPart(_text(block.get("tool_use_id"), f"{where}.tool_use_id"), output, bool(block.get("is_error")))
 
 
@@ -187,7 +186,7 @@ def _read_file(block: Mapping[str, Json], where: str) -> LocalFile:
     """Read a picture or a document that came with the request. Raises: InputsInvalid (addresses are not fetched)."""
     source = block.get("source")
     if not isinstance(source, dict):
-        raise InputsInvalid(f"{where}.source: send an object", errors=[])
+        raise field_invalid(f"{where}.source", "send an object")
     title = block.get("title")
     name = title if isinstance(title, str) and title else None
     match source.get("type"):
@@ -202,7 +201,7 @@ def _read_file(block: Mapping[str, Json], where: str) -> LocalFile:
             parts = _texts(source.get("content"), f"{where}.source.content")
             return _text_file("".join(part.text for part in parts), name)
         case kind:
-            raise InputsInvalid(f"{where}.source: the type {kind!r:.80} cannot be read here; send base64", errors=[])
+            raise field_invalid(f"{where}.source", f"the type {kind!r:.80} cannot be read here; send base64")
 
 
 def _text_file(text: str, name: str | None) -> LocalFile:

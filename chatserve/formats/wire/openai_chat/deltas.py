@@ -14,7 +14,6 @@ send.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
@@ -34,14 +33,13 @@ from chatserve.formats.appended import (
     Said,
     TextAdded,
 )
+from chatserve.formats.file_links import file_link
 from chatserve.types import DataPart, FilePart, Json, SourcePart, ToolCallPart
 
 DeltaObject: TypeAlias = dict[str, Any]
 
 NO_ARGUMENTS: Final = "{}"
 """What clients can parse, where a model gave a call no arguments at all."""
-
-MARKDOWN: Final = re.compile(r"([\\\[\]])")
 
 
 class Deltas:
@@ -137,17 +135,12 @@ class Deltas:
         match part:
             case FilePart():
                 self.owes_break = self.told_length > 0
-                yield self._content(self._link(part))
+                yield self._content(file_link(part, self._base_url))
                 self.owes_break = True
             case SourcePart():
                 self._annotations.append(self._citation(part))
             case DataPart():
                 return
-
-    def _link(self, file: FilePart) -> str:
-        name = MARKDOWN.sub(r"\\\1", " ".join(file.name.split()))
-        mark = "!" if file.media_type.startswith("image/") else ""
-        return f"{mark}[{name}]({self._base_url}/files/{file.file_id})"
 
     def _citation(self, source: SourcePart) -> Json:
         place = {"start_index": self.told_length, "end_index": self.told_length}

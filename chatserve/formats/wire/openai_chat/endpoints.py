@@ -6,13 +6,14 @@ requests become turns and turns replies; what stands in either is the business o
 
 from __future__ import annotations
 
-from chatserve.errors import ChatserveError, ChatUnknown
+from chatserve.errors import ChatserveError
+from chatserve.formats.openai_endpoints import chat_of, headers_of, prefixes_of, reply
 from chatserve.formats.openai_errors import reply_to_error, reply_to_failure
 from chatserve.formats.wire.openai_chat.completions import Completion, CompletionEncoder, describe
 from chatserve.formats.wire.openai_chat.requests import read_request
 from chatserve.settings import Settings
 from chatserve.types import Json
-from chatserve.wire import ChatProfile, Endpoint, Handling, JsonReply, RawRequest, Reply, Submit, TurnStream, Wait
+from chatserve.wire import ChatProfile, Endpoint, Handling, RawRequest, Reply, Submit, TurnStream, Wait
 
 
 class OpenAIChat:
@@ -21,9 +22,7 @@ class OpenAIChat:
     name = "openai_chat"
 
     def __init__(self, settings: Settings) -> None:
-        own = settings.openai_prefix.strip("/")
-        prefixes = dict.fromkeys(("/v1", *([f"/{own}"] if own else ())))
-        self.endpoints = tuple(endpoint for prefix in prefixes for endpoint in _endpoints(prefix))
+        self.endpoints = tuple(endpoint for prefix in prefixes_of(settings) for endpoint in _endpoints(prefix))
 
     def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
         return reply_to_error(error, request)
@@ -37,10 +36,6 @@ def _endpoints(prefix: str) -> tuple[Endpoint, ...]:
     )
 
 
-def _request_id(request: RawRequest) -> dict[str, str]:
-    return {"x-request-id": request.request_id}
-
-
 # --- models ------------------------------------------------------------------------------------------------------
 
 
@@ -48,16 +43,13 @@ def list_models(request: RawRequest) -> Handling:
     """List the chats."""
     yield from ()
     models = [_model(chat, request) for chat in request.chats.values()]
-    return JsonReply({"object": "list", "data": models}, headers=_request_id(request))
+    return reply({"object": "list", "data": models}, request)
 
 
 def retrieve_model(request: RawRequest) -> Handling:
     """Describe one chat. Raises: ChatUnknown."""
     yield from ()
-    name = request.path_params["model"]
-    if name not in request.chats:
-        raise ChatUnknown(f"the model {name!r} does not exist; there are: {', '.join(request.chats)}")
-    return JsonReply(_model(request.chats[name], request), headers=_request_id(request))
+    return reply(_model(chat_of(request.path_params, request), request), request)
 
 
 def _model(chat: ChatProfile, request: RawRequest) -> Json:
@@ -81,8 +73,8 @@ def create_completion(request: RawRequest) -> Handling:
     completion = Completion(started.turn_id, started.created_at, asked.call.chat, request.base_url)
     if asked.is_streamed:
         encoder = CompletionEncoder(completion, includes_usage=asked.includes_usage)
-        return TurnStream(started.turn_id, encoder, _request_id(request))
+        return TurnStream(started.turn_id, encoder, headers_of(request))
     record = yield from Wait(started.turn_id)
     if record.turn.status == "failed":
         return reply_to_failure(record.turn.error, request)
-    return JsonReply(describe(record, completion), headers=_request_id(request))
+    return reply(describe(record, completion), request)

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from chatserve.contracts import ParsedMessage
-from chatserve.formats.message_array import DEFAULT_MEDIA_TYPE, field_invalid, read_base64, read_data_url
+from chatserve.formats.message_array import (
+    BETWEEN_TEXTS,
+    DEFAULT_MEDIA_TYPE,
+    field_invalid,
+    read_base64,
+    read_data_url,
+    words_first,
+)
 from chatserve.types import (
     ROLES,
     DraftPart,
@@ -25,9 +32,6 @@ from chatserve.types import (
     ToolCallPart,
     ToolResultPart,
 )
-
-BETWEEN_TEXTS: Final = "\n"
-"""Between text parts of one message: what clients send apart is not meant to run together."""
 
 OWN_FILE: Final = re.compile(r"/files/(f_[\w-]+)")
 AUDIO_TYPES: Final = {"mp3": "audio/mpeg"}
@@ -74,21 +78,14 @@ def _read_message(message: Json, place: Place) -> ParsedMessage:
         return _read_result(message, place)
     if role == "assistant":
         return _read_answer(message, place)
-    return ParsedMessage(role, _words_first(_read_content(message, place)))
-
-
-def _words_first(parts: Sequence[DraftPart]) -> tuple[DraftPart, ...]:
-    texts = [part.text for part in parts if isinstance(part, TextPart)]
-    others = tuple(part for part in parts if not isinstance(part, TextPart))
-    words = BETWEEN_TEXTS.join(texts)
-    return (TextPart(words), *others) if words or not others else others
+    return ParsedMessage(role, words_first(_read_content(message, place)))
 
 
 def _read_answer(message: Mapping[str, Json], place: Place) -> ParsedMessage:
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     thought = (ReasoningPart(reasoning),) if isinstance(reasoning, str) else ()
     calls = _read_calls(message, place)
-    content = _words_first(_read_content(message, place)) if _says_something(message) or not calls else ()
+    content = words_first(_read_content(message, place)) if _says_something(message) or not calls else ()
     return ParsedMessage("assistant", (*thought, *content, *calls))
 
 

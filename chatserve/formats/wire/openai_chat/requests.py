@@ -6,16 +6,15 @@ Fields that are named like an input of the chat function fill it, whatever else 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from chatserve.contracts import ParsedMessage
-from chatserve.errors import ChatUnknown
-from chatserve.formats.message_array import field_invalid, keep_files, split_turn
+from chatserve.formats.message_array import keep_files, read_tools, split_fields, split_turn
+from chatserve.formats.openai_endpoints import chat_of
 from chatserve.formats.wire.openai_chat.messages import read_messages
 from chatserve.formats.wire.openai_chat.sessions import session_key_of
-from chatserve.types import FilePart, Json
+from chatserve.types import Json
 from chatserve.wire import ChatProfile, FindFiles, RawRequest, Step, TurnCall
 
 STRUCTURE: Final = frozenset({"messages", "model", "stream", "stream_options", "tools", "session_id"})
@@ -43,23 +42,24 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
         FileUnknown, BodyTooLarge: it refers to a file that is not there, or holds one that is too large.
     """
     body = request.json_object()
-    chat = _chat_of(body, request)
-    tools = _tools_of(body)
-    messages = yield from _known_files(read_messages(body.get("messages"), request.base_url))
+    chat = chat_of(body, request)
+    tools = read_tools(body)
+    messages = read_messages(body.get("messages"), request.base_url)
     turn = split_turn((yield from keep_files(messages, chat)))
+    files = (yield from FindFiles(tuple(file.file_id for file in turn.files))) if turn.files else ()
     session_key = session_key_of(request.headers, body, turn.text)
-    inputs = _inputs_of(body, chat)
+    inputs, params = split_fields(_under_known_names(body, chat), STRUCTURE, chat)
     call = TurnCall(
         chat.name,
         turn.text,
-        turn.files,
+        files,
         turn.tool_results,
         history=turn.history,
         session_key=session_key,
         is_kept=session_key is not None,
         inputs=inputs,
-        params={name: value for name, value in body.items() if name not in STRUCTURE and name not in inputs},
-        tools=tools,
+        params=params,
+        tools=tuple(tools),
         on_disconnect="stop",
     )
     options = body.get("stream_options")
@@ -67,48 +67,12 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
     return CompletionRequest(call, bool(body.get("stream")), includes_usage)
 
 
-def _chat_of(body: Mapping[str, Json], request: RawRequest) -> ChatProfile:
-    name = body.get("model")
-    if name is None:
-        return request.default_chat
-    if not isinstance(name, str):
-        raise field_invalid("model", f"{name!r:.80} is no name of a model")
-    if name not in request.chats:
-        raise ChatUnknown(f"the model {name!r:.200} does not exist; there are: {', '.join(request.chats)}")
-    return request.chats[name]
-
-
-def _tools_of(body: Mapping[str, Json]) -> tuple[Json, ...]:
-    tools = body.get("tools")
-    if tools is None:
-        return ()
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise field_invalid("tools", "it is no list of objects")
-    return tuple(tools)
-
-
-def _inputs_of(body: Mapping[str, Json], chat: ChatProfile) -> dict[str, Json]:
-    """Return what the body says of the function's inputs; null says nothing, as everywhere in this protocol."""
-    inputs = {}
-    for name in chat.input_names:
-        given = body.get(name)
-        if given is None and OTHER_NAMES.get(name) not in chat.input_names:
-            given = body.get(OTHER_NAMES.get(name, name))
-        if given is not None and name not in STRUCTURE:
-            inputs[name] = given
-    return inputs
-
-
-def _known_files(messages: Sequence[ParsedMessage]) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
-    """Look up the files that messages name by id. Raises: FileUnknown."""
-    file_ids = tuple(part.file_id for message in messages for part in message.content if isinstance(part, FilePart))
-    if not file_ids:
-        return tuple(messages)
-    found = {part.file_id: part for part in (yield from FindFiles(tuple(dict.fromkeys(file_ids))))}
-    return tuple(
-        replace(
-            message,
-            content=tuple(found[part.file_id] if isinstance(part, FilePart) else part for part in message.content),
-        )
-        for message in messages
-    )
+def _under_known_names(body: Mapping[str, Json], chat: ChatProfile) -> dict[str, Json]:
+    """Add the limit of tokens under the name that the chat function knows, where it came under the other one."""
+    added = {
+        name: body[other]
+        for name, other in OTHER_NAMES.items()
+        if name in chat.input_names and other not in chat.input_names
+        if body.get(name) is None and body.get(other) is not None
+    }
+    return {**body, **added}

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from chatserve.contracts import ParsedMessage
 from chatserve.errors import NotFound, SessionUnknown
 from chatserve.formats.message_array import field_invalid, keep_files
+from chatserve.formats.openai_endpoints import reply
 from chatserve.formats.wire.openai_responses.ids import conversation_id, message_id, session_key
 from chatserve.formats.wire.openai_responses.input import read_input
 from chatserve.formats.wire.openai_responses.lists import items_of, list_object, page, without_item
@@ -24,7 +25,6 @@ from chatserve.wire import (
     DeleteSession,
     FindSession,
     Handling,
-    JsonReply,
     RawRequest,
     ReadBranch,
     ReplaceHistory,
@@ -52,13 +52,13 @@ def create_conversation(request: RawRequest) -> Handling:
     body = request.json_object()
     history = yield from _read_items(body.get("items") or [], request)
     session = yield from CreateSession(metadata=_metadata(body) or {}, history=history)
-    return _reply(_conversation(session), request)
+    return reply(_conversation(session), request)
 
 
 def retrieve_conversation(request: RawRequest) -> Handling:
     """Return a conversation. Raises: ConversationUnknown."""
     session = yield from _found(FindSession(_key(request)), request)
-    return _reply(_conversation(session), request)
+    return reply(_conversation(session), request)
 
 
 def update_conversation(request: RawRequest) -> Handling:
@@ -66,7 +66,7 @@ def update_conversation(request: RawRequest) -> Handling:
     metadata = _metadata(request.json_object())
     step = FindSession(_key(request)) if metadata is None else ChangeSession(_key(request), metadata)
     session = yield from _found(step, request)
-    return _reply(_conversation(session), request)
+    return reply(_conversation(session), request)
 
 
 def delete_conversation(request: RawRequest) -> Handling:
@@ -74,7 +74,7 @@ def delete_conversation(request: RawRequest) -> Handling:
     session = yield from _found(FindSession(_key(request)), request)
     yield from _found(DeleteSession(_key(request)), request)
     deleted = {"id": conversation_id(session.session_id), "object": "conversation.deleted", "deleted": True}
-    return _reply(deleted, request)
+    return reply(deleted, request)
 
 
 # --- items -------------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def delete_conversation(request: RawRequest) -> Handling:
 def list_items(request: RawRequest) -> Handling:
     """List the items of a conversation. Raises: ConversationUnknown, InputsInvalid."""
     branch = yield from _found(ReadBranch(_key(request)), request)
-    return _reply(page(items_of(branch, request.base_url), request.query), request)
+    return reply(page(items_of(branch, request.base_url), request.query), request)
 
 
 def create_items(request: RawRequest) -> Handling:
@@ -92,13 +92,13 @@ def create_items(request: RawRequest) -> Handling:
     added = yield from _read_items(request.json_object().get("items"), request)
     yield from ReplaceHistory(_key(request), (*before, *added))
     branch = yield from ReadBranch(_key(request))
-    return _reply(list_object(items_of(branch[len(before) :], request.base_url)), request)
+    return reply(list_object(items_of(branch[len(before) :], request.base_url)), request)
 
 
 def retrieve_item(request: RawRequest) -> Handling:
     """Return one item. Raises: ConversationUnknown, ItemUnknown."""
     branch = yield from _found(ReadBranch(_key(request)), request)
-    return _reply(_item_of(branch, request), request)
+    return reply(_item_of(branch, request), request)
 
 
 def delete_item(request: RawRequest) -> Handling:
@@ -109,7 +109,7 @@ def delete_item(request: RawRequest) -> Handling:
     left = without_item(branch[place], item_id)
     history = (*branch[:place], *(() if left is None else (left,)), *branch[place + 1 :])
     session = yield from ReplaceHistory(_key(request), history)
-    return _reply(_conversation(session), request)
+    return reply(_conversation(session), request)
 
 
 def _item_of(branch: tuple[Message, ...], request: RawRequest) -> dict[str, Any]:
@@ -161,7 +161,3 @@ def _conversation(session: Session) -> dict[str, Json]:
         "created_at": int(session.created_at),
         "metadata": dict(session.metadata),
     }
-
-
-def _reply(body: Json, request: RawRequest) -> JsonReply:
-    return JsonReply(body, headers={"x-request-id": request.request_id})

@@ -6,6 +6,7 @@ Source: OpenAI API reference, "Responses" and "Conversations". Knows which handl
 from __future__ import annotations
 
 from chatserve.errors import ChatserveError
+from chatserve.formats.openai_endpoints import prefixes_of
 from chatserve.formats.openai_errors import reply_to_error
 from chatserve.formats.wire.openai_responses import conversations, responses
 from chatserve.settings import Settings
@@ -18,9 +19,7 @@ class OpenAIResponses:
     name = "openai_responses"
 
     def __init__(self, settings: Settings) -> None:
-        own = settings.openai_prefix.strip("/")
-        prefixes = dict.fromkeys(("/v1", *([f"/{own}"] if own else ())))
-        self.endpoints = tuple(endpoint for prefix in prefixes for endpoint in _endpoints(prefix))
+        self.endpoints = tuple(endpoint for prefix in prefixes_of(settings) for endpoint in _endpoints(prefix))
 
     def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
         return reply_to_error(error, request)

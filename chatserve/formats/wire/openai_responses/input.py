@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from chatserve.contracts import ParsedMessage
 from chatserve.errors import MessageUnknown
-from chatserve.formats.message_array import field_invalid, read_base64, read_data_url
+from chatserve.formats.message_array import DEFAULT_MEDIA_TYPE, field_invalid, read_base64, read_data_url
 from chatserve.formats.wire.openai_responses.ids import message_id
 from chatserve.formats.wire.openai_responses.output import text_of
 from chatserve.types import DraftPart, Json, Message, TextPart, ToolCallPart, ToolResultPart
@@ -163,7 +163,7 @@ def _read_file(part: Item, where: str) -> Generator[Step, Any, DraftPart]:
         return read_data_url(part.get("file_url"), f"{where}.file_url", name)
     if field == "image_url" or (isinstance(given, str) and given.startswith("data:")):
         return read_data_url(given, f"{where}.{field}", name)
-    return read_base64(given, "application/octet-stream", f"{where}.{field}", name)
+    return read_base64(given, DEFAULT_MEDIA_TYPE, f"{where}.{field}", name)
 
 
 def _read_audio(part: Item, where: str) -> DraftPart:

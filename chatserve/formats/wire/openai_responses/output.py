@@ -13,7 +13,6 @@ Source: Open Responses specification of 2026-04-24, "Items" and "Streaming"; Ope
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
@@ -31,6 +30,7 @@ from chatserve.formats.appended import (
     Said,
     TextAdded,
 )
+from chatserve.formats.file_links import file_link
 from chatserve.formats.wire.openai_responses.ids import ItemIds
 from chatserve.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
 
@@ -38,7 +38,6 @@ WireEvent: TypeAlias = dict[str, Any]
 ItemStatus: TypeAlias = Literal["completed", "incomplete"]
 
 SERVER_LABEL: Final = "chatserve"
-_MARKDOWN: Final = re.compile(r"([\\\[\]])")
 
 
 class Words:
@@ -322,7 +321,7 @@ class OutputItems:
         if isinstance(part, SourcePart):
             yield words.annotate(part)
             return
-        link = _link(part, self._base_url)
+        link = file_link(part, self._base_url)
         yield words.add(BREAK + link if words.pieces else link)
         words.is_after_link = True
 
@@ -377,12 +376,6 @@ def text_of(output: Json) -> str:
 def _tool_error(result: ToolResultPart) -> dict[str, Json]:
     text = {"type": "text", "text": text_of(result.output)}
     return {"type": "mcp_tool_execution_error", "content": [text]}
-
-
-def _link(file: FilePart, base_url: str) -> str:
-    name = _MARKDOWN.sub(r"\\\1", " ".join(file.name.split()))
-    sign = "!" if file.media_type.startswith("image/") else ""
-    return f"{sign}[{name}]({base_url}/files/{file.file_id})"
 
 
 def _item_done(index: int, item: dict[str, Json]) -> WireEvent:

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from chatserve.contracts import TURN_OPEN, ParsedMessage, TurnRecord
-from chatserve.errors import ChatUnknown, RequestError, SessionUnknown, TurnUnknown
-from chatserve.formats.message_array import field_invalid, keep_files, split_turn
+from chatserve.errors import RequestError, SessionUnknown, TurnUnknown
+from chatserve.formats.message_array import field_invalid, keep_files, read_tools, split_fields, split_turn
+from chatserve.formats.openai_endpoints import chat_of
 from chatserve.formats.wire.openai_responses.echo import echo_of
 from chatserve.formats.wire.openai_responses.ids import session_key, turn_id
 from chatserve.formats.wire.openai_responses.input import read_input
@@ -87,7 +88,7 @@ def read_request(request: RawRequest) -> Generator[Step, Any, ResponseRequest]:
         FileUnknown, BodyTooLarge: it refers to a file that is not there, or holds one that is too large.
     """
     body = request.json_object()
-    chat = _chat_of(body, request)
+    chat = chat_of(body, request)
     is_kept, is_background = body.get("store") is not False, body.get("background") is True
     if is_background and not is_kept:
         raise field_invalid(
@@ -97,17 +98,6 @@ def read_request(request: RawRequest) -> Generator[Step, Any, ResponseRequest]:
     call = yield from _call_of(body, chat, place, is_kept=is_kept)
     call = replace(call, is_detached=is_background)
     return ResponseRequest(call, body.get("stream") is True, is_background)
-
-
-def _chat_of(body: Body, request: RawRequest) -> ChatProfile:
-    name = body.get("model")
-    if name is None:
-        return request.default_chat
-    if not isinstance(name, str):
-        raise field_invalid("model", f"{name!r:.80} is no name of a model")
-    if name not in request.chats:
-        raise ChatUnknown(f"the model {name!r:.200} does not exist; there are: {', '.join(request.chats)}")
-    return request.chats[name]
 
 
 # --- where it goes -----------------------------------------------------------------------------------------------
@@ -163,7 +153,7 @@ def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> 
     history: tuple[ParsedMessage | Message, ...] | None = None
     if turn.history or not is_kept:
         history = (*before, *turn.history)
-    inputs = {name: body[name] for name in chat.input_names if name not in STRUCTURE and body.get(name) is not None}
+    inputs, params = split_fields(body, STRUCTURE, chat)
     return TurnCall(
         chat.name,
         turn.text,
@@ -175,8 +165,8 @@ def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> 
         is_kept=is_kept,
         after_message_id=place.head if is_kept else None,
         inputs=inputs,
-        params=_params(body, inputs),
-        tools=_tools(body),
+        params=params | ({"instructions": body["instructions"]} if "instructions" in body else {}),
+        tools=tuple(map(_tool, read_tools(body))),
         on_disconnect=None if is_kept else "stop",
         echo=echo_of(body, input_count=len(turn.history), is_chain=place.is_chain),
     )
@@ -198,22 +188,8 @@ def _instructions(body: Body) -> tuple[ParsedMessage, ...]:
     return (ParsedMessage("system", (TextPart(text),)),) if isinstance(text, str) and text else ()
 
 
-def _params(body: Body, inputs: Mapping[str, Json]) -> dict[str, Json]:
-    params = {name: value for name, value in body.items() if name not in STRUCTURE and name not in inputs}
-    return params | ({"instructions": body["instructions"]} if "instructions" in body else {})
-
-
-def _tools(body: Body) -> tuple[Json, ...]:
-    """Return the tools in the shape they have in Chat Completions, so that the chat function need not care."""
-    tools = body.get("tools")
-    if tools is None:
-        return ()
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise field_invalid("tools", "it is no list of objects")
-    return tuple(map(_tool, tools))
-
-
 def _tool(tool: Mapping[str, Json]) -> Json:
+    """Return a tool in the shape it has in Chat Completions, so that the chat function need not care."""
     if tool.get("type") != "function" or "function" in tool:
         return dict(tool)
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}

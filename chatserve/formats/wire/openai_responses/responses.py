@@ -14,6 +14,7 @@ from typing import Any
 from chatserve.contracts import TURN_OPEN, TurnRecord
 from chatserve.errors import NotFound, SessionBusy, SessionUnknown, TurnUnknown
 from chatserve.formats.message_array import field_invalid
+from chatserve.formats.openai_endpoints import headers_of, reply
 from chatserve.formats.openai_errors import reply_to_failure
 from chatserve.formats.wire.openai_responses.conversations import ConversationUnknown
 from chatserve.formats.wire.openai_responses.documents import response_json
@@ -21,13 +22,11 @@ from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
 from chatserve.formats.wire.openai_responses.ids import response_id, turn_id
 from chatserve.formats.wire.openai_responses.lists import items_of, page
 from chatserve.formats.wire.openai_responses.requests import read_request
-from chatserve.types import Json
 from chatserve.wire import (
     DeleteSession,
     FindTurn,
     ForgetTurn,
     Handling,
-    JsonReply,
     RawRequest,
     ReadBranch,
     Step,
@@ -44,11 +43,6 @@ class ResponseUnknown(NotFound):
     code = "response_not_found"
 
 
-def reply(body: Json, request: RawRequest) -> JsonReply:
-    """Return a document with the header that OpenAI's clients show."""
-    return JsonReply(body, headers=_headers(request))
-
-
 def create_response(request: RawRequest) -> Handling:
     """Answer: as a stream, at once with `background`, else when the answer is there.
 
@@ -62,7 +56,7 @@ def create_response(request: RawRequest) -> Handling:
     except SessionUnknown as error:
         raise ConversationUnknown(f"Conversation not found: {error.detail}", param="conversation") from None
     if asked.is_streamed:
-        return TurnStream(started.turn_id, ResponseEncoder(request.base_url), _headers(request))
+        return TurnStream(started.turn_id, ResponseEncoder(request.base_url), headers_of(request))
     if asked.is_background:
         record = yield from FindTurn(started.turn_id)
         return reply(response_json(record, request.base_url), request)
@@ -82,7 +76,7 @@ def retrieve_response(request: RawRequest) -> Handling:
     record = yield from _find_response(request)
     if request.query.get("stream") == "true":
         encoder = ResponseEncoder(request.base_url, _starting_after(request))
-        return TurnStream(record.turn.turn_id, encoder, _headers(request))
+        return TurnStream(record.turn.turn_id, encoder, headers_of(request))
     return reply(response_json(record, request.base_url), request)
 
 
@@ -144,7 +138,3 @@ def _starting_after(request: RawRequest) -> int | None:
     if not given.isdecimal() or len(given) > 18:
         raise field_invalid("starting_after", f"{given!r:.80} is no number of an event")
     return int(given)
-
-
-def _headers(request: RawRequest) -> dict[str, str]:
-    return {"x-request-id": request.request_id}
