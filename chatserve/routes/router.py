@@ -37,7 +37,7 @@ class LiteralPaths:
             await self._application(scope, receive, send)
             return
         scope.setdefault("router", self._application.router)
-        scope |= {"app": self._application, "route": route, "endpoint": route.endpoint, "path_params": {}}
+        scope.update(app=self._application, route=route, endpoint=route.endpoint, path_params={})
         request = Request(scope, receive, send)
         try:
             response = await route.endpoint(request)
