@@ -87,17 +87,17 @@ class AsyncCall:
         return not self._ended
 
     def __await__(self) -> Generator[Any, Any, Batch]:
-        """Drive the function until there is a batch to hand out."""
+        """Drive the function until there is a batch to hand out: the hot loop, a turn of it or two per word."""
         if self._ended:
             raise self._ending()
+        waits_for, is_owed, self._owes_wait = self._waits_for, self._owes_wait, False
         argument: Any = None
-        if self._owes_wait:
-            self._owes_wait = False
-            resume, argument = yield from self._wait(self._waits_for)
-        else:
-            resume = self._next_step()
         deadline = 0.0
         while True:
+            if is_owed:
+                resume, argument = yield from self._wait(waits_for)
+            else:
+                resume = self._next_step()
             try:
                 waits_for = resume(argument)
             except StopIteration as stop:
@@ -107,14 +107,14 @@ class AsyncCall:
                 deadline = deadline or perf_counter() + BATCH_SECONDS
                 if len(self._items) >= BATCH_ITEMS or perf_counter() > deadline:
                     return self._hand_out(None)
-                resume, argument = self._next_step(), None
+                is_owed, argument = False, None
             except BaseException as error:  # noqa: BLE001 - handed on after what was said before it
                 self._error = self._failure(error)
                 break
             else:
                 if self._items:
                     return self._hand_out(waits_for)
-                resume, argument = yield from self._wait(waits_for)
+                is_owed = True
         return self._hand_out_last()
 
     def _wait(self, waits_for: Any) -> Generator[Any, Any, tuple[Callable[[Any], Any], Any]]:

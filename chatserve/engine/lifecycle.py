@@ -1,6 +1,6 @@
 """A turn's life after it was accepted: it waits, runs and ends.
 
-`accept` → `_start` → `_run` in a task of its own → `end`, and `end` is reached by every way out: the function
+`accept` → `_start` → the function in a task of its own → `end`, and `end` is reached by every way out: the function
 returned or raised, stop, deadline, abandonment, a newer message, shutdown. Running a function is `TurnRunner`'s, the
 transaction at the end is `Commits`'.
 """
@@ -12,6 +12,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from chatserve.chat_function import Chat
@@ -107,7 +108,8 @@ class TurnLifecycle:
         turn.room.log.entry_seq = turn.room.log.last_seq
         self._log(turn, TurnAccepted(turn.turn, user_message, begun.session.version))
         turn.session = None if turn.room.is_stateless else begun.session
-        turn.task = self._tasks.start(self._run(turn), name=f"chatserve-turn {turn.turn_id}")
+        turn.task = self._tasks.start(self._runner.run(turn), name=f"chatserve-turn {turn.turn_id}")
+        turn.task.add_done_callback(partial(self._end_after, turn))
         timeout_s = options.turn_timeout_s if options.turn_timeout_s is not None else self._settings.turn_timeout_s
         turn.deadline = asyncio.get_running_loop().call_later(timeout_s, self._time_out, turn, timeout_s)
 
@@ -119,12 +121,11 @@ class TurnLifecycle:
         log.append(turn.turn_id, (event,))
         self._journal.publish_soon(log)
 
-    async def _run(self, turn: RunningTurn) -> None:
-        try:
-            error = await self._runner.run(turn)
-        finally:
-            turn.function_ended.set()
-        if not turn.closed:  # in a task of its own, for the function may have left a cancel behind in this one
+    def _end_after(self, turn: RunningTurn, _run: asyncio.Task[None]) -> None:
+        """End a turn whose function has ended: in a task of its own, for the function may have left a cancel behind."""
+        turn.function_ended.set()
+        if not turn.closed:
+            error = turn.failure
             end = self.end_unless_closed(turn, "failed" if error else "completed", "error" if error else "stop", error)
             self._tasks.spawn(end, name=f"chatserve-end {turn.turn_id}")
 

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import copy
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chatserve.chat_function import Call, ChatContext, Report, SessionView
 from chatserve.chat_function.async_call import AsyncCall
-from chatserve.chat_function.call import join_deltas, skip_snapshots
+from chatserve.chat_function.call import Batch, join_deltas, skip_snapshots
 from chatserve.chat_function.threads import Threads
 from chatserve.codec import clean_json, clean_text
 from chatserve.contracts import (
@@ -74,25 +74,47 @@ class TurnRunner:
         self._warned: set[str] = set()
         self.threads = Threads()
 
-    async def run(self, turn: RunningTurn) -> TurnError | None:
-        """Run the function to its end, whatever that is; return why it failed, or None.
+    async def run(self, turn: RunningTurn) -> None:
+        """Run the function to its end, whatever that is; `turn.failure` says why it failed, if it did.
+
+        What it says becomes events here: the hot loop, a few steps per word. It stands in the task's outermost
+        coroutine, since every other one around it would be resumed with every word.
 
         Raises:
             asyncio.CancelledError: the turn was ended by somebody else.
         """
         try:
-            await self._drive(turn)
-        except ChatError as error:
-            return _shown(error, self._new_id("e_"))
-        except asyncio.CancelledError as error:
-            if turn.closed:
+            call, draft, log, journal = await self._prepare(turn)
+            turn_id, (take_text, merge) = turn.turn_id, _manner(turn, draft)
+            try:
+                call.begin()
+                async for batch in call:
+                    if log.numbering.locked():
+                        await log.settled()
+                    for item in batch if len(batch) == 1 else merge(batch):
+                        if turn.closed:
+                            return
+                        if type(item) is str:
+                            log.append(turn_id, take_text(item))
+                        else:
+                            await self._take(turn, draft, log, item)
+                    if draft.is_too_large:
+                        journal.publish_soon(log)
+                        draft.check_size()
+                    if not journal.publish(log):
+                        await journal.catch_up(log)
+                self._warn_of_rewrites(turn, draft)
+            finally:
+                await self._close(turn, call)
+        except BaseException as error:  # around the chat function, whatever it raises: a cancel of its own making too
+            if turn.closed and isinstance(error, asyncio.CancelledError):
                 raise
-            return self._failure(turn, error)  # raised by the function itself, or by a cancel it asked for
-        except BaseException as error:  # noqa: BLE001 - around the chat function, whatever it raises
-            return self._failure(turn, error)
-        return None
+            turn.failure = self._failure(turn, error)
 
-    async def _drive(self, turn: RunningTurn) -> None:
+    async def _prepare(self, turn: RunningTurn) -> tuple[Call, MessageDraft, SessionLog, Journal]:
+        """Return the call of the function, and what its words go through."""
+        log = turn.room.log
+        assert log is not None
         history = await self._history(turn)
         turn.draft = MessageDraft(
             turn.turn,
@@ -100,38 +122,11 @@ class TurnRunner:
             clock=self._clock,
             max_bytes=self._settings.max_answer_bytes,
         )
-        call = turn.call = self._prepare(turn, history)
+        call = turn.call = self._call(turn, history)
         if turn.chat.signature.context is not None:
             loop = asyncio.get_running_loop()
             call.when_reported(lambda: _call_in(loop, self._take_reports, turn))
-        try:
-            call.begin()
-            await self._listen(turn, turn.draft, call)
-            self._warn_of_rewrites(turn, turn.draft)
-        finally:
-            await self._close(turn, call)
-
-    async def _listen(self, turn: RunningTurn, draft: MessageDraft, call: Call) -> None:
-        """Let what the function says become events: the hot loop, a few steps per word."""
-        turn_id, log, journal = turn.turn_id, turn.room.log, self._journal
-        assert log is not None
-        appends = turn.chat.options.yields == "deltas"
-        take_text, merge = (draft.append_text, join_deltas) if appends else (draft.snapshot_text, skip_snapshots)
-        async for batch in call:
-            if log.numbering.locked():
-                await log.settled()
-            for item in batch if len(batch) == 1 else merge(batch):
-                if turn.closed:
-                    return
-                if type(item) is str:
-                    log.append(turn_id, take_text(item))
-                else:
-                    await self._take(turn, draft, log, item)
-            if draft.is_too_large:
-                journal.publish_soon(log)
-                draft.check_size()
-            if not journal.publish(log):
-                await journal.catch_up(log)
+        return call, turn.draft, log, self._journal
 
     def _warn_of_rewrites(self, turn: RunningTurn, draft: MessageDraft) -> None:
         """Tell a developer once, while he develops, of yields that look like deltas but are taken for snapshots."""
@@ -186,7 +181,7 @@ class TurnRunner:
             history += self._histories.render_given((turn.user_message,), **shape)  # there is no text to pass instead
         return history
 
-    def _prepare(self, turn: RunningTurn, history: list[Any]) -> Call:
+    def _call(self, turn: RunningTurn, history: list[Any]) -> Call:
         message = self._message(turn)
         options = turn.chat.options
         turn.context = self._context(turn) if turn.chat.signature.context is not None else None
@@ -295,6 +290,8 @@ class TurnRunner:
 
     def _failure(self, turn: RunningTurn, error: BaseException) -> TurnError:
         error_id = self._new_id("e_")
+        if isinstance(error, ChatError):
+            return _shown(error, error_id)
         logger.error(
             "chat function %r failed in turn %s (%s)", turn.chat.options.name, turn.turn_id, error_id, exc_info=error
         )
@@ -303,6 +300,15 @@ class TurnRunner:
             return TurnError(code, error.detail, error_id)
         detail = _text_of(error) if self._settings.debug else "the chat function failed"
         return TurnError(code, detail, error_id)
+
+
+def _manner(
+    turn: RunningTurn, draft: MessageDraft
+) -> tuple[Callable[[str], Sequence[Event]], Callable[[Batch], Iterator[Any]]]:
+    """Return what a chat's strings mean, one by one, and what is left of many that came at once."""
+    if turn.chat.options.yields == "deltas":
+        return draft.append_text, join_deltas
+    return draft.snapshot_text, skip_snapshots
 
 
 async def _said_at_once(answer: AnswerSnapshot) -> AsyncIterator[AnswerSnapshot]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chatserve.chat_function import Call, Chat, ChatContext
 from chatserve.contracts import AnswerView, Interpreter, Output, TurnRecord
 from chatserve.draft import MessageDraft
-from chatserve.types import FilePart, LocalFile, Message, Session, Turn, TurnRequest
+from chatserve.types import FilePart, LocalFile, Message, Session, Turn, TurnError, TurnRequest
 
 if TYPE_CHECKING:
     from chatserve.engine.room import Room
@@ -41,6 +41,7 @@ class RunningTurn:
     closed: bool = False
     replayed: bool = False
     started_at: float = 0.0
+    failure: TurnError | None = None
     session: Session | None = None
     stored_files: dict[LocalFile | str, FilePart] = field(default_factory=dict)
     record: TurnRecord | None = None

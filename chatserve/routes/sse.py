@@ -114,25 +114,27 @@ class EventStream(Response):
             self._on_leave()
 
     async def _stream_response(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await self._send_frames(self._manners.opening, self._unwrapped or send)
         reader = self._reader
-        farewell = self._manners.farewell() if reader.says_bye and not reader.is_at_end else b""
-        await send({"type": "http.response.body", "body": farewell, "more_body": False})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        rest = await self._send_frames(self._manners.opening, self._unwrapped or send)
+        if reader.says_bye and not reader.is_at_end:
+            rest += self._manners.farewell()
+        reader.silent_ticks, reader.is_sending = 0, True
+        await send({"type": "http.response.body", "body": rest, "more_body": False})
 
-    async def _send_frames(self, chunk: bytes, send: Send) -> None:
-        """Send all that the reader gets until it ends: the hot loop, a few steps per event."""
+    async def _send_frames(self, chunk: bytes, send: Send) -> bytes:
+        """Send all that the reader gets until its end: the hot loop, a few steps per event. Return the last frames."""
         reader, log = self._reader, self._reader.log
         while True:
             chunk += reader.take()
+            if reader.is_at_end or (reader.closed and not reader.owes_rest):
+                return chunk
             if chunk:
                 reader.silent_ticks = 0
                 reader.is_sending = True
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 reader.is_sending = False
                 chunk = b""
-            if reader.is_at_end or (reader.closed and not reader.owes_rest):
-                return
             if reader.cursor == log.published_seq:
                 await reader.news()
                 if reader.silent_ticks >= self._ping_ticks and reader.cursor == log.published_seq:

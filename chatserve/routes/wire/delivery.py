@@ -35,9 +35,11 @@ class Delivery(EventStream):
         self._inboxes = inboxes
         self._place = place
 
-    async def _send_frames(self, chunk: bytes, send: Send) -> None:
-        await super()._send_frames(chunk, send)
+    async def _send_frames(self, chunk: bytes, send: Send) -> bytes:
+        rest = await super()._send_frames(chunk, send)
         encoder = self._reply.encoder
-        if encoder.is_complete:
-            self._inboxes.close(self._place, encoder.told, now=asyncio.get_running_loop().time())
-            await send({"type": "http.response.body", "body": self._reply.ending, "more_body": True})
+        if not encoder.is_complete:
+            return rest
+        await send({"type": "http.response.body", "body": rest, "more_body": True})
+        self._inboxes.close(self._place, encoder.told, now=asyncio.get_running_loop().time())
+        return self._reply.ending
