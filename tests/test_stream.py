@@ -363,7 +363,7 @@ async def test_slow_reader_gets_many_events_in_one_piece() -> None:
         assert len(decode(reader.take())) == len(await engine.events(turn)) > 250
 
 
-async def test_reader_of_a_burst_is_woken_for_its_first_word_and_then_once_in_a_while(
+async def test_reader_of_a_burst_is_woken_for_its_first_word_and_its_end_and_else_once_in_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(readers, "BEAT_S", 3600)
@@ -379,6 +379,9 @@ async def test_reader_of_a_burst_is_woken_for_its_first_word_and_then_once_in_a_
         paced.say("ab")
         await until(lambda: reader.has_more)
         assert not second.done()
+        paced.say(None)
+        await within(second, 5)  # sooner than a ping could wake it
+        assert b"event: done" in reader.take()
 
 
 @pytest.mark.parametrize(("yields", "values"), [("deltas", ["a", "b", "c"]), ("snapshots", ["a", "ab", "abc"])])

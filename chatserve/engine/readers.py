@@ -17,8 +17,9 @@ from chatserve.errors import Overloaded
 from chatserve.events import Done, NumberedEvent, Snapshot, TurnAccepted
 from chatserve.types import Message, Turn
 
-BEAT_S: Final = 0.001
-"""How long a reader that was woken is left alone: too short to be seen, long enough for many words of a burst."""
+BEAT_S: Final = 0.004
+"""How long a reader that was woken is left alone, unless its turn ends: a quarter of the time a screen shows an image,
+and long enough for many words of a burst."""
 
 READ_EVENTS: Final = 512
 """How many events a reader takes in one piece at the most."""
@@ -115,16 +116,18 @@ class Reader:
     def notice(self) -> None:
         """Wake up to new events: at once, or with the next beat if the last time was less than a beat ago."""
         if self.beat is not None and monotonic() - self._woken_at < BEAT_S:
+            self.log.resting.append(self)
             self.beat.put_off(self)
         else:
             self.wake()
 
     def wake(self) -> None:
         """Let `news` be done, whether there are any or not."""
+        for readers in (self.log.waiters, self.log.resting):
+            if self in readers:
+                readers.remove(self)
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            if self in self.log.waiters:
-                self.log.waiters.remove(self)
             self._woken_at = monotonic()
             waiter.set_result(None)
 

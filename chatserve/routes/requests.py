@@ -48,34 +48,51 @@ async def read_body(request: Request, *, max_bytes: int, idle_s: float) -> bytes
         BodyTooLarge: longer than `max_bytes`; what comes after is not read.
         RequestError: it stopped coming for `idle_s`, or is compressed.
     """
-    body = b"".join([chunk async for chunk in stream_body(request, max_bytes=max_bytes, idle_s=idle_s)])
+    _check_announced(request, max_bytes)
+    chunks: list[bytes] = []
+    left, more = max_bytes, True
+    while more:
+        chunk, more = await _receive(request, left, idle_s=idle_s, max_bytes=max_bytes)
+        chunks.append(chunk)
+        left -= len(chunk)
+    body = b"".join(chunks)
     request._body = body  # noqa: SLF001 - where Starlette keeps a body it has read: a chat function may ask for it again
     return body
 
 
 async def stream_body(request: Request, *, max_bytes: int, idle_s: float) -> AsyncIterator[bytes]:
     """Yield the body piece by piece. Raises: as `read_body`."""
+    _check_announced(request, max_bytes)
+    left, more = max_bytes, True
+    while more:
+        chunk, more = await _receive(request, left, idle_s=idle_s, max_bytes=max_bytes)
+        left -= len(chunk)
+        if chunk:
+            yield chunk
+
+
+def _check_announced(request: Request, max_bytes: int) -> None:
     headers = headers_of(request)
     if headers.get("content-encoding", "identity") != "identity":
         raise MediaTypeUnsupported("compressed bodies are not read; send it without Content-Encoding")
     length = headers.get("content-length", "0")
     if length.isdecimal() and int(length) > max_bytes:
         raise _too_large(max_bytes)
-    size, more = 0, True
-    while more:
-        try:
-            async with asyncio.timeout(idle_s):
-                message = await request.receive()
-        except TimeoutError:
-            raise _timed_out(idle_s) from None
-        if message["type"] == "http.disconnect":
-            raise BodyInvalid("the connection was closed before the body was complete")
-        chunk, more = message.get("body", b""), message.get("more_body", False)
-        size += len(chunk)
-        if size > max_bytes:
-            raise _too_large(max_bytes)
-        if chunk:
-            yield chunk
+
+
+async def _receive(request: Request, left: int, *, idle_s: float, max_bytes: int) -> tuple[bytes, bool]:
+    """Return the next piece of the body, of which `left` bytes may still come, and whether there is more."""
+    try:
+        async with asyncio.timeout(idle_s):
+            message = await request.receive()
+    except TimeoutError:
+        raise _timed_out(idle_s) from None
+    if message["type"] == "http.disconnect":
+        raise BodyInvalid("the connection was closed before the body was complete")
+    chunk: bytes = message.get("body", b"")
+    if len(chunk) > left:
+        raise _too_large(max_bytes)
+    return chunk, message.get("more_body", False)
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
