@@ -198,7 +198,8 @@ async def test_clear_empties_the_history_alone(tmp_path: Path, store: str) -> No
 async def test_history_operations_are_told_to_the_session_stream(tmp_path: Path, store: str) -> None:
     async with serving(tmp_path, store) as service, service.client() as client:
         session_id = await talk(client, "a")
-        following = asyncio.create_task(client.get(f"/sessions/{session_id}/events?after=0"))
+        seen = (await client.get(f"/sessions/{session_id}")).json()["last_seq"]
+        following = asyncio.create_task(client.get(f"/sessions/{session_id}/events?after={seen}"))
         async with asyncio.timeout(WAIT_S):
             await service.until_readers(1)
             await client.post(f"/sessions/{session_id}/undo")
