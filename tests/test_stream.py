@@ -363,27 +363,6 @@ async def test_slow_reader_gets_many_events_in_one_piece() -> None:
         assert len(decode(reader.take())) == len(await engine.events(turn)) > 250
 
 
-async def test_reader_of_a_burst_is_woken_for_its_first_word_and_its_end_and_else_once_in_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(readers, "BEAT_S", 3600)
-    paced = Paced()
-    async with open_engine(paced) as engine:
-        reader = engine.turns.read_turn(await engine.start(), NATIVE)
-        assert reader.take()
-        first = reader.news()
-        paced.say("a")
-        await within(first)
-        assert reader.take()
-        second = reader.news()
-        paced.say("ab")
-        await until(lambda: reader.has_more)
-        assert not second.done()
-        paced.say(None)
-        await within(second, 5)  # sooner than a ping could wake it
-        assert b"event: done" in reader.take()
-
-
 @pytest.mark.parametrize(("yields", "values"), [("deltas", ["a", "b", "c"]), ("snapshots", ["a", "ab", "abc"])])
 async def test_what_is_yielded_without_a_wait_is_one_event(yields: str, values: list[str]) -> None:
     async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:

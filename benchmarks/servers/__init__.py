@@ -99,6 +99,13 @@ SERVERS: Final[Mapping[str, Server]] = {
         CHATSERVE,
         CHATSERVE_TRAITS,
     ),
+    "chatserve-unheld": Server(
+        "chatserve, SQLite, every word an event",
+        CHATSERVE_PACKAGES,
+        chatserve("chatserve_unheld", SQLITE),
+        CHATSERVE,
+        frozenset({"snapshots", "goal"}),
+    ),
     "chatserve-snapshots": Server(
         "chatserve, SQLite, async snapshots",
         CHATSERVE_PACKAGES,

@@ -1,7 +1,7 @@
 """Async functions: stepped by hand in the task that asks for batches.
 
-What a function yields without waiting is handed out together; no longer than `BATCH_SECONDS` goes by, and no more than
-`BATCH_ITEMS` items, before the loop gets its turn.
+What a function yields without waiting is handed out together, and so is what it yields within a beat of the last batch:
+the first word goes at once, a burst in pieces. Where it does not wait, the loop gets its turn every millisecond.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from time import perf_counter
+from time import monotonic
 from typing import Any, Final
 
 from chatserve.chat_function.call import Batch, Blocking, Interpret, as_error
 from chatserve.chat_function.context import Report
 
-BATCH_ITEMS: Final = 64
-BATCH_SECONDS: Final = 0.001
+BEAT_S: Final = 0.004
+"""How long words are held that come right behind others: a quarter of the time a screen shows an image."""
+
+GIVE_WAY_S: Final = 0.001
+
+Resumption = tuple[Callable[[Any], Any], Any]
+"""How a function goes on: a method of the step it is in, and what to call it with, a value or an exception."""
 
 
 class AsyncCall:
@@ -26,6 +31,7 @@ class AsyncCall:
         "_cancelled",
         "_ended",
         "_error",
+        "_holds_until",
         "_interpret",
         "_is_generator",
         "_is_waiting",
@@ -47,6 +53,7 @@ class AsyncCall:
         self._owes_wait = False
         self._is_waiting = False
         self._notify: Callable[[], None] = _ignore
+        self._holds_until = 0.0
         self._error: BaseException | None = None
         self._ended = False
         self._cancelled = False
@@ -92,43 +99,68 @@ class AsyncCall:
             raise self._ending()
         waits_for, is_owed, self._owes_wait = self._waits_for, self._owes_wait, False
         argument: Any = None
-        deadline = 0.0
+        gives_way_at = 0.0
         while True:
-            if is_owed:
+            if not is_owed:
+                resume = self._next_step()
+            elif not self._items:
                 resume, argument = yield from self._wait(waits_for)
             else:
-                resume = self._next_step()
+                resumption = yield from self._wait_a_beat(waits_for)
+                if resumption is None:
+                    return self._hand_out(waits_for)
+                resume, argument = resumption
             try:
                 waits_for = resume(argument)
+                is_owed = True
             except StopIteration as stop:
                 self._step = None
                 if not self._take(stop.value):
                     break
-                deadline = deadline or perf_counter() + BATCH_SECONDS
-                if len(self._items) >= BATCH_ITEMS or perf_counter() > deadline:
-                    return self._hand_out(None)
-                is_owed, argument = False, None
+                now = monotonic()
+                gives_way_at = gives_way_at or now + GIVE_WAY_S
+                is_owed, waits_for, argument = now > gives_way_at, None, None
             except BaseException as error:  # noqa: BLE001 - handed on after what was said before it
                 self._error = self._failure(error)
                 break
-            else:
-                if self._items:
-                    return self._hand_out(waits_for)
-                is_owed = True
         return self._hand_out_last()
 
-    def _wait(self, waits_for: Any) -> Generator[Any, Any, tuple[Callable[[Any], Any], Any]]:
-        """Let the loop wait, and return how to resume: with a value or with an exception (a cancel, say)."""
+    def _wait(self, waits_for: Any) -> Generator[Any, Any, Resumption]:
+        """Let the loop wait."""
         self._is_waiting = True
         if self._items:
             self._notify()  # reported after the last batch was handed out
         try:
             argument = yield waits_for
         except BaseException as error:  # noqa: BLE001 - thrown into the function, whose it is
-            return (self._step.throw if self._step is not None else _reraise), error
+            return self._throw(), error
         finally:
             self._is_waiting = False
-        return (self._step.send if self._step is not None else self._next_step()), argument
+        return self._send(), argument
+
+    def _wait_a_beat(self, waits_for: Any) -> Generator[Any, Any, Resumption | None]:
+        """Let the loop wait while words are held; None when the beat is over first, or all is to end."""
+        left_s = self._holds_until - monotonic()
+        if left_s <= 0:
+            return None
+        try:
+            if waits_for is None:
+                yield
+            elif not (yield from _comes_within(waits_for, left_s)):
+                return None
+        except asyncio.CancelledError as error:
+            if waits_for is not None and waits_for.cancel():
+                return None  # the function learns of it as it would from its task: where what it waits for ends
+            return self._throw(), error
+        except BaseException as error:  # noqa: BLE001 - thrown into the function, whose it is
+            return self._throw(), error
+        return self._send(), None
+
+    def _send(self) -> Callable[[Any], Any]:
+        return self._step.send if self._step is not None else self._next_step()
+
+    def _throw(self) -> Callable[[Any], Any]:
+        return self._step.throw if self._step is not None else _reraise
 
     def _next_step(self) -> Callable[[Any], Any]:
         self._step = self._source.__anext__().__await__() if self._is_generator else self._source.__await__()
@@ -165,6 +197,7 @@ class AsyncCall:
     def _hand_out(self, waits_for: Any) -> Batch:
         """Hand out what there is; the loop is told what the function waits for when the next batch is asked for."""
         self._waits_for, self._owes_wait = waits_for, True
+        self._holds_until = monotonic() + BEAT_S
         items, self._items = self._items, []
         return items
 
@@ -197,6 +230,25 @@ class AsyncCall:
             except (StopIteration, StopAsyncIteration, asyncio.CancelledError):
                 return
             resume, argument = yield from self._wait(waits_for)
+
+
+def _comes_within(future: Any, left_s: float) -> Generator[Any, Any, bool]:
+    """Let the loop wait for what a function waits for, but no longer than this; tell whether it came."""
+    loop = asyncio.get_running_loop()
+    first: asyncio.Future[None] = loop.create_future()
+
+    def end(_done: object = None) -> None:
+        if not first.done():
+            first.set_result(None)
+
+    future.add_done_callback(end)
+    timer = loop.call_later(left_s, end)
+    try:
+        yield from first
+    finally:
+        timer.cancel()
+        future.remove_done_callback(end)
+    return bool(future.done())
 
 
 class _Unwinding:

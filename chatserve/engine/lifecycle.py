@@ -202,7 +202,7 @@ class TurnLifecycle:
         if turn.started_at:
             log.entry_seq = done.seq
         log.filed_seq = log.journaled_seq = done.seq
-        log.publish_end()
+        log.publish()
         log.trim()
         turn.turn = committed.turn
         turn.record = TurnRecord(committed.turn, turn.user_message, committed.done.messages)

@@ -17,14 +17,10 @@ KEPT_EVENTS: Final = 2048
 
 
 class Waiter(Protocol):
-    """Who waits for events. It is told once that there are some."""
+    """Who waits for events."""
 
     def notice(self) -> None:
-        """Learn of it."""
-        ...
-
-    def wake(self) -> None:
-        """Learn of it and turn to them at once."""
+        """Learn that there are some; it is told once."""
         ...
 
 
@@ -34,8 +30,7 @@ class SessionLog:
     `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable,
     and the last that `Store.read_events` knows. `entry_seq` is the last before the turn that runs, or else the end
     of the last one that ran: who enters after it sees whole turns only. `numbering` is held while the store is
-    given a number that no event has yet: a turn that runs appends nothing meanwhile. Of those that read, `waiters`
-    have all there is, and `resting` were told of more but let a moment go by.
+    given a number that no event has yet: a turn that runs appends nothing meanwhile.
     """
 
     __slots__ = (
@@ -49,7 +44,6 @@ class SessionLog:
         "journaled_seq",
         "numbering",
         "published_seq",
-        "resting",
         "session_id",
         "waiters",
     )
@@ -66,7 +60,6 @@ class SessionLog:
         self.first_seqs: dict[str, int] = {}
         self.done_seqs: dict[str, int] = {}
         self.waiters: list[Waiter] = []
-        self.resting: list[Waiter] = []
         self.numbering = asyncio.Lock()
 
     @property
@@ -94,12 +87,6 @@ class SessionLog:
             self.waiters = []
             for waiter in waiters:
                 waiter.notice()
-
-    def publish_end(self) -> None:
-        """Let readers see all there is, at once: a turn has ended."""
-        self.published_seq = self.base + len(self.events)
-        for waiter in (*self.waiters, *self.resting):
-            waiter.wake()
 
     def begin_turn(self, turn_id: str) -> None:
         """Remember that the next event is the first of this turn."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from time import monotonic
 from typing import Final
 
 from chatserve.contracts import EventPage, FrameEncoder, Store, TurnRecord
@@ -16,10 +15,6 @@ from chatserve.engine.room import Room
 from chatserve.errors import Overloaded
 from chatserve.events import Done, NumberedEvent, Snapshot, TurnAccepted
 from chatserve.types import Message, Turn
-
-BEAT_S: Final = 0.004
-"""How long a reader that was woken is left alone, unless its turn ends: a quarter of the time a screen shows an image,
-and long enough for many words of a burst."""
 
 READ_EVENTS: Final = 512
 """How many events a reader takes in one piece at the most."""
@@ -34,8 +29,6 @@ class Reader:
 
     __slots__ = (
         "_waiter",
-        "_woken_at",
-        "beat",
         "closed",
         "cursor",
         "encoder",
@@ -62,9 +55,7 @@ class Reader:
         self.is_sending = False
         self.is_stalled = False
         self.task: asyncio.Task[object] | None = None
-        self.beat: Beat | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._woken_at = 0.0
 
     @property
     def needs_store(self) -> bool:
@@ -114,46 +105,22 @@ class Reader:
         return waiter
 
     def notice(self) -> None:
-        """Wake up to new events: at once, or with the next beat if the last time was less than a beat ago."""
-        if self.beat is not None and monotonic() - self._woken_at < BEAT_S:
-            self.log.resting.append(self)
-            self.beat.put_off(self)
-        else:
-            self.wake()
+        """Let `news` be done: there are some."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def wake(self) -> None:
         """Let `news` be done, whether there are any or not."""
-        for readers in (self.log.waiters, self.log.resting):
-            if self in readers:
-                readers.remove(self)
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            self._woken_at = monotonic()
-            waiter.set_result(None)
+        if self in self.log.waiters:
+            self.log.waiters.remove(self)
+        self.notice()
 
     def close(self, *, bye: bool = False) -> None:
         """Let the reader end: its client has gone, or (`bye`) the server goes."""
         self.closed = True
         self.says_bye = self.says_bye or bye
         self.wake()
-
-
-class Beat:
-    """Wakes readers that had something only just, all together: a burst is not sent word by word."""
-
-    def __init__(self) -> None:
-        self._readers: list[Reader] = []
-
-    def put_off(self, reader: Reader) -> None:
-        """Wake a reader with the next beat."""
-        if not self._readers:
-            asyncio.get_running_loop().call_later(BEAT_S, self._strike)
-        self._readers.append(reader)
-
-    def _strike(self) -> None:
-        readers, self._readers = self._readers, []
-        for reader in readers:
-            reader.wake()
 
 
 class Readers:
@@ -163,7 +130,6 @@ class Readers:
         self._store = store
         self._max_readers = max_readers
         self._readers: set[Reader] = set()
-        self._beat = Beat()
 
     def __len__(self) -> int:
         return len(self._readers)
@@ -175,7 +141,6 @@ class Readers:
                 f"{len(self._readers)} streams are open, the limit is {self._max_readers}; try again later"
             )
         self._readers.add(reader)
-        reader.beat = self._beat
         reader.room.readers += 1
 
     def detach(self, reader: Reader) -> bool:

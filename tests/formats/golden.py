@@ -4,7 +4,7 @@
     python -m tests.formats.golden --write anthropic    those of one format
 
 A transcript is what a client asked and was told over HTTP, without the headers that are the same everywhere. The whole
-application answers but for its clock, which stands still, and its ids, which count.
+application answers but for its clock, which stands still, its ids, which count, and the beat, which holds no word.
 """
 
 import asyncio
@@ -16,7 +16,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from chatserve.chat_function import async_call
 from chatserve.files import FileFolder
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.wire import WIRE_FORMATS
@@ -88,7 +90,7 @@ async def _ask(
 
 @asynccontextmanager
 async def _serve(row: FormatRow, scenario: Scenario) -> AsyncIterator[tuple[Any, Engine]]:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, mock.patch.object(async_call, "BEAT_S", 0):
         folder = Path(name)
         async with open_engine(scenario.answer, folder=folder, settings=scenario.settings, name=CHAT) as engine:
             turns = engine.turns

@@ -1,0 +1,10 @@
+"""chatserve over the same async function, with every word an event of its own, however fast they come."""
+
+from __future__ import annotations
+
+from benchmarks.servers.chatserve_async import app
+from chatserve.chat_function import async_call
+
+__all__ = ["app"]
+
+async_call.BEAT_S = 0.0  # type: ignore[misc]
