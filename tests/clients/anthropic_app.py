@@ -51,7 +51,7 @@ async def say(words: str) -> AsyncIterator[Any]:
     for word in words.split():
         said += f"{word} "
         yield said
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)  # longer than words are held, so that each is an event of its own
 
 
 async def think(words: str) -> AsyncIterator[Any]:

@@ -35,7 +35,7 @@ async def say(asked: Asked) -> AsyncIterator[Any]:
     for word in asked.words.split():
         said += f"{word} "
         yield said
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)  # longer than words are held, so that each is an event of its own
     asked.ctx.usage(3, len(asked.words.split()))
 
 

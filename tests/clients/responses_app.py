@@ -36,7 +36,7 @@ async def say(asked: Asked) -> AsyncIterator[Any]:
     pieces = asked.words.split(" ")
     for end in range(1, len(pieces) + 1):
         yield " ".join(pieces[:end])
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)  # longer than words are held, so that each is an event of its own
     asked.ctx.usage(3, len(pieces))
 
 
