@@ -145,16 +145,15 @@ class MemoryStore:
         transitions.check_version(room.session, begin.if_version)
         if begin.status == "running":
             transitions.check_idle(begin.session_id, room.open_turn_id)
-        added, prompt, follows_head = room.place_turn(begin)
+        added, prompt, place = room.place_turn(begin)
         if begin.session_id not in self._rooms:
             self._rooms[begin.session_id] = room
             self._add_messages(room, tuple(room.messages.values()))
         self._add_messages(room, added)
-        turn = room.accept_turn(begin, prompt, follows_head)
         self._room_of_turn[begin.turn_id] = begin.session_id
         if begin.idempotency is not None:
             self._keys[begin.owner, begin.idempotency.key] = begin.idempotency, begin.turn_id
-        return room.join_turn(turn, begin.now) if begin.status == "running" else room.begun(turn)
+        return room.accept_turn(begin, prompt, place)
 
     def _replay(self, begin: BeginTurn) -> BegunTurn | None:
         if begin.idempotency is None:
