@@ -2,7 +2,8 @@
 
 An operation is a function of the connection. It runs without a savepoint: one that raises before it changed anything is
 simply answered, and one that fails half-way makes the batch roll back and run again, each operation by itself. So
-the usual batch costs one BEGIN and one COMMIT for all its callers. Knows no tables.
+the usual batch costs one BEGIN and one COMMIT for all its callers, and operations that can be done for many at once
+as many statements as for one: while the event loop is busy, each statement waits for the interpreter. Knows no tables.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
-from typing import Concatenate, Final, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from chatserve.errors import StoreError
 from chatserve.stores.sqlite.database import Database, store_error
-from chatserve.stores.sqlite.jobs import Job, Outcome, new_job, tell
+from chatserve.stores.sqlite.jobs import Group, Job, Outcome, in_groups, new_job, tell
 
 P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V")
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 512
@@ -61,13 +63,19 @@ class Writer:
         Raises:
             StoreError: closed, 10,000 operations wait already, or SQLite failed; else what the operation raised.
         """
+        return cast("T", await self._put(new_job(operation, args, kwargs)))
+
+    async def submit_grouped(self, operation: Callable[[sqlite3.Connection, V], T], value: V, group: Group) -> T:
+        """Run `operation(connection, value)` like `submit`, or `group.operation` for it and others."""
+        return cast("T", await self._put(new_job(operation, (value,), {}, group)))
+
+    def _put(self, job: Job) -> asyncio.Future[Any]:
         if not self._is_open:
             raise StoreError("the store is closed")
         if self._jobs.qsize() >= MAX_WAITING:
             raise StoreError(f"{MAX_WAITING} writes wait for the store already")
-        job = new_job(operation, args, kwargs)
         self._jobs.put(job)
-        return cast("T", await job.future)
+        return job.future
 
     def refuse(self) -> None:
         """Take no more operations; those submitted are finished."""
@@ -105,14 +113,14 @@ class Writer:
         if batch:
             outcomes = self._commit(batch)
             for loop in {job.loop for job in batch}:
-                tell(loop, [outcome for job, outcome in zip(batch, outcomes, strict=True) if job.loop is loop])
+                tell(loop, [outcome for outcome in outcomes if outcome.future.get_loop() is loop])
         return len(batch) == len(taken)
 
     def _commit(self, batch: Sequence[Job]) -> list[Outcome]:
         db = self._database.connection
         try:
             db.execute("BEGIN IMMEDIATE")
-            outcomes = [_apply(db, job) for job in batch]
+            outcomes = [outcome for jobs in in_groups(batch) for outcome in _apply(db, jobs)]
             self._pass("before", batch)
             db.execute("COMMIT")
             self._pass("after", batch)
@@ -132,7 +140,23 @@ class Writer:
                 self._kill_point.pass_by(job.operation.__name__, moment)
 
 
-def _apply(db: sqlite3.Connection, job: Job) -> Outcome:
+def _apply(db: sqlite3.Connection, jobs: Sequence[Job]) -> Sequence[Outcome]:
+    group = jobs[0].group
+    return [_apply_one(db, jobs[0])] if group is None or len(jobs) == 1 else _apply_group(db, group, jobs)
+
+
+def _apply_group(db: sqlite3.Connection, group: Group, jobs: Sequence[Job]) -> Sequence[Outcome]:
+    try:
+        found = group.operation(db, [job.args[0] for job in jobs])
+    except Exception as error:
+        raise _HalfDone from error
+    return [
+        Outcome(job.future, None, value) if isinstance(value, Exception) else Outcome(job.future, value, None)
+        for job, value in zip(jobs, found, strict=True)
+    ]
+
+
+def _apply_one(db: sqlite3.Connection, job: Job) -> Outcome:
     changes = db.total_changes
     try:
         return Outcome(job.future, job.operation(db, *job.args, **job.kwargs), None)
