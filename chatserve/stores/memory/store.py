@@ -203,7 +203,9 @@ class MemoryStore:
             return None, None
         return room, room.turns.get(turn_id)
 
-    async def journal_events(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float) -> None:
+    async def journal_events(
+        self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float, durable: bool
+    ) -> None:
         """Do nothing: what a journal would recover is lost with the process, as all the rest."""
 
     async def append_events(self, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:

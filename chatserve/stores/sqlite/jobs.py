@@ -22,7 +22,7 @@ class Group(NamedTuple):
 class Job(NamedTuple):
     """An operation, to be called with a connection and these arguments, and who waits for it.
 
-    With a `group` it may change places with jobs of other keys.
+    With a `group` it may change places with jobs of other keys. A soft one needs no commit that waits for the disk.
     """
 
     operation: Callable[..., Any]
@@ -31,6 +31,7 @@ class Job(NamedTuple):
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     group: Group | None = None
+    is_soft: bool = False
 
 
 class Outcome(NamedTuple):

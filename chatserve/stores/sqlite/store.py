@@ -106,8 +106,11 @@ class SqliteStore:
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
         return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)
 
-    async def journal_events(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float) -> None:
-        await self._writer.submit(journal.journal_events, batch)
+    async def journal_events(
+        self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float, durable: bool
+    ) -> None:
+        submit = self._writer.submit if durable else self._writer.submit_soft
+        await submit(journal.journal_events, batch)
 
     async def append_events(self, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:
         await self._writer.submit(log.append_events, session_id, events, now=now)

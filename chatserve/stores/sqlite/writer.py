@@ -3,7 +3,9 @@
 An operation is a function of the connection. It runs without a savepoint: one that raises before it changed anything is
 simply answered, and one that fails half-way makes the batch roll back and run again, each operation by itself. So
 the usual batch costs one BEGIN and one COMMIT for all its callers, and operations that can be done for many at once
-as many statements as for one: while the event loop is busy, each statement waits for the interpreter. Knows no tables.
+as many statements as for one: while the event loop is busy, each statement waits for the interpreter. A batch of
+nothing but soft operations is committed without waiting for the disk; the next other commit takes it there.
+Knows no tables.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class Writer:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._closed: asyncio.Future[None] | None = None
         self._is_open = False
+        self._synchronous = ""
         self._kill_point = _KillPoint.from_environment()
 
     async def open(self) -> None:
@@ -69,6 +72,12 @@ class Writer:
         """Run `operation(connection, value)` like `submit`, or `group.operation` for it and others."""
         return cast("T", await self._put(new_job(operation, (value,), {}, group)))
 
+    async def submit_soft(
+        self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do like `submit`; until the next commit of another kind, a power failure may undo the operation."""
+        return cast("T", await self._put(new_job(operation, args, kwargs)._replace(is_soft=True)))
+
     def _put(self, job: Job) -> asyncio.Future[Any]:
         if not self._is_open:
             raise StoreError("the store is closed")
@@ -91,6 +100,7 @@ class Writer:
     # the thread
 
     def _run(self, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], closed: asyncio.Future[None]) -> None:
+        self._synchronous = ""
         try:
             self._database.open()
         except BaseException as error:  # noqa: BLE001 whoever opens the store gets it
@@ -119,6 +129,7 @@ class Writer:
     def _commit(self, batch: Sequence[Job]) -> list[Outcome]:
         db = self._database.connection
         try:
+            self._set_synchronous("NORMAL" if all(job.is_soft for job in batch) else "FULL")
             db.execute("BEGIN IMMEDIATE")
             outcomes = [outcome for jobs in in_groups(batch) for outcome in _apply(db, jobs)]
             self._pass("before", batch)
@@ -133,6 +144,11 @@ class Writer:
                 return [outcome for job in batch for outcome in self._commit([job])]
             return [Outcome(batch[0].future, None, _cause(failure))]
         return outcomes
+
+    def _set_synchronous(self, level: str) -> None:
+        if level != self._synchronous:
+            self._database.connection.execute(f"PRAGMA synchronous = {level}")
+            self._synchronous = level
 
     def _pass(self, moment: str, batch: Sequence[Job]) -> None:
         if self._kill_point is not None:
