@@ -129,7 +129,7 @@ class Writer:
     def _commit(self, batch: Sequence[Job]) -> list[Outcome]:
         db = self._database.connection
         try:
-            self._set_synchronous("NORMAL" if all(job.is_soft for job in batch) else "FULL")
+            self._set_synchronous(db, "NORMAL" if all(job.is_soft for job in batch) else "FULL")
             db.execute("BEGIN IMMEDIATE")
             outcomes = [outcome for jobs in in_groups(batch) for outcome in _apply(db, jobs)]
             self._pass("before", batch)
@@ -145,9 +145,9 @@ class Writer:
             return [Outcome(batch[0].future, None, _cause(failure))]
         return outcomes
 
-    def _set_synchronous(self, level: str) -> None:
+    def _set_synchronous(self, db: sqlite3.Connection, level: str) -> None:
         if level != self._synchronous:
-            self._database.connection.execute(f"PRAGMA synchronous = {level}")
+            db.execute(f"PRAGMA synchronous = {level}")
             self._synchronous = level
 
     def _pass(self, moment: str, batch: Sequence[Job]) -> None:
