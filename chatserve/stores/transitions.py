@@ -6,7 +6,7 @@ on: when a version grows, which error is raised, what a crash leaves. Knows no t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chatserve.answer import fold_events
@@ -36,7 +36,7 @@ from chatserve.errors import (
 )
 from chatserve.events import Done, NumberedEvent
 from chatserve.stores import branches
-from chatserve.types import Message, Session, Turn
+from chatserve.types import Json, Message, Session, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,30 +217,29 @@ def accept_turn(session: Session, begin: BeginTurn, prompt_id: str) -> tuple[Ses
     if is_running:
         session = _join(session, prompt_id, begin.now)
     version = session.version if is_running else None
-    turn = Turn(
-        begin.turn_id,
-        begin.session_id,
-        begin.chat,
-        begin.status,
-        prompt_id,
-        created_at=begin.now,
-        version=version,
-        echo=begin.echo,
-    )
+    ids = begin.turn_id, begin.session_id
+    turn = Turn(*ids, begin.chat, begin.status, prompt_id, begin.now, version=version, echo=begin.echo)
     return session, turn
 
 
 def _join(session: Session, head: str | None, now: float) -> Session:
     """Return the session after a turn began to run, whose message is the head."""
+    return _next(session, session.title, session.state, head, session.last_seq, now)
+
+
+def _next(
+    session: Session, title: str | None, state: Mapping[str, Json], head: str | None, last_seq: int, now: float
+) -> Session:
+    """Return the session at its next version, made at once: a turn makes two, and `replace` takes twice as long."""
     return Session(
         session.session_id,
         session.owner,
-        session.title,
+        title,
         session.metadata,
-        session.state,
+        state,
         session.version + 1,
         head,
-        session.last_seq,
+        last_seq,
         session.created_at,
         now,
         session.expires_at,
@@ -316,19 +315,9 @@ def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session,
 
 def _leave(session: Session, commit: CommitTurn, head: str | None, last_seq: int) -> Session:
     """Return the session after a turn that ran is over."""
-    return Session(
-        session.session_id,
-        session.owner,
-        session.title if commit.title is None else commit.title or None,
-        session.metadata,
-        session.state if commit.state is None else commit.state,
-        session.version + 1,
-        head,
-        last_seq,
-        session.created_at,
-        commit.now,
-        session.expires_at,
-    )
+    title = session.title if commit.title is None else commit.title or None
+    state = session.state if commit.state is None else commit.state
+    return _next(session, title, state, head, last_seq, commit.now)
 
 
 def _ended(turn: Turn, commit: CommitTurn, version: int | None) -> Turn:
