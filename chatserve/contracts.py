@@ -535,9 +535,13 @@ class Store(Protocol):
         """Let a queued turn run: its user message joins the branch. Raises: TurnUnknown, SessionBusy."""
         ...
 
-    async def journal_events(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float) -> None:
+    async def journal_events(
+        self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float, durable: bool
+    ) -> None:
         """Make the newest events of many running turns durable at once: (session id, its events) pairs.
 
+        Without `durable` they survive a crash of the process at once, and a power failure with whatever is committed
+        next.
         The journal is for recovery only: one record for the whole batch, whatever the number of sessions, dropped once
         every turn in it is committed. `open` rebuilds answers from filed events and the journal together.
         """

@@ -1,12 +1,16 @@
-"""The journal: what is shown when, where every event must be stored before."""
+"""The journal: what is shown when, where every event must be stored before; what waits for the disk."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
+from chatserve.engine import journal as engine_journal
 from chatserve.engine.journal import Journal
 from chatserve.engine.log import SessionLog
 from chatserve.engine.tasks import OwnedTasks
+from chatserve.errors import StoreError
 from chatserve.events import NumberedEvent, StatusReported
 from tests.support.engine import within
 
@@ -18,11 +22,18 @@ class SlowStore:
         self.entered = asyncio.Event()
         self.gate = asyncio.Event()
         self.stored: list[int] = []
+        self.durable: list[bool] = []
+        self.failures: list[StoreError] = []
 
-    async def journal_events(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float) -> None:
+    async def journal_events(
+        self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float, durable: bool
+    ) -> None:
         self.entered.set()
         await self.gate.wait()
+        if self.failures:
+            raise self.failures.pop()
         self.stored += [event.seq for _, events in batch for event in events]
+        self.durable.append(durable)
 
 
 async def test_event_that_joins_while_others_are_stored_is_not_shown_with_them() -> None:
@@ -39,3 +50,47 @@ async def test_event_that_joins_while_others_are_stored_is_not_shown_with_them()
     await within(journal.catch_up(log))
     assert store.stored == [1, 2]
     assert log.published_seq == 2
+
+
+async def _store_one_by_one(count: int, *, is_strict: bool) -> list[bool]:
+    """Store events in batches of one; return which of the batches had to reach the disk."""
+    store: Any = SlowStore()
+    store.gate.set()
+    journal, log = Journal(store, OwnedTasks(), lambda: 0.0, is_strict=is_strict), SessionLog("s_1", 0)
+    for _ in range(count):
+        log.append("t_1", [StatusReported("working")])
+        await within(journal.catch_up(log))
+    durable: list[bool] = store.durable
+    return durable
+
+
+async def test_disk_is_waited_for_again_when_enough_events_have_not_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_journal, "DISK_AFTER_S", 1e9)
+    monkeypatch.setattr(engine_journal, "MAX_OFF_DISK", 2)
+    assert await _store_one_by_one(7, is_strict=False) == [True, False, False, True, False, False, True]
+
+
+async def test_disk_is_waited_for_again_when_time_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_journal, "DISK_AFTER_S", 0.0)
+    assert await _store_one_by_one(3, is_strict=False) == [True, True, True]
+
+
+async def test_events_that_are_stored_before_they_are_shown_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_journal, "DISK_AFTER_S", 1e9)
+    assert await _store_one_by_one(3, is_strict=True) == [True, True, True]
+
+
+async def test_batch_that_did_not_reach_the_disk_is_waited_for_when_it_comes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store: Any = SlowStore()
+    store.gate.set()
+    store.failures = [StoreError("away")]
+    journal, log = Journal(store, OwnedTasks(), lambda: 0.0, is_strict=False), SessionLog("s_1", 0)
+    monkeypatch.setattr(engine_journal, "DISK_AFTER_S", 1e9)
+    log.append("t_1", [StatusReported("working")])
+    journal.publish(log)
+    with pytest.raises(StoreError):
+        await journal.flush()
+    await journal.flush()
+    assert (store.durable, store.stored, log.journaled_seq) == ([True], [1], 1)

@@ -501,9 +501,9 @@ class Gated:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def journal_events(self, batch: Any, *, now: float) -> None:
+    async def journal_events(self, batch: Any, *, now: float, durable: bool) -> None:
         await self.gate.wait()
-        await self._store.journal_events(batch, now=now)
+        await self._store.journal_events(batch, now=now, durable=durable)
         self.stored += [str(event) for _, events in batch for event in events]
 
 

@@ -9,6 +9,7 @@ from chatserve.codec.event_log import (
     encode_events,
     encode_payload,
     event_json,
+    last_number,
     numbered_json,
 )
 from chatserve.codec.messages import (
@@ -73,6 +74,7 @@ __all__ = [
     "event_json",
     "feedback_json",
     "file_json",
+    "last_number",
     "loads",
     "loads_stored",
     "message_json",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, assert_never
 
 from chatserve.codec.messages import decode_message, decode_part, message_json, part_json
@@ -32,6 +32,9 @@ from chatserve.types import (
     Turn,
     Usage,
 )
+
+_RUN: Final = "deltas"
+"""What an entry is called that holds several deltas; no event has this name."""
 
 
 def encode_payload(event: Event | Bye) -> bytes:
@@ -92,44 +95,73 @@ def _optional(name: str, value: Any) -> dict[str, Json]:
 
 
 def _accepted_json(event: TurnAccepted) -> dict[str, Json]:
-    return (
-        {
-            "turn_id": event.turn.turn_id,
-            "session_id": event.turn.session_id or None,
-            "chat": event.turn.chat,
-            "status": event.turn.status,
-            "created_at": encode_time(event.turn.created_at),
-            "user_message": None if event.user_message is None else message_json(event.user_message),
-            "version": event.version,
-        }
-        | _optional("position", event.position)
-        | _optional("eta_s", event.eta_s)
-    )
+    turn = event.turn
+    value: dict[str, Json] = {
+        "turn_id": turn.turn_id,
+        "session_id": turn.session_id or None,
+        "chat": turn.chat,
+        "status": turn.status,
+        "created_at": encode_time(turn.created_at),
+        "user_message": None if event.user_message is None else message_json(event.user_message),
+        "version": event.version,
+    }
+    if event.position is not None:
+        value["position"] = event.position
+    if event.eta_s is not None:
+        value["eta_s"] = event.eta_s
+    return value
 
 
 def _done_json(event: Done) -> dict[str, Json]:
-    return {
+    value: dict[str, Json] = {
         "turn_id": event.turn_id,
         "status": event.status,
         "finish_reason": event.finish_reason,
         "messages": [message_json(message) for message in event.messages],
         "version": event.version,
-    } | _optional("usage", None if event.usage is None else usage_json(event.usage))
+    }
+    if event.usage is not None:
+        value["usage"] = usage_json(event.usage)
+    return value
 
 
-def encode_events(events: Iterable[NumberedEvent]) -> bytes:
-    """Return events as the stores keep them: a JSON array of `[seq, turn_id, name, data]`."""
+def encode_events(events: Sequence[NumberedEvent]) -> bytes:
+    """Return events as the stores keep them: the JSON of `numbered_json`."""
     return dumps(numbered_json(events))
 
 
-def numbered_json(events: Iterable[NumberedEvent]) -> list[Json]:
-    """Return the JSON of events with their numbers, `[seq, turn_id, name, data]` each; a delta's data is its text."""
-    return [
-        (seq, turn_id, "delta", event[0])
-        if type(event) is Delta
-        else (seq, turn_id, EVENT_NAMES[type(event)], event_json(event))
-        for seq, turn_id, event in events
-    ]
+def numbered_json(events: Sequence[NumberedEvent]) -> list[Json]:
+    """Return the JSON of events with their numbers: entries `[seq, turn_id, name, data]`; a delta's data is its text.
+
+    Deltas of one turn that follow one another are one entry: `[first seq, turn_id, "deltas", texts]`.
+    """
+    if len(events) == 1:
+        return [_entry(*events[0])]
+    entries: list[Json] = []
+    texts: list[str] = []
+    next_seq, speaker = 0, None
+    for seq, turn_id, event in events:
+        if type(event) is not Delta:
+            entries.append(_entry(seq, turn_id, event))
+            continue
+        if seq != next_seq or turn_id != speaker:
+            texts, speaker = [], turn_id
+            entries.append((seq, turn_id, _RUN, texts))
+        texts.append(event[0])
+        next_seq = seq + 1
+    return entries
+
+
+def _entry(seq: int, turn_id: str | None, event: Event) -> Json:
+    if type(event) is Delta:
+        return seq, turn_id, "delta", event[0]
+    return seq, turn_id, EVENT_NAMES[type(event)], event_json(event)
+
+
+def last_number(entries: Sequence[Json]) -> int:
+    """Return the number of the last event in what `numbered_json` returned."""
+    seq, _, name, data = entries[-1]
+    return int(seq) + (len(data) - 1 if name == _RUN else 0)
 
 
 def decode_events(data: bytes) -> list[NumberedEvent]:
@@ -139,7 +171,19 @@ def decode_events(data: bytes) -> list[NumberedEvent]:
 
 def decode_numbered(values: Iterable[Json]) -> list[NumberedEvent]:
     """Read what `numbered_json` returned. Raises: ValueError, KeyError on a tampered store."""
-    return [NumberedEvent(seq, turn_id, _EVENT_DECODERS[name](data)) for seq, turn_id, name, data in values]
+    events: list[NumberedEvent] = []
+    for seq, turn_id, name, data in values:
+        if name == _RUN:
+            events += _decode_run(seq, turn_id, data)
+        else:
+            events.append(NumberedEvent(seq, turn_id, _EVENT_DECODERS[name](data)))
+    return events
+
+
+def _decode_run(first_seq: int, turn_id: str | None, texts: Json) -> list[NumberedEvent]:
+    if not isinstance(texts, list):
+        raise ValueError(f"not the texts of deltas: {texts!r:.200}")
+    return [NumberedEvent(seq, turn_id, Delta(text)) for seq, text in enumerate(texts, first_seq)]
 
 
 def _decode_accepted(v: Mapping[str, Json]) -> Event:

@@ -9,18 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from chatserve.contracts import RECOVERY_GAP, Store
 from chatserve.engine.log import KEPT_EVENTS, SessionLog
 from chatserve.engine.tasks import OwnedTasks
 from chatserve.errors import StoreError
+from chatserve.events import NumberedEvent
 
 FLUSH_AFTER_S: Final = 0.04
 """Below the 50 ms the contract allows; the rest is for the commit."""
 
 MAX_UNJOURNALED: Final = RECOVERY_GAP - 2000
+
+DISK_AFTER_S: Final = 1.0
+MAX_OFF_DISK: Final = 1000
+"""How much of one log's, and for how long, may be stored without being on the disk; with what is not stored yet it is
+less than the numbering jumps by after a power failure."""
 
 logger = logging.getLogger("chatserve.engine")
 
@@ -33,6 +40,8 @@ class Journal:
         self._tasks = tasks
         self._clock = clock
         self._is_strict = is_strict
+        self._off_disk = 0
+        self._on_disk_at = -math.inf
         self._dirty: set[SessionLog] = set()
         self._is_due = False
         self._is_closed = False
@@ -110,7 +119,7 @@ class Journal:
             if not batch:
                 return
             try:
-                await self._store.journal_events(batch, now=self._clock())
+                await self._journal(batch)
             except StoreError:
                 self._dirty |= logs
                 raise
@@ -119,6 +128,18 @@ class Journal:
                     log.journaled_seq = events[-1].seq
                 if len(log.events) > 2 * KEPT_EVENTS:
                     await self._file(log)
+
+    async def _journal(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]]) -> None:
+        """Store a batch, and wait for the disk where readers do, or where enough has not been waited for."""
+        now = asyncio.get_running_loop().time()
+        off_disk = self._off_disk + max(len(events) for _, events in batch)
+        is_due = off_disk > MAX_OFF_DISK or now - self._on_disk_at >= DISK_AFTER_S
+        durable = self._is_strict or is_due
+        await self._store.journal_events(batch, now=self._clock(), durable=durable)
+        if durable:
+            self._off_disk, self._on_disk_at = 0, now
+        else:
+            self._off_disk = off_disk
 
     async def _file(self, log: SessionLog) -> None:
         """File the older part of a long log, and forget what is filed."""

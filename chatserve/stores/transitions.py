@@ -6,7 +6,7 @@ on: when a version grows, which error is raised, what a crash leaves. Knows no t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chatserve.answer import fold_events
@@ -36,7 +36,7 @@ from chatserve.errors import (
 )
 from chatserve.events import Done, NumberedEvent
 from chatserve.stores import branches
-from chatserve.types import Message, Session, Turn
+from chatserve.types import Json, Message, Session, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +211,38 @@ def roll_back(session: Session, head: Message | None, turn: Turn | None, place: 
     return place.base_head if ends_branch else session.head
 
 
-def accept_turn(begin: BeginTurn, prompt: Message) -> Turn:
-    """Return the turn that is accepted, queued; `prompt` is the message it answers."""
-    return Turn(
-        begin.turn_id, begin.session_id, begin.chat, "queued", prompt.message_id, created_at=begin.now, echo=begin.echo
+def accept_turn(session: Session, begin: BeginTurn, prompt_id: str) -> tuple[Session, Turn]:
+    """Return session and turn after a turn was accepted that answers a message: it runs at once, or waits."""
+    is_running = begin.status == "running"
+    if is_running:
+        session = _join(session, prompt_id, begin.now)
+    version = session.version if is_running else None
+    ids = begin.turn_id, begin.session_id
+    turn = Turn(*ids, begin.chat, begin.status, prompt_id, begin.now, version=version, echo=begin.echo)
+    return session, turn
+
+
+def _join(session: Session, head: str | None, now: float) -> Session:
+    """Return the session after a turn began to run, whose message is the head."""
+    return _next(session, session.title, session.state, head, session.last_seq, now)
+
+
+def _next(
+    session: Session, title: str | None, state: Mapping[str, Json], head: str | None, last_seq: int, now: float
+) -> Session:
+    """Return the session at its next version, made at once: a turn makes two, and `replace` takes twice as long."""
+    return Session(
+        session.session_id,
+        session.owner,
+        title,
+        session.metadata,
+        state,
+        session.version + 1,
+        head,
+        last_seq,
+        session.created_at,
+        now,
+        session.expires_at,
     )
 
 
@@ -222,7 +250,7 @@ def prompt_of(begin: BeginTurn, parent_id: str | None) -> Message:
     """Return the user message of a turn, linked to its turn and its parent."""
     if begin.user_message is None:
         raise ValueError(f"operation {begin.operation!r} needs a user message")
-    return replace(begin.user_message, turn_id=begin.turn_id, parent_id=parent_id)
+    return branches.linked(begin.user_message, begin.turn_id, parent_id)
 
 
 def replace_history(begin: BeginTurn, stored: Sequence[Message]) -> tuple[Message, ...]:
@@ -259,9 +287,8 @@ def prompt_at(begin: BeginTurn, target: Message) -> Message:
 
 def start_turn(session: Session, turn: Turn, now: float) -> tuple[Session, Turn]:
     """Return session and turn after a queued turn began to run."""
-    version = session.version + 1
-    started = replace(turn, status="running", version=version)
-    return replace(session, version=version, head=turn.user_message_id, updated_at=now), started
+    session = _join(session, turn.user_message_id, now)
+    return session, replace(turn, status="running", version=session.version)
 
 
 def check_ended(turn: Turn) -> None:
@@ -275,40 +302,41 @@ def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session,
 
     A turn that never began changes neither branch nor version, and has no version itself.
     """
-    began = turn.version is not None
-    version = session.version + 1 if began else session.version
-    messages = _answer(turn, commit)
-    ended = replace(
-        turn,
-        status=commit.status,
-        finished_at=commit.now,
-        finish_reason=commit.finish_reason,
-        usage=commit.usage,
-        error=commit.error,
-        first_seq=_first_seq(turn, commit),
-        done_seq=commit.done_seq,
-        version=version if began else None,
-    )
-    done = Done(commit.turn_id, commit.status, commit.finish_reason, messages, commit.usage, version)
+    messages = branches.chain(commit.messages, turn.user_message_id, turn.turn_id)
     last_seq = max(session.last_seq, commit.done_seq)  # a late commit may stand behind another turn's
-    if not began:
-        return replace(session, last_seq=last_seq), ended, done
-    after = replace(
-        session,
-        version=version,
-        head=branches.end_of(messages, session.head),
-        state=session.state if commit.state is None else commit.state,
-        title=session.title if commit.title is None else commit.title or None,
-        last_seq=last_seq,
-        updated_at=commit.now,
+    if turn.version is None:
+        after, version = replace(session, last_seq=last_seq), None
+    else:
+        after = _leave(session, commit, branches.end_of(messages, session.head), last_seq)
+        version = after.version
+    done = Done(commit.turn_id, commit.status, commit.finish_reason, messages, commit.usage, after.version)
+    return after, _ended(turn, commit, version), done
+
+
+def _leave(session: Session, commit: CommitTurn, head: str | None, last_seq: int) -> Session:
+    """Return the session after a turn that ran is over."""
+    title = session.title if commit.title is None else commit.title or None
+    state = session.state if commit.state is None else commit.state
+    return _next(session, title, state, head, last_seq, commit.now)
+
+
+def _ended(turn: Turn, commit: CommitTurn, version: int | None) -> Turn:
+    return Turn(
+        turn.turn_id,
+        turn.session_id,
+        turn.chat,
+        commit.status,
+        turn.user_message_id,
+        turn.created_at,
+        commit.now,
+        commit.finish_reason,
+        commit.usage,
+        commit.error,
+        _first_seq(turn, commit),
+        commit.done_seq,
+        version,
+        turn.echo,
     )
-    return after, ended, done
-
-
-def _answer(turn: Turn, commit: CommitTurn) -> tuple[Message, ...]:
-    """Return the answer's messages, linked behind the user message and to their turn."""
-    owned = [m if m.turn_id == turn.turn_id else replace(m, turn_id=turn.turn_id) for m in commit.messages]
-    return branches.chain(owned, turn.user_message_id)
 
 
 def _first_seq(turn: Turn, commit: CommitTurn) -> int:
@@ -320,8 +348,10 @@ def _first_seq(turn: Turn, commit: CommitTurn) -> int:
 
 def last_events(session: Session, commit: CommitTurn, done: Done) -> tuple[NumberedEvent, ...]:
     """Return what a commit adds to the log: the events not stored yet, and `done`."""
-    unseen = (event for event in commit.events if session.last_seq < event.seq < commit.done_seq)
-    return (*unseen, NumberedEvent(commit.done_seq, commit.turn_id, done))
+    events: Sequence[NumberedEvent] = commit.events
+    if events and not (session.last_seq < events[0].seq and events[-1].seq < commit.done_seq):
+        events = [event for event in events if session.last_seq < event.seq < commit.done_seq]
+    return (*events, NumberedEvent(commit.done_seq, commit.turn_id, done))
 
 
 def unseen_events(session_last_seq: int, events: Sequence[NumberedEvent]) -> Sequence[NumberedEvent]:

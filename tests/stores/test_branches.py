@@ -1,10 +1,13 @@
 """What a stored history and one that a client sends have in common."""
 
+from dataclasses import fields, replace
+
 import pytest
 
-from chatserve.stores.branches import common_start, common_talk
+from chatserve.stores.branches import common_start, common_talk, linked
 from chatserve.types import (
     DataPart,
+    Feedback,
     FilePart,
     Message,
     Part,
@@ -97,3 +100,21 @@ def test_history_that_replaces_another_is_compared_exactly() -> None:
     stored = [ASKED, said("assistant", ReasoningPart("hm"), "hello")]
     assert common_start(stored, [ASKED, said("assistant", "hello")]) == (1, 1)
     assert common_start(stored, stored) == (2, 2)
+
+
+def test_linked_message_differs_in_its_turn_and_its_parent_only() -> None:
+    message = Message(
+        "m_1",
+        "assistant",
+        (TextPart("hi"),),
+        7.0,
+        "t_0",
+        "m_0",
+        {"title": "x"},
+        ({"value": "yes"},),
+        "stopped",
+        Feedback("like"),
+    )
+    assert all(getattr(message, field.name) is not None for field in fields(Message))
+    assert linked(message, "t_1", "m_2") == replace(message, turn_id="t_1", parent_id="m_2")
+    assert linked(message, "t_0", "m_0") is message

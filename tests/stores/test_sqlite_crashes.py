@@ -39,7 +39,8 @@ OPERATIONS = {
     "delete_session": "await store.delete_session(OWNER, 's_2')",
     "begin_turn": "await store.begin_turn(begin(3))",
     "start_turn": "await store.start_turn(OWNER, 's_3', 't_31', now=9.0)",
-    "journal_events": "await store.journal_events([('s_4', [NumberedEvent(1, 't_40', Delta('x'))])], now=9.0)",
+    "journal_events": "await store.journal_events([('s_4', [NumberedEvent(1, 't_40', Delta('x'))])], now=9.0,"
+    " durable=False)",
     "append_events": "await store.append_events('s_1', [NumberedEvent(2, None, Delta('x'))], now=9.0)",
     "commit_turn": "await store.commit_turn(commit(40, answer('a_40'), done_seq=9, session_id='s_4'))",
     "forget_turn": "await store.forget_turn(OWNER, 't_1')",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from chatserve.events import Delta, HistoryChanged, MessageOpened, NumberedEvent
 from chatserve.stores.sqlite import SqliteStore, journal
 from chatserve.types import Turn
 from tests.stores.store_values import OWNER, begin, branch_ids, commit, done_of, end_turn, opening_events, run_turn
+
+NORMAL, FULL = 1, 2
+"""What `PRAGMA synchronous` answers."""
 
 
 @pytest.fixture
@@ -40,13 +45,45 @@ def _delta(seq: int, text: str, turn_id: str = "t_1") -> NumberedEvent:
 
 
 async def test_events_of_many_sessions_make_one_record(store: SqliteStore) -> None:
-    await store.journal_events([(f"s_{n}", [_delta(1, "x", f"t_{n}")]) for n in range(50)], now=5.0)
+    await store.journal_events([(f"s_{n}", [_delta(1, "x", f"t_{n}")]) for n in range(50)], now=5.0, durable=True)
     assert len(await _records(store)) == 1
+
+
+async def test_only_batches_of_nothing_but_shown_events_do_not_wait_for_the_disk(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels: list[int] = []
+
+    def look(db: sqlite3.Connection, *_: object) -> None:
+        levels.extend(level for (level,) in db.execute("PRAGMA synchronous"))
+
+    monkeypatch.setattr(journal, "journal_events", look)
+    shown = [("s_1", [_delta(1, "x")])]
+    for durable in (False, False, True, False, True):
+        await store.journal_events(shown, now=5.0, durable=durable)
+    await store._writer.submit(look)
+    assert levels == [NORMAL, NORMAL, FULL, NORMAL, FULL, FULL]
+    levels.clear()
+    running, released = threading.Event(), threading.Event()
+    held = asyncio.ensure_future(store._writer.submit_soft(lambda _: (running.set(), released.wait(10))))
+    await asyncio.to_thread(running.wait, 10)
+    together = asyncio.gather(store.journal_events(shown, now=5.0, durable=False), store.begin_turn(begin(1)))
+    await asyncio.sleep(0)
+    released.set()
+    await asyncio.gather(held, together)
+    assert levels == [FULL]
+
+
+async def test_events_that_did_not_wait_for_the_disk_survive_a_crash(store: SqliteStore) -> None:
+    events = opening_events(await store.begin_turn(begin(1)), 1, "You ", "typed")
+    await store.journal_events([("s_1", events)], now=150.0, durable=False)
+    await _reopen(store)
+    assert (await store.get_turn(OWNER, "t_1")).messages[0].text == "You typed"
 
 
 async def test_journaled_events_are_not_in_the_log_before_they_are_filed(store: SqliteStore) -> None:
     await store.begin_turn(begin(1))
-    await store.journal_events([("s_1", [_delta(1, "x")])], now=150.0)
+    await store.journal_events([("s_1", [_delta(1, "x")])], now=150.0, durable=True)
     page = await store.read_events("s_1", after=0, limit=9)
     assert (page.events, page.last_seq) == ((), 0)
 
@@ -54,8 +91,8 @@ async def test_journaled_events_are_not_in_the_log_before_they_are_filed(store: 
 async def test_interrupted_answers_are_rebuilt_from_the_journal(store: SqliteStore) -> None:
     begun = [await store.begin_turn(begin(n, f"s_{n}")) for n in (1, 2)]
     events = [opening_events(each, 1, "You ", "typed") for each in begun]
-    await store.journal_events([("s_1", events[0][:3]), ("s_2", events[1][:2])], now=150.0)
-    await store.journal_events([("s_1", events[0][3:]), ("s_2", events[1][2:3])], now=151.0)
+    await store.journal_events([("s_1", events[0][:3]), ("s_2", events[1][:2])], now=150.0, durable=True)
+    await store.journal_events([("s_1", events[0][3:]), ("s_2", events[1][2:3])], now=151.0, durable=True)
     await _reopen(store)
     texts = [(await store.get_turn(OWNER, turn_id)).messages[0].text for turn_id in ("t_1", "t_2")]
     assert texts == ["You typed", "You "]
@@ -66,16 +103,16 @@ async def test_interrupted_answers_are_rebuilt_from_the_journal(store: SqliteSto
 
 async def test_journal_and_log_are_merged_in_order_and_once(store: SqliteStore) -> None:
     events = opening_events(await store.begin_turn(begin(1)), 1, "a", "b", "c", "d")
-    await store.journal_events([("s_1", events[:4])], now=150.0)
+    await store.journal_events([("s_1", events[:4])], now=150.0, durable=True)
     await store.append_events("s_1", events[:3], now=151.0)
-    await store.journal_events([("s_1", events[4:])], now=152.0)
+    await store.journal_events([("s_1", events[4:])], now=152.0, durable=True)
     await _reopen(store)
     assert (await store.get_turn(OWNER, "t_1")).messages[0].text == "abcd"
 
 
 async def test_answer_that_was_committed_is_not_touched_by_the_journal(store: SqliteStore) -> None:
     events = opening_events(await store.begin_turn(begin(1)), 1, "hello")
-    await store.journal_events([("s_1", events)], now=150.0)
+    await store.journal_events([("s_1", events)], now=150.0, durable=True)
     await store.commit_turn(commit(1, done_seq=4, events=tuple(events)))
     before = await store.export_session(OWNER, "s_1")
     log = await store.read_events("s_1", after=0, limit=9)
@@ -88,7 +125,7 @@ async def test_answer_that_was_committed_is_not_touched_by_the_journal(store: Sq
 async def test_event_of_an_idle_session_is_filed_at_the_next_start(store: SqliteStore) -> None:
     await run_turn(store, 1)
     event = NumberedEvent(2, None, HistoryChanged(4, "feedback"))
-    await store.journal_events([("s_1", [event])], now=300.0)
+    await store.journal_events([("s_1", [event])], now=300.0, durable=True)
     await _reopen(store)
     page = await store.read_events("s_1", after=1, limit=9)
     assert (page.events, page.last_seq) == ((event,), 2)
@@ -96,7 +133,7 @@ async def test_event_of_an_idle_session_is_filed_at_the_next_start(store: Sqlite
 
 async def test_janitor_empties_the_journal_when_nothing_runs(store: SqliteStore) -> None:
     await store.begin_turn(begin(1))
-    await store.journal_events([("s_1", [_delta(1, "x")])], now=150.0)
+    await store.journal_events([("s_1", [_delta(1, "x")])], now=150.0, durable=True)
     purge = Purge(now=300.0, events_before=0.0, files_before=0.0)
     await store.purge(purge)
     assert len(await _records(store)) == 1
@@ -108,11 +145,11 @@ async def test_janitor_empties_the_journal_when_nothing_runs(store: SqliteStore)
 async def test_old_records_shrink_to_what_still_runs(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "OLD_AFTER_RECORDS", 4)
     slow = opening_events(await store.begin_turn(begin(1)), 1, *"abcdefgh")
-    await store.journal_events([("s_1", slow[:2])], now=150.0)
+    await store.journal_events([("s_1", slow[:2])], now=150.0, durable=True)
     for number in range(2, 40):
         await store.begin_turn(begin(number, f"s_{number}"))
         batch = [(f"s_{number}", [_delta(1, "quick", f"t_{number}")])]
-        await store.journal_events([*batch, ("s_1", [slow[number]])] if number < 10 else batch, now=150.0)
+        await store.journal_events([*batch, ("s_1", [slow[number]])] if number < 10 else batch, now=150.0, durable=True)
         await store.commit_turn(commit(number, session_id=f"s_{number}", done_seq=2))
     records = await _records(store)
     assert len(records) <= 6
@@ -126,7 +163,7 @@ async def test_deleted_session_leaves_nothing_in_the_journal(store: SqliteStore)
     await store.begin_turn(begin(2, "s_2"))
     opened = NumberedEvent(1, "t_2", MessageOpened("a_2", "assistant"))
     batch = [("s_1", [_delta(1, "secret")]), ("s_2", [opened, _delta(2, "kept", "t_2")])]
-    await store.journal_events(batch, now=150.0)
+    await store.journal_events(batch, now=150.0, durable=True)
     await end_turn(store, 1)
     await store.delete_session(OWNER, "s_1")
     (record,) = await _records(store)
@@ -140,7 +177,7 @@ async def test_deleted_session_leaves_nothing_in_the_journal(store: SqliteStore)
 
 async def test_erased_owner_leaves_nothing_in_the_journal(store: SqliteStore) -> None:
     await store.begin_turn(begin(1))
-    await store.journal_events([("s_1", [_delta(1, "secret")])], now=150.0)
+    await store.journal_events([("s_1", [_delta(1, "secret")])], now=150.0, durable=True)
     await end_turn(store, 1)
     await store.erase_owner(OWNER)
     assert not any(b"secret" in record for record in await _records(store))

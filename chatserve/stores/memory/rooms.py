@@ -91,29 +91,35 @@ class Room:
 
     # turns
 
-    def place_turn(self, begin: BeginTurn) -> tuple[tuple[Message, ...], Message, bool]:
-        """Return the rows a turn adds, the message it answers, and whether that follows the head of its time."""
-        if transitions.follows_head(begin):
-            prompt = transitions.prompt_of(begin, None)
-            return (prompt,), prompt, True
+    def place_turn(self, begin: BeginTurn) -> tuple[tuple[Message, ...], Message, TurnPlace]:
+        """Return the rows a turn adds, the message it answers, and its place."""
+        is_running = begin.status == "running"
+        head = self._roll_back(begin.rollback_turn_id) if is_running else None
+        follows_head = transitions.follows_head(begin)
+        place = TurnPlace(base_head=head) if is_running else TurnPlace(follows_head, begin.rollback_turn_id)
+        if follows_head:
+            prompt = transitions.prompt_of(begin, head)
+            return (prompt,), prompt, place
         if begin.operation == "send" and begin.history is not None:
             added = transitions.replace_history(begin, self.branch(self.session.head))
-            return added, added[-1], False
+            return added, added[-1], place
         named = begin.target_message_id
         found = self.find_prompt() if named is None else self.messages.get(named)
         target = transitions.check_target(begin, found, self._turn_of(found))
         prompt = transitions.prompt_at(begin, target)
-        return () if prompt is target else (prompt,), prompt, False
+        return () if prompt is target else (prompt,), prompt, place
 
-    def accept_turn(self, begin: BeginTurn, prompt: Message, follows_head: bool) -> Turn:
-        """Keep a turn, queued."""
-        turn = self.turns[begin.turn_id] = transitions.accept_turn(begin, prompt)
-        self.places[begin.turn_id] = TurnPlace(follows_head, begin.rollback_turn_id)
+    def accept_turn(self, begin: BeginTurn, prompt: Message, place: TurnPlace) -> BegunTurn:
+        """Keep a turn, which runs at once or waits."""
+        self.session, turn = transitions.accept_turn(self.session, begin, prompt.message_id)
+        self.turns[begin.turn_id], self.places[begin.turn_id] = turn, place
         self.open_turn_ids[begin.turn_id] = None
-        return turn
+        if turn.version is not None:
+            self.last_turn_id = turn.turn_id
+        return self.begun(turn)
 
     def join_turn(self, turn: Turn, now: float) -> BegunTurn:
-        """Let a turn run: its user message joins the branch."""
+        """Let a queued turn run: its user message joins the branch."""
         place = self.places[turn.turn_id]
         head = self._roll_back(place.rollback_turn_id)
         if place.follows_head and turn.user_message_id is not None:
@@ -211,7 +217,19 @@ class Room:
 
 def copied(session: Session) -> Session:
     """Return a session whose dicts nobody else holds: a chat function may change the state it is given."""
-    return replace(session, metadata=_copied_json(session.metadata), state=_copied_json(session.state))
+    return Session(
+        session.session_id,
+        session.owner,
+        session.title,
+        _copied_json(session.metadata),
+        _copied_json(session.state),
+        session.version,
+        session.head,
+        session.last_seq,
+        session.created_at,
+        session.updated_at,
+        session.expires_at,
+    )
 
 
 def _copied_json(value: Mapping[str, object]) -> Mapping[str, object]:

@@ -145,16 +145,15 @@ class MemoryStore:
         transitions.check_version(room.session, begin.if_version)
         if begin.status == "running":
             transitions.check_idle(begin.session_id, room.open_turn_id)
-        added, prompt, follows_head = room.place_turn(begin)
+        added, prompt, place = room.place_turn(begin)
         if begin.session_id not in self._rooms:
             self._rooms[begin.session_id] = room
             self._add_messages(room, tuple(room.messages.values()))
         self._add_messages(room, added)
-        turn = room.accept_turn(begin, prompt, follows_head)
         self._room_of_turn[begin.turn_id] = begin.session_id
         if begin.idempotency is not None:
             self._keys[begin.owner, begin.idempotency.key] = begin.idempotency, begin.turn_id
-        return room.join_turn(turn, begin.now) if begin.status == "running" else room.begun(turn)
+        return room.accept_turn(begin, prompt, place)
 
     def _replay(self, begin: BeginTurn) -> BegunTurn | None:
         if begin.idempotency is None:
@@ -204,7 +203,9 @@ class MemoryStore:
             return None, None
         return room, room.turns.get(turn_id)
 
-    async def journal_events(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float) -> None:
+    async def journal_events(
+        self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float, durable: bool
+    ) -> None:
         """Do nothing: what a journal would recover is lost with the process, as all the rest."""
 
     async def append_events(self, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:

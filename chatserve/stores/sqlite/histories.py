@@ -83,9 +83,9 @@ def move_history(db: Connection, move: HistoryMove) -> MovedHistory:
     end = _end_of(db, session, move)
     session = transitions.move_head(session, move, end.head)
     tables.save_session(db, session)
-    tables.add_messages(db, session, end.added)
+    tables.add_messages(db, (session, end.added))
     event = NumberedEvent(move.seq, None, HistoryChanged(session.version, move.operation))
-    tables.add_segment(db, move.session_id, [event], move.now)
+    tables.add_segments(db, [(move.session_id, [event], move.now)])
     return MovedHistory(session, end.taken_back)
 
 
@@ -134,7 +134,7 @@ def set_feedback(
     current = rows.session_of(row)
     transitions.check_version(current, if_version)
     session = transitions.give_feedback(current, now)
-    tables.save_progress(db, session)
+    tables.save_progress(db, [session])
     (updated,) = db.execute(
         "UPDATE message SET feedback = ? WHERE message_id = ? RETURNING *", (rows.feedback_text(feedback), message_id)
     ).fetchall()

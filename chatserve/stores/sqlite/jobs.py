@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 
+class Group(NamedTuple):
+    """How an operation is done for many at once.
+
+    `operation` is called with the one argument of each, and returns in their order what each comes to: a value, or the
+    error with which it is refused, then without a change. It is not called with two of the same `key`.
+    """
+
+    operation: Callable[..., Sequence[Any]]
+    key: str
+
+
 class Job(NamedTuple):
-    """An operation, to be called with a connection and these arguments, and who waits for it."""
+    """An operation, to be called with a connection and these arguments, and who waits for it.
+
+    With a `group` it may change places with jobs of other keys. A soft one needs no commit that waits for the disk.
+    """
 
     operation: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    group: Group | None = None
+    is_soft: bool = False
 
 
 class Outcome(NamedTuple):
@@ -26,10 +42,28 @@ class Outcome(NamedTuple):
     error: BaseException | None
 
 
-def new_job(operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
+def new_job(
+    operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], group: Group | None = None
+) -> Job:
     """Return a job for which the running event loop waits."""
     loop = asyncio.get_running_loop()
-    return Job(operation, args, kwargs, loop.create_future(), loop)
+    return Job(operation, args, kwargs, loop.create_future(), loop, group)
+
+
+def in_groups(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:
+    """Yield jobs that can be done at once, together; jobs of one key, and those without a group, keep their order."""
+    groups: dict[Callable[..., Any], list[Job]] = {}
+    keys: set[str] = set()
+    for job in jobs:
+        if job.group is None or job.group.key in keys:
+            yield from groups.values()
+            groups, keys = {}, set()
+        if job.group is None:
+            yield [job]
+        else:
+            groups.setdefault(job.operation, []).append(job)
+            keys.add(job.group.key)
+    yield from groups.values()
 
 
 def tell(loop: asyncio.AbstractEventLoop, outcomes: Sequence[Outcome]) -> None:

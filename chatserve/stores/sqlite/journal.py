@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from sqlite3 import Connection
 from typing import Final
 
-from chatserve.codec import decode_numbered, dumps, loads_stored, numbered_json
+from chatserve.codec import decode_numbered, dumps, last_number, loads_stored, numbered_json
 from chatserve.events import NumberedEvent
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import log
@@ -39,7 +39,7 @@ def _renew(db: Connection, records: Sequence[tuple[int, bytes]]) -> None:
     """Put one record of what is not filed yet in place of these."""
     entries = [entry for _, payload in records for entry in loads_stored(payload)]
     filed = _filed_seqs(db, {session_id for session_id, _ in entries})
-    unfiled = [entry for entry in entries if entry[0] in filed and entry[1][-1][0] > filed[entry[0]]]
+    unfiled = [entry for entry in entries if entry[0] in filed and last_number(entry[1]) > filed[entry[0]]]
     db.execute("DELETE FROM journal WHERE n <= ?", (records[-1][0],))
     if unfiled:
         _add_record(db, unfiled)

@@ -17,7 +17,7 @@ def append_events(db: Connection, session_id: str, events: Sequence[NumberedEven
     unseen = transitions.unseen_events(_last_seq(db, session_id), events)
     if not unseen:
         return
-    tables.add_segment(db, session_id, unseen, now)
+    tables.add_segments(db, [(session_id, unseen, now)])
     db.execute("UPDATE session SET last_seq = ? WHERE session_id = ?", (unseen[-1].seq, session_id))
     for turn_id, seq in transitions.first_seqs(unseen).items():
         db.execute(

@@ -54,7 +54,7 @@ def _skip_to(db: Connection, owner: str, session_id: str, events: Sequence[Numbe
     """Let the session's log go on after the last event that is known."""
     session = tables.get_session(db, owner, session_id)
     if events and events[-1].seq > session.last_seq:
-        tables.save_progress(db, replace(session, last_seq=events[-1].seq))
+        tables.save_progress(db, [replace(session, last_seq=events[-1].seq)])
 
 
 def _end(db: Connection, owner: str, turn: Turn, events: list[NumberedEvent], *, now: float, is_first: bool) -> Turn:

@@ -105,9 +105,9 @@ def message_row(session_id: str, message: Message) -> Row:
         message.role,
         message.created_at,
         message.status,
-        feedback_text(message.feedback),
+        None if message.feedback is None else feedback_text(message.feedback),
         None if message.metadata is None else object_text(message.metadata),
-        text(message.options),
+        None if message.options is None else text(message.options),
         encode_content(message.content).decode(),
     )
 
@@ -140,8 +140,8 @@ def turn_of(row: Row) -> Turn:
     )
 
 
-def turn_row(turn: Turn) -> Row:
-    """Return the columns of a turn, from `turn_id` to `version`."""
+def turn_row(turn: Turn, place: TurnPlace, answer_end_id: str | None) -> Row:
+    """Return the columns of a turn, from `turn_id` on."""
     return (
         turn.turn_id,
         turn.session_id,
@@ -156,17 +156,33 @@ def turn_row(turn: Turn) -> Row:
         turn.first_seq,
         turn.done_seq,
         turn.version,
+        place.follows_head,
+        place.rollback_turn_id,
+        place.base_head,
+        answer_end_id,
+        None if turn.echo is None else object_text(turn.echo),
+    )
+
+
+def end_row(turn: Turn, answer_end_id: str | None) -> Row:
+    """Return of a turn its id and what its end changes."""
+    return (
+        turn.turn_id,
+        turn.status,
+        turn.finished_at,
+        turn.finish_reason,
+        usage_text(turn),
+        error_text(turn),
+        turn.first_seq,
+        turn.done_seq,
+        turn.version,
+        answer_end_id,
     )
 
 
 def usage_text(turn: Turn) -> str | None:
     """Encode the usage of a turn."""
     return None if turn.usage is None else text(usage_json(turn.usage))
-
-
-def echo_text(turn: Turn) -> str | None:
-    """Encode what a turn gives back of its request."""
-    return None if turn.echo is None else object_text(turn.echo)
 
 
 def error_text(turn: Turn) -> str | None:

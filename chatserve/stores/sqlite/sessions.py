@@ -15,8 +15,8 @@ def create_session(db: Connection, new: NewSession, *, now: float) -> Session:
     if tables.has_session(db, new.session_id):
         raise transitions.session_exists(new.session_id)
     session = transitions.create_session(new, now)
-    tables.insert_session(db, session)
-    tables.add_messages(db, session, new.messages)
+    tables.insert_sessions(db, [session])
+    tables.add_messages(db, (session, new.messages))
     return session
 
 

@@ -41,6 +41,7 @@ from chatserve.stores.sqlite import (
     turns,
 )
 from chatserve.stores.sqlite.database import Database, path_of
+from chatserve.stores.sqlite.jobs import Group
 from chatserve.stores.sqlite.readers import Readers
 from chatserve.stores.sqlite.writer import Writer
 from chatserve.types import Feedback, Message, Session, StoredFile, Turn
@@ -98,19 +99,25 @@ class SqliteStore:
     # turns
 
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
-        return await self._writer.submit(turns.begin_turn, begin)
+        if not turns.is_plain(begin):
+            return await self._writer.submit(turns.begin_turn, begin)
+        return await self._writer.submit_grouped(turns.begin_turn, begin, Group(turns.begin_turns, begin.session_id))
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
         return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)
 
-    async def journal_events(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float) -> None:
-        await self._writer.submit(journal.journal_events, batch)
+    async def journal_events(
+        self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float, durable: bool
+    ) -> None:
+        submit = self._writer.submit if durable else self._writer.submit_soft
+        await submit(journal.journal_events, batch)
 
     async def append_events(self, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:
         await self._writer.submit(log.append_events, session_id, events, now=now)
 
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
-        return await self._writer.submit(turns.commit_turn, commit)
+        group = Group(turns.commit_turns, commit.session_id)
+        return await self._writer.submit_grouped(turns.commit_turn, commit, group)
 
     async def get_turn(self, owner: str, turn_id: str) -> TurnRecord:
         return await self._readers.submit(turns.get_turn, owner, turn_id)

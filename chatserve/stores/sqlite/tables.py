@@ -1,11 +1,13 @@
 """The vocabulary of operations: one statement about one table per function, values in and out.
 
+What turns need is about many rows at once, as turns of different sessions are written together.
+
 Nothing here begins or ends a transaction, and nothing decides: operations do (`sessions`, `turns`, `histories`, …).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Connection
 from typing import Final
 
@@ -13,6 +15,7 @@ from chatserve.codec import dumps, encode_events
 from chatserve.events import NumberedEvent
 from chatserve.stores import branches, transitions
 from chatserve.stores.sqlite import rows
+from chatserve.stores.sqlite.statements import Statement
 from chatserve.stores.transitions import TurnPlace
 from chatserve.types import Message, Session, StoredFile, Turn
 
@@ -26,16 +29,55 @@ BRANCH: Final = """
 """
 """The branch that ends with a message (its id and its session's are the parameters); depth 0 is the newest."""
 
+_INSERT_SESSIONS: Final = Statement(
+    "INSERT INTO session (session_id, owner, title, metadata, state, version, head, last_seq, created_at, updated_at,"
+    " expires_at) VALUES {rows}",
+    columns=11,
+)
+_SELECT_SESSIONS_AND_OPEN: Final = Statement(
+    "SELECT *, (SELECT turn_id FROM turn WHERE turn.session_id = session.session_id"
+    " AND status IN ('queued', 'running') ORDER BY status = 'queued', n LIMIT 1)"
+    " FROM session WHERE session_id IN ({rows})",
+    columns=1,
+)
+_SAVE_PROGRESS: Final = Statement(
+    "UPDATE session SET version = now.column2, head = now.column3, last_seq = now.column4, updated_at = now.column5"
+    " FROM (VALUES {rows}) AS now WHERE session_id = now.column1",
+    columns=5,
+    alone="UPDATE session SET version = ?2, head = ?3, last_seq = ?4, updated_at = ?5 WHERE session_id = ?1",
+)
+_INSERT_MESSAGES: Final = Statement(
+    "INSERT INTO message (session_id, message_id, parent_id, turn_id, role, created_at, status, feedback, metadata,"
+    " options, content) VALUES {rows}",
+    columns=11,
+)
+_INSERT_TURNS: Final = Statement(
+    "INSERT INTO turn (turn_id, session_id, chat, status, user_message_id, created_at, finished_at, finish_reason,"
+    " usage, error, first_seq, done_seq, version, follows_head, rollback_turn_id, base_head, answer_end_id, echo)"
+    " VALUES {rows}",
+    columns=18,
+)
+_SELECT_TURNS: Final = Statement(
+    "SELECT session.*, turn.* FROM turn JOIN session USING (session_id) WHERE turn_id IN ({rows})", columns=1
+)
+_SAVE_ENDS: Final = Statement(
+    "UPDATE turn SET status = now.column2, finished_at = now.column3, finish_reason = now.column4, usage = now.column5,"
+    " error = now.column6, first_seq = now.column7, done_seq = now.column8, version = now.column9,"
+    " answer_end_id = now.column10 FROM (VALUES {rows}) AS now WHERE turn_id = now.column1",
+    columns=10,
+    alone="UPDATE turn SET status = ?2, finished_at = ?3, finish_reason = ?4, usage = ?5, error = ?6, first_seq = ?7,"
+    " done_seq = ?8, version = ?9, answer_end_id = ?10 WHERE turn_id = ?1",
+)
+_INSERT_SEGMENTS: Final = Statement(
+    "INSERT INTO segment (session_id, first_seq, last_seq, stored_at, payload) VALUES {rows}", columns=5
+)
+
 # --- sessions ----------------------------------------------------------------------------------------------------
 
 
-def insert_session(db: Connection, session: Session) -> None:
-    """Write a session that is not there."""
-    db.execute(
-        "INSERT INTO session (session_id, owner, title, metadata, state, version, head, last_seq, created_at,"
-        " updated_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        rows.session_row(session),
-    )
+def insert_sessions(db: Connection, sessions: Sequence[Session]) -> None:
+    """Write sessions that are not there."""
+    _INSERT_SESSIONS.run(db, [rows.session_row(session) for session in sessions])
 
 
 def has_session(db: Connection, session_id: str) -> bool:
@@ -51,17 +93,18 @@ def get_session(db: Connection, owner: str, session_id: str) -> Session:
     return rows.session_of(row)
 
 
+def find_sessions_and_open(db: Connection, session_ids: Iterable[str]) -> dict[str, tuple[Session, str | None]]:
+    """Return sessions, whoever owns them, and the id of the turn that runs, or else waits, in each."""
+    found = _SELECT_SESSIONS_AND_OPEN.fetch(db, [(session_id,) for session_id in session_ids])
+    return {row[1]: (rows.session_of(row), row[rows.SESSION_WIDTH]) for row in found}
+
+
 def get_session_and_open(db: Connection, owner: str, session_id: str) -> tuple[Session, str | None]:
     """Return a session and the id of the turn that runs, or else waits, in it. Raises: SessionUnknown."""
-    row = db.execute(
-        "SELECT *, (SELECT turn_id FROM turn WHERE turn.session_id = session.session_id"
-        " AND status IN ('queued', 'running') ORDER BY status = 'queued', n LIMIT 1)"
-        " FROM session WHERE session_id = ? AND owner = ?",
-        (session_id, owner),
-    ).fetchone()
-    if row is None:
+    found = find_sessions_and_open(db, [session_id]).get(session_id)
+    if found is None or found[0].owner != owner:
         raise transitions.session_unknown(session_id)
-    return rows.session_of(row), row[rows.SESSION_WIDTH]
+    return found
 
 
 def save_session(db: Connection, session: Session) -> None:
@@ -82,26 +125,28 @@ def save_session(db: Connection, session: Session) -> None:
     )
 
 
-def save_progress(db: Connection, session: Session) -> None:
-    """Write of a session what turns change: version, head, last number, time."""
-    db.execute(
-        "UPDATE session SET version = ?, head = ?, last_seq = ?, updated_at = ? WHERE session_id = ?",
-        (session.version, session.head, session.last_seq, session.updated_at, session.session_id),
+def save_progress(db: Connection, sessions: Iterable[Session]) -> None:
+    """Write of sessions what turns change: version, head, last number, time."""
+    _SAVE_PROGRESS.run(
+        db,
+        [
+            (session.session_id, session.version, session.head, session.last_seq, session.updated_at)
+            for session in sessions
+        ],
     )
 
 
 # --- messages ----------------------------------------------------------------------------------------------------
 
 
-def add_messages(db: Connection, session: Session, messages: Sequence[Message]) -> None:
-    """Write messages; the files they refer to belong to their session from now on."""
-    db.executemany(
-        "INSERT INTO message (session_id, message_id, parent_id, turn_id, role, created_at, status, feedback, metadata,"
-        " options, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [rows.message_row(session.session_id, message) for message in messages],
+def add_messages(db: Connection, *added: tuple[Session, Sequence[Message]]) -> None:
+    """Write messages of sessions; the files they refer to belong to their session from now on."""
+    _INSERT_MESSAGES.run(
+        db, [rows.message_row(session.session_id, message) for session, messages in added for message in messages]
     )
-    for file_id in branches.file_ids(messages):
-        attach_file(db, session, file_id)
+    for session, messages in added:
+        for file_id in branches.file_ids(messages):
+            attach_file(db, session, file_id)
 
 
 def find_message(db: Connection, session_id: str, message_id: str | None) -> Message | None:
@@ -152,21 +197,23 @@ def find_prompt(db: Connection, session: Session) -> Message | None:
 # --- turns -------------------------------------------------------------------------------------------------------
 
 
-def insert_turn(db: Connection, turn: Turn, place: TurnPlace, answer_end_id: str | None = None) -> None:
-    """Write a turn that is not there."""
-    db.execute(
-        "INSERT INTO turn (turn_id, session_id, chat, status, user_message_id, created_at, finished_at, finish_reason,"
-        " usage, error, first_seq, done_seq, version, follows_head, rollback_turn_id, base_head, answer_end_id, echo)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *rows.turn_row(turn),
-            place.follows_head,
-            place.rollback_turn_id,
-            place.base_head,
-            answer_end_id,
-            rows.echo_text(turn),
-        ),
-    )
+def insert_turns(db: Connection, turns: Iterable[tuple[Turn, TurnPlace, str | None]]) -> None:
+    """Write turns that are not there, each with its place and the last message of its answer."""
+    _INSERT_TURNS.run(db, [rows.turn_row(turn, place, answer_end_id) for turn, place, answer_end_id in turns])
+
+
+def find_turns(db: Connection, turn_ids: Iterable[str]) -> dict[str, tuple[Session, Turn, TurnPlace]]:
+    """Return turns, whoever owns them, each with its session and its place."""
+    found: dict[str, tuple[Session, Turn, TurnPlace]] = {}
+    for row in _SELECT_TURNS.fetch(db, [(turn_id,) for turn_id in turn_ids]):
+        turn_row = row[rows.SESSION_WIDTH :]
+        found[turn_row[1]] = rows.session_of(row), rows.turn_of(turn_row), rows.place_of(turn_row)
+    return found
+
+
+def save_ends(db: Connection, turns: Iterable[tuple[Turn, str | None]]) -> None:
+    """Write of turns what their end changes, and the last message of the answer of each."""
+    _SAVE_ENDS.run(db, [rows.end_row(turn, answer_end_id) for turn, answer_end_id in turns])
 
 
 def running_turn_id(db: Connection, session_id: str) -> str | None:
@@ -192,11 +239,14 @@ def turn_of_message(db: Connection, message: Message | None) -> Turn | None:
 # --- log and files -----------------------------------------------------------------------------------------------
 
 
-def add_segment(db: Connection, session_id: str, events: Sequence[NumberedEvent], now: float) -> None:
-    """Write events, which stay together as one row."""
-    db.execute(
-        "INSERT INTO segment (session_id, first_seq, last_seq, stored_at, payload) VALUES (?, ?, ?, ?, ?)",
-        (session_id, events[0].seq, events[-1].seq, now, encode_events(events)),
+def add_segments(db: Connection, segments: Iterable[tuple[str, Sequence[NumberedEvent], float]]) -> None:
+    """Write events of sessions, with the time; those of one session stay together as one row."""
+    _INSERT_SEGMENTS.run(
+        db,
+        [
+            (session_id, events[0].seq, events[-1].seq, now, encode_events(events))
+            for session_id, events, now in segments
+        ],
     )
 
 

@@ -8,7 +8,7 @@ from sqlite3 import Connection, IntegrityError
 from chatserve.contracts import SessionRecord
 from chatserve.stores import branches, transitions
 from chatserve.stores.sqlite import rows, tables
-from chatserve.types import Session, StoredFile
+from chatserve.types import Session, StoredFile, Turn
 
 
 def export_session(db: Connection, owner: str, session_id: str) -> SessionRecord:
@@ -43,13 +43,17 @@ def import_session(db: Connection, record: SessionRecord) -> Session:
 
 def _write_record(db: Connection, record: SessionRecord) -> None:
     session = record.session
-    tables.insert_session(db, session)
+    tables.insert_sessions(db, [session])
     for file in record.files:
         _write_file(db, session, file)
-    tables.add_messages(db, session, record.messages)
-    for turn, place in transitions.imported_turns(record):
-        answer = branches.answer_ids(record.messages, turn)
-        tables.insert_turn(db, turn, place, answer[-1] if answer else None)
+    tables.add_messages(db, (session, record.messages))
+    ended = transitions.imported_turns(record)
+    tables.insert_turns(db, [(turn, place, _answer_end_id(record, turn)) for turn, place in ended])
+
+
+def _answer_end_id(record: SessionRecord, turn: Turn) -> str | None:
+    answer = branches.answer_ids(record.messages, turn)
+    return answer[-1] if answer else None
 
 
 def _write_file(db: Connection, session: Session, file: StoredFile) -> None:

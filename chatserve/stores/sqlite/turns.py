@@ -1,47 +1,103 @@
-"""Operations on turns: begin, start, commit, read. Each runs in a transaction of its own."""
+"""Operations on turns: begin, start, commit, read. Each runs in a transaction of its own.
+
+Turns of different sessions are begun and committed together: as many statements for all of them as for one.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from sqlite3 import Connection
+from typing import NamedTuple
 
-from chatserve.contracts import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, Idempotency, TurnRecord
-from chatserve.errors import SessionUnknown
+from chatserve.contracts import TURN_OPEN, BeginTurn, BegunTurn, CommittedTurn, CommitTurn, Idempotency, TurnRecord
+from chatserve.errors import ChatserveError, LeaseLost
+from chatserve.events import Done
+from chatserve.stores import branches as trees
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import rows, sessions, tables
 from chatserve.stores.transitions import TurnPlace
 from chatserve.types import Message, Session, Turn
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """A turn with all around it, before it is written."""
+class _Accepted(NamedTuple):
+    """A turn with all around it, before it is written. `added` are the rows it adds, its own message included."""
 
     session: Session
     turn: Turn
     place: TurnPlace
     prompt: Message
+    added: tuple[Message, ...]
+    is_first: bool
+
+
+class _Ended(NamedTuple):
+    """The end of a turn, before it is written."""
+
+    commit: CommitTurn
+    before: Session
+    session: Session
+    turn: Turn
+    done: Done
 
 
 def begin_turn(db: Connection, begin: BeginTurn) -> BegunTurn:
     """Accept a turn. Raises: see `Store.begin_turn`."""
-    if begin.idempotency is not None and (replayed := _replay(db, begin, begin.idempotency)) is not None:
-        return replayed
-    session, open_turn_id = _session_for(db, begin)
-    transitions.check_version(session, begin.if_version)
-    if begin.status == "running":
-        transitions.check_idle(begin.session_id, open_turn_id)
-    before, prompt, follows_head = _place(db, session, begin)
-    place = TurnPlace(follows_head, begin.rollback_turn_id)
-    standing = _Standing(session, transitions.accept_turn(begin, prompt), place, prompt)
-    if begin.status == "running":
-        standing = _join(db, standing, begin.now)
-        tables.save_progress(db, standing.session)
-    tables.add_messages(db, session, before if begin.operation == "retry" else (*before, standing.prompt))
-    tables.insert_turn(db, standing.turn, standing.place)
-    if begin.idempotency is not None:
-        _keep_key(db, begin, begin.idempotency)
-    return _begun(standing)
+    (outcome,) = begin_turns(db, [begin])
+    if isinstance(outcome, BegunTurn):
+        return outcome
+    raise outcome
+
+
+def is_plain(begin: BeginTurn) -> bool:
+    """Whether `begin_turns` may accept a turn beside others: it needs nothing but its session, and writes last."""
+    is_seeded = begin.create is not None and bool(begin.create.messages)
+    return (
+        not is_seeded and begin.idempotency is None and transitions.follows_head(begin) and not begin.rollback_turn_id
+    )
+
+
+def begin_turns(db: Connection, begins: Sequence[BeginTurn]) -> list[BegunTurn | ChatserveError]:
+    """Accept plain turns of different sessions, or one turn of any kind; in place of one that is refused stands why."""
+    found = tables.find_sessions_and_open(db, [begin.session_id for begin in begins])
+    outcomes = [_accept(db, begin, found.get(begin.session_id)) for begin in begins]
+    _write(db, [outcome for outcome in outcomes if isinstance(outcome, _Accepted)])
+    for begin, outcome in zip(begins, outcomes, strict=True):
+        if begin.idempotency is not None and isinstance(outcome, _Accepted):
+            _keep_key(db, begin, begin.idempotency)
+    return [_begun(outcome) if isinstance(outcome, _Accepted) else outcome for outcome in outcomes]
+
+
+def _accept(
+    db: Connection, begin: BeginTurn, found: tuple[Session, str | None] | None
+) -> _Accepted | BegunTurn | ChatserveError:
+    try:
+        if begin.idempotency is not None and (replayed := _replay(db, begin, begin.idempotency)) is not None:
+            return replayed
+        session, open_turn_id, is_first = _session_for(db, begin, found)
+        transitions.check_version(session, begin.if_version)
+        if begin.status == "queued":
+            place = TurnPlace(transitions.follows_head(begin), begin.rollback_turn_id)
+        else:
+            transitions.check_idle(begin.session_id, open_turn_id)
+            place = TurnPlace(base_head=_roll_back(db, session, begin.rollback_turn_id))
+        added, prompt = _place(db, session, begin, place.base_head)
+    except ChatserveError as error:
+        return error
+    session, turn = transitions.accept_turn(session, begin, prompt.message_id)
+    return _Accepted(session, turn, place, prompt, added, is_first)
+
+
+def _session_for(
+    db: Connection, begin: BeginTurn, found: tuple[Session, str | None] | None
+) -> tuple[Session, str | None, bool]:
+    """Return the session of a turn, the turn that is open in it, and whether it is yet to be written."""
+    if found is not None and found[0].owner == begin.owner:
+        return *found, False
+    if begin.create is None or found is not None:
+        raise transitions.session_unknown(begin.session_id)
+    if begin.create.messages:
+        return sessions.create_session(db, begin.create, now=begin.now), None, False
+    return transitions.create_session(begin.create, begin.now), None, True
 
 
 def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> BegunTurn | None:
@@ -60,36 +116,19 @@ def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> Begun
     return BegunTurn(session, turn, prompt, None if prompt is None else prompt.parent_id, replayed=True)
 
 
-def _session_for(db: Connection, begin: BeginTurn) -> tuple[Session, str | None]:
-    try:
-        return tables.get_session_and_open(db, begin.owner, begin.session_id)
-    except SessionUnknown:
-        if begin.create is None or tables.has_session(db, begin.session_id):
-            raise
-        return sessions.create_session(db, begin.create, now=begin.now), None
-
-
-def _place(db: Connection, session: Session, begin: BeginTurn) -> tuple[tuple[Message, ...], Message, bool]:
-    """Return the rows to add before the user message, that message, and whether it follows the head of its time."""
+def _place(db: Connection, session: Session, begin: BeginTurn, head: str | None) -> tuple[tuple[Message, ...], Message]:
+    """Return the rows to add and the message the turn answers, which stands behind `head` where it follows the head."""
     if transitions.follows_head(begin):
-        return (), transitions.prompt_of(begin, None), True
+        prompt = transitions.prompt_of(begin, head)
+        return (prompt,), prompt
     if begin.operation == "send" and begin.history is not None:
-        *before, prompt = transitions.replace_history(begin, tables.read_branch(db, session.session_id, session.head))
-        return tuple(before), prompt, False
+        added = transitions.replace_history(begin, tables.read_branch(db, session.session_id, session.head))
+        return added, added[-1]
     named = begin.target_message_id
     found = tables.find_prompt(db, session) if named is None else tables.find_message(db, session.session_id, named)
     target = transitions.check_target(begin, found, tables.turn_of_message(db, found))
-    return (), transitions.prompt_at(begin, target), False
-
-
-def _join(db: Connection, standing: _Standing, now: float) -> _Standing:
-    """Let a turn run: its user message joins the branch."""
-    place, prompt = standing.place, standing.prompt
-    head = _roll_back(db, standing.session, place.rollback_turn_id)
-    if place.follows_head and head is not None:
-        prompt = replace(prompt, parent_id=head)
-    session, turn = transitions.start_turn(standing.session, standing.turn, now)
-    return _Standing(session, turn, TurnPlace(base_head=head), prompt)
+    prompt = transitions.prompt_at(begin, target)
+    return () if prompt is target else (prompt,), prompt
 
 
 def _roll_back(db: Connection, session: Session, turn_id: str | None) -> str | None:
@@ -100,6 +139,13 @@ def _roll_back(db: Connection, session: Session, turn_id: str | None) -> str | N
     return transitions.roll_back(session, head, *found)
 
 
+def _write(db: Connection, accepted: Sequence[_Accepted]) -> None:
+    tables.insert_sessions(db, [each.session for each in accepted if each.is_first])
+    tables.save_progress(db, [each.session for each in accepted if each.turn.version and not each.is_first])
+    tables.add_messages(db, *[(each.session, each.added) for each in accepted])
+    tables.insert_turns(db, [(each.turn, each.place, None) for each in accepted])
+
+
 def _keep_key(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> None:
     db.execute(
         "INSERT OR REPLACE INTO idempotency (owner, key, body_hash, turn_id, expires_at) VALUES (?, ?, ?, ?, ?)",
@@ -107,77 +153,88 @@ def _keep_key(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> Non
     )
 
 
-def _begun(standing: _Standing) -> BegunTurn:
-    return BegunTurn(standing.session, standing.turn, standing.prompt, standing.prompt.parent_id)
+def _begun(accepted: _Accepted) -> BegunTurn:
+    return BegunTurn(accepted.session, accepted.turn, accepted.prompt, accepted.prompt.parent_id)
 
 
 def start_turn(db: Connection, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
     """Let a queued turn run. Raises: TurnUnknown, SessionBusy."""
-    found = _find(db, owner, session_id, turn_id)
-    if found is None or found[1].status != "queued":
+    before, turn, place = _find(db, owner, session_id, turn_id)
+    if turn.status != "queued":
         raise transitions.turn_unknown(turn_id)
     transitions.check_idle(session_id, tables.running_turn_id(db, session_id))
-    session, turn, place = found
     prompt = tables.find_message(db, session_id, turn.user_message_id)
     if prompt is None:
         raise transitions.turn_unknown(turn_id)
-    standing = _join(db, _Standing(session, turn, place, prompt), now)
-    tables.save_progress(db, standing.session)
-    tables.set_parent(db, standing.prompt)
+    head = _roll_back(db, before, place.rollback_turn_id)
+    if place.follows_head and head is not None:
+        prompt = trees.linked(prompt, prompt.turn_id, head)
+        tables.set_parent(db, prompt)
+    session, turn = transitions.start_turn(before, turn, now)
+    tables.save_progress(db, [session])
     db.execute(
         "UPDATE turn SET status = 'running', version = ?, follows_head = 0, rollback_turn_id = NULL, base_head = ?"
         " WHERE turn_id = ?",
-        (standing.turn.version, standing.place.base_head, turn_id),
+        (turn.version, head, turn_id),
     )
-    return _begun(standing)
+    return BegunTurn(session, turn, prompt, prompt.parent_id)
 
 
-def _find(db: Connection, owner: str, session_id: str, turn_id: str) -> tuple[Session, Turn, TurnPlace] | None:
-    row = db.execute(
-        "SELECT session.*, turn.* FROM turn JOIN session USING (session_id)"
-        " WHERE turn_id = ? AND session_id = ? AND owner = ?",
-        (turn_id, session_id, owner),
-    ).fetchone()
-    if row is None:
-        return None
-    turn_row = row[rows.SESSION_WIDTH :]
-    return rows.session_of(row), rows.turn_of(turn_row), rows.place_of(turn_row)
+def _find(db: Connection, owner: str, session_id: str, turn_id: str) -> tuple[Session, Turn, TurnPlace]:
+    found = tables.find_turns(db, [turn_id]).get(turn_id)
+    if found is None or (found[0].owner, found[0].session_id) != (owner, session_id):
+        raise transitions.turn_unknown(turn_id)
+    return found
 
 
 def commit_turn(db: Connection, commit: CommitTurn) -> CommittedTurn:
     """End a turn: answer, status, version and end of log. Raises: LeaseLost."""
-    found = _find(db, commit.owner, commit.session_id, commit.turn_id)
-    if found is None or found[1].status not in {"queued", "running"}:
-        raise transitions.lease_lost(commit.turn_id)
-    before = found[0]
-    session, turn, done = transitions.end_turn(before, found[1], commit)
-    if session.state is before.state and session.title == before.title:
-        tables.save_progress(db, session)
-    else:
-        tables.save_session(db, session)
-    tables.add_messages(db, session, done.messages)
-    tables.add_segment(db, commit.session_id, transitions.last_events(before, commit, done), commit.now)
-    _save_end(db, turn, done.messages[-1].message_id if done.messages else None)
-    return CommittedTurn(session, turn, done)
+    (outcome,) = commit_turns(db, [commit])
+    if isinstance(outcome, CommittedTurn):
+        return outcome
+    raise outcome
 
 
-def _save_end(db: Connection, turn: Turn, answer_end_id: str | None) -> None:
-    db.execute(
-        "UPDATE turn SET status = ?, finished_at = ?, finish_reason = ?, usage = ?, error = ?, first_seq = ?,"
-        " done_seq = ?, version = ?, answer_end_id = ? WHERE turn_id = ?",
-        (
-            turn.status,
-            turn.finished_at,
-            turn.finish_reason,
-            rows.usage_text(turn),
-            rows.error_text(turn),
-            turn.first_seq,
-            turn.done_seq,
-            turn.version,
-            answer_end_id,
-            turn.turn_id,
-        ),
+def commit_turns(db: Connection, commits: Sequence[CommitTurn]) -> list[CommittedTurn | ChatserveError]:
+    """End turns of different sessions; in place of one that is not open stands `LeaseLost`."""
+    found = tables.find_turns(db, [commit.turn_id for commit in commits])
+    outcomes = [_end(commit, found.get(commit.turn_id)) for commit in commits]
+    _write_ends(db, [outcome for outcome in outcomes if isinstance(outcome, _Ended)])
+    return [
+        CommittedTurn(outcome.session, outcome.turn, outcome.done) if isinstance(outcome, _Ended) else outcome
+        for outcome in outcomes
+    ]
+
+
+def _end(commit: CommitTurn, found: tuple[Session, Turn, TurnPlace] | None) -> _Ended | LeaseLost:
+    if found is None:
+        return transitions.lease_lost(commit.turn_id)
+    before, turn, _ = found
+    is_own = before.owner == commit.owner and before.session_id == commit.session_id
+    if not is_own or turn.status not in TURN_OPEN:
+        return transitions.lease_lost(commit.turn_id)
+    return _Ended(commit, before, *transitions.end_turn(before, turn, commit))
+
+
+def _write_ends(db: Connection, ended: Sequence[_Ended]) -> None:
+    for each in ended:
+        if _changes_more(each.before, each.session):
+            tables.save_session(db, each.session)
+    tables.save_progress(db, [each.session for each in ended if not _changes_more(each.before, each.session)])
+    tables.add_messages(db, *[(each.session, each.done.messages) for each in ended])
+    tables.add_segments(
+        db,
+        [
+            (each.session.session_id, transitions.last_events(each.before, each.commit, each.done), each.commit.now)
+            for each in ended
+        ],
     )
+    tables.save_ends(db, [(each.turn, trees.end_of(each.done.messages)) for each in ended])
+
+
+def _changes_more(before: Session, session: Session) -> bool:
+    """Whether a turn has changed what only the chat function changes."""
+    return session.state is not before.state or session.title != before.title
 
 
 def get_turn(db: Connection, owner: str, turn_id: str) -> TurnRecord:

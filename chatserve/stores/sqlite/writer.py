@@ -2,7 +2,10 @@
 
 An operation is a function of the connection. It runs without a savepoint: one that raises before it changed anything is
 simply answered, and one that fails half-way makes the batch roll back and run again, each operation by itself. So
-the usual batch costs one BEGIN and one COMMIT for all its callers. Knows no tables.
+the usual batch costs one BEGIN and one COMMIT for all its callers, and operations that can be done for many at once
+as many statements as for one: while the event loop is busy, each statement waits for the interpreter. A batch of
+nothing but soft operations is committed without waiting for the disk; the next other commit takes it there.
+Knows no tables.
 """
 
 from __future__ import annotations
@@ -14,14 +17,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
-from typing import Concatenate, Final, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from chatserve.errors import StoreError
 from chatserve.stores.sqlite.database import Database, store_error
-from chatserve.stores.sqlite.jobs import Job, Outcome, new_job, tell
+from chatserve.stores.sqlite.jobs import Group, Job, Outcome, in_groups, new_job, tell
 
 P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V")
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 512
@@ -41,6 +45,7 @@ class Writer:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._closed: asyncio.Future[None] | None = None
         self._is_open = False
+        self._synchronous = ""
         self._kill_point = _KillPoint.from_environment()
 
     async def open(self) -> None:
@@ -61,13 +66,25 @@ class Writer:
         Raises:
             StoreError: closed, 10,000 operations wait already, or SQLite failed; else what the operation raised.
         """
+        return cast("T", await self._put(new_job(operation, args, kwargs)))
+
+    async def submit_grouped(self, operation: Callable[[sqlite3.Connection, V], T], value: V, group: Group) -> T:
+        """Run `operation(connection, value)` like `submit`, or `group.operation` for it and others."""
+        return cast("T", await self._put(new_job(operation, (value,), {}, group)))
+
+    async def submit_soft(
+        self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do like `submit`; until the next commit of another kind, a power failure may undo the operation."""
+        return cast("T", await self._put(new_job(operation, args, kwargs)._replace(is_soft=True)))
+
+    def _put(self, job: Job) -> asyncio.Future[Any]:
         if not self._is_open:
             raise StoreError("the store is closed")
         if self._jobs.qsize() >= MAX_WAITING:
             raise StoreError(f"{MAX_WAITING} writes wait for the store already")
-        job = new_job(operation, args, kwargs)
         self._jobs.put(job)
-        return cast("T", await job.future)
+        return job.future
 
     def refuse(self) -> None:
         """Take no more operations; those submitted are finished."""
@@ -83,6 +100,7 @@ class Writer:
     # the thread
 
     def _run(self, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], closed: asyncio.Future[None]) -> None:
+        self._synchronous = ""
         try:
             self._database.open()
         except BaseException as error:  # noqa: BLE001 whoever opens the store gets it
@@ -105,14 +123,15 @@ class Writer:
         if batch:
             outcomes = self._commit(batch)
             for loop in {job.loop for job in batch}:
-                tell(loop, [outcome for job, outcome in zip(batch, outcomes, strict=True) if job.loop is loop])
+                tell(loop, [outcome for outcome in outcomes if outcome.future.get_loop() is loop])
         return len(batch) == len(taken)
 
     def _commit(self, batch: Sequence[Job]) -> list[Outcome]:
         db = self._database.connection
         try:
+            self._set_synchronous(db, "NORMAL" if all(job.is_soft for job in batch) else "FULL")
             db.execute("BEGIN IMMEDIATE")
-            outcomes = [_apply(db, job) for job in batch]
+            outcomes = [outcome for jobs in in_groups(batch) for outcome in _apply(db, jobs)]
             self._pass("before", batch)
             db.execute("COMMIT")
             self._pass("after", batch)
@@ -126,13 +145,34 @@ class Writer:
             return [Outcome(batch[0].future, None, _cause(failure))]
         return outcomes
 
+    def _set_synchronous(self, db: sqlite3.Connection, level: str) -> None:
+        if level != self._synchronous:
+            db.execute(f"PRAGMA synchronous = {level}")
+            self._synchronous = level
+
     def _pass(self, moment: str, batch: Sequence[Job]) -> None:
         if self._kill_point is not None:
             for job in batch:
                 self._kill_point.pass_by(job.operation.__name__, moment)
 
 
-def _apply(db: sqlite3.Connection, job: Job) -> Outcome:
+def _apply(db: sqlite3.Connection, jobs: Sequence[Job]) -> Sequence[Outcome]:
+    group = jobs[0].group
+    return [_apply_one(db, jobs[0])] if group is None or len(jobs) == 1 else _apply_group(db, group, jobs)
+
+
+def _apply_group(db: sqlite3.Connection, group: Group, jobs: Sequence[Job]) -> Sequence[Outcome]:
+    try:
+        found = group.operation(db, [job.args[0] for job in jobs])
+    except Exception as error:
+        raise _HalfDone from error
+    return [
+        Outcome(job.future, None, value) if isinstance(value, Exception) else Outcome(job.future, value, None)
+        for job, value in zip(jobs, found, strict=True)
+    ]
+
+
+def _apply_one(db: sqlite3.Connection, job: Job) -> Outcome:
     changes = db.total_changes
     try:
         return Outcome(job.future, job.operation(db, *job.args, **job.kwargs), None)
