@@ -8,7 +8,7 @@ import time
 from hashlib import sha256
 from typing import Any
 
-from chatserve import ChatServer
+from chatserve import ChatContext, ChatServer
 
 app = ChatServer(title="Faults")
 ODDITIES = ("", "", "", "é", "\n", "😀", "\u2028", '"\\', "\r", "</script>", "日本")
@@ -41,6 +41,15 @@ async def deltas(message: str, history: list[dict[str, str]]):
         await asyncio.sleep(_pause_s(message))
     if message.startswith("hold"):
         await asyncio.Event().wait()
+
+
+@app.chat(name="told", yields="deltas", on_disconnect="continue")
+async def told(message: str, history: list[dict[str, str]], ctx: ChatContext):
+    """Say the words, each an event of its own however fast they come, for there is another one between them."""
+    for number, word in enumerate(words_of(message), 1):
+        yield word
+        ctx.progress(number)
+        await asyncio.sleep(_pause_s(message))
 
 
 @app.chat(name="snapshots")

@@ -65,7 +65,7 @@ async def send(stage: Stage) -> Response:
 
 async def send_long(stage: Stage) -> Response:
     body = {"message": LONG, "session_id": stage.session_id}
-    return await stage.post("/chat/deltas", body, Idempotency_Key="k")
+    return await stage.post("/chat/told", body, Idempotency_Key="k")
 
 
 async def send_file(stage: Stage) -> Response:
