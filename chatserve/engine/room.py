@@ -18,7 +18,7 @@ class Room:
     `record` is what became of it.
     """
 
-    __slots__ = ("current", "lock", "log", "owner", "queue", "readers", "record", "session_id", "used_at", "users")
+    __slots__ = ("current", "lock", "log", "owner", "queue", "readers", "record", "session_id", "users")
 
     def __init__(self, owner: str, session_id: str) -> None:
         self.owner = owner
@@ -30,7 +30,6 @@ class Room:
         self.record: TurnRecord | None = None
         self.readers = 0
         self.users = 0
-        self.used_at = 0.0
 
     @property
     def is_stateless(self) -> bool:

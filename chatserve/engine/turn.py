@@ -36,7 +36,6 @@ class RunningTurn:
     task: asyncio.Task[None] | None = None
     deadline: asyncio.TimerHandle | None = None
     abandon: asyncio.TimerHandle | None = None
-    readers: int = 0
     detached: bool = False
     closed: bool = False
     replayed: bool = False
