@@ -156,6 +156,18 @@ async def test_cancel_reaches_the_function_where_it_waits_though_words_are_held(
     assert (seen, ends) == ([["a"], ["b"]], ["cancelled"])
 
 
+async def test_cancel_reaches_what_the_function_waits_for_though_words_are_held(long_beat: None) -> None:
+    inner = asyncio.ensure_future(asyncio.Event().wait())
+    call = call_of(words(give_way, lambda: inner))
+    assert await next_of(call) == ["0"]
+    listening = asyncio.create_task(batches_of(call))
+    await asyncio.sleep(0.01)
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await within(listening)
+    assert inner.cancelled()
+
+
 async def test_function_that_does_not_wait_gives_way_and_is_heard_on_the_beat(short_beat: None) -> None:
     batches: list[list[Any]] = []
     turns_of_the_loop = 0

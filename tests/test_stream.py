@@ -597,6 +597,25 @@ async def test_client_that_takes_late_gets_what_came_meanwhile_in_one_piece() ->
         assert decode(first_piece + rest) == await engine.events(turn)
 
 
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_client_that_takes_nothing_is_dropped_in_the_middle_and_at_the_last_frames(is_over: bool) -> None:
+    paced, client = Paced(), Client()
+    async with open_engine(paced) as engine:
+        turn = await engine.start()
+        paced.say("a")
+        if is_over:
+            paced.say(None)
+            await engine.end_of(turn)
+        reader = engine.turns.read_turn(turn, NATIVE)
+        streaming = asyncio.create_task(client.take(EventStream(engine.turns, reader, native_manners(), headers={})))
+        await until(lambda: reader.is_sending)
+        engine.turns.readers.tick(ping_ticks=100, stall_ticks=1)
+        assert not streaming.done()
+        engine.turns.readers.tick(ping_ticks=100, stall_ticks=1)
+        await within(streaming)
+        assert (client.body, len(engine.turns.readers)) == ([], 0)
+
+
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_leaving_calls_on_leave_only_when_the_stream_was_not_over(leaves: bool) -> None:
     paced, client, left = Paced(), Client(), asyncio.Event()
