@@ -116,15 +116,18 @@ def _frozen(segment: list[str] | _Reasoning | _ToolCall | Part) -> Part:
 
 
 class Answer:
-    """The messages that a turn's events amount to."""
+    """The messages that a turn's events amount to.
 
-    __slots__ = ("_clock", "_pieces", "_turn_id", "messages")
+    `pieces` is the text at the end of the open message, while text follows text.
+    """
+
+    __slots__ = ("_clock", "_turn_id", "messages", "pieces")
 
     def __init__(self, turn_id: str, clock: Callable[[], float]) -> None:
         self.messages: list[MessageState] = []
         self._turn_id = turn_id
         self._clock = clock
-        self._pieces: list[str] | None = None  # the text at the end of the open message, while text follows text
+        self.pieces: list[str] | None = None
 
     @property
     def open(self) -> MessageState:
@@ -133,16 +136,16 @@ class Answer:
 
     def append_text(self, text: str) -> None:
         """Take a delta: the hot path, one step per token."""
-        if self._pieces is None:
-            self._pieces = self.open.open_text()
-        self._pieces.append(text)
+        if self.pieces is None:
+            self.pieces = self.open.open_text()
+        self.pieces.append(text)
 
     def apply(self, event: Event) -> None:
         """Take one event of the turn; those that change no message are ignored."""
         if type(event) is Delta:
             self.append_text(event.text)
             return
-        self._pieces = None
+        self.pieces = None
         match event:
             case ReasoningDelta():
                 self.open.append_reasoning(event.text)

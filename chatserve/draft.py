@@ -102,6 +102,32 @@ class MessageDraft:
 
     # the hot path: plain strings
 
+    def grow_to(self, text: str) -> str | None:
+        """Take a snapshot that only makes the answer longer, by plain words; return what to append, else None.
+
+        With None nothing has changed, and `snapshot_text` takes it. So it is with `grow_by` and `append_text`.
+        """
+        before = self._snapshot
+        if before is None or not text.startswith(before):
+            return None
+        added = self._grown(text[len(before) :])
+        if added is not None:
+            self._snapshot = text
+        return added
+
+    def grow_by(self, text: str) -> str | None:
+        """Take a delta that makes the answer longer by plain words; return it, else None."""
+        return self._grown(text) if self._appending else None
+
+    def _grown(self, text: str) -> str | None:
+        size = self._size + len(text)
+        pieces = self._answer.pieces
+        if pieces is None or not text or not text.isascii() or size > self._max_bytes or self._held:
+            return None
+        self._size = size
+        pieces.append(text)
+        return text
+
     def snapshot_text(self, text: str) -> Events:
         """Say that the whole answer so far is `text`. The common case, a longer text, costs its new end only."""
         before = self._snapshot

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.servers.chatserve_async import app
-from chatserve.chat_function import async_call
+from chatserve.engine import speech
 
 __all__ = ["app"]
 
-async_call.BEAT_S = 0.0  # type: ignore[misc]
+speech.BEAT_S = 0.0  # type: ignore[misc]

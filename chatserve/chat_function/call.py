@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Any, Protocol, TypeAlias
 
@@ -11,22 +11,25 @@ from chatserve.chat_function.context import Report
 Interpret: TypeAlias = Callable[[object], Any]
 """Makes an immutable meaning of a value that is no string."""
 
-Batch: TypeAlias = list[Any]
-"""Strings, `Report`s, and whatever `interpret` returned, in the order in which the function said them."""
+
+class Batch(list[Any]):
+    """What a thread has said since it was last listened to, in its order: strings, `Report`s, what `interpret` made."""
+
+    __slots__ = ()
 
 
-def join_deltas(batch: Batch) -> Iterator[Any]:
-    """Join neighbouring strings: deltas that come faster than the loop turns are one event."""
-    for is_text, items in groupby(batch, lambda item: type(item) is str):
+def join_deltas(items: Sequence[Any]) -> Iterator[Any]:
+    """Join neighbouring strings: deltas that are told together are one event."""
+    for is_text, group in groupby(items, lambda item: type(item) is str):
         if is_text:
-            yield "".join(items)
+            yield "".join(group)
         else:
-            yield from items
+            yield from group
 
 
-def skip_snapshots(batch: Batch) -> Iterator[Any]:
-    """Leave out each string that the next one extends: snapshots that come faster than the loop turns are one event."""
-    for item, after in pairwise((*batch, None)):
+def skip_snapshots(items: Sequence[Any]) -> Iterator[Any]:
+    """Leave out each string that the next one extends: snapshots that are told together are one event."""
+    for item, after in pairwise((*items, None)):
         if not (type(item) is str and type(after) is str and after.startswith(item)):
             yield item
 
@@ -38,18 +41,16 @@ class Call(Protocol):
         """Let the function begin."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[Batch]: ...
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Iterate over what the function says: values as it gave them, and `Batch`es of values already interpreted."""
+        ...
 
     def report(self, report: Report) -> None:
-        """Take what the function reports, in its place among the items. Callable from the function's thread."""
+        """Take what the function reports. Callable from any thread."""
         ...
 
-    def when_reported(self, notify: Callable[[], None]) -> None:
-        """Let `notify` be called, in any thread, when `take_reports` has something that would otherwise wait."""
-        ...
-
-    def take_reports(self) -> Batch:
-        """Return what an async function's other tasks and threads reported while it waits; call it in the loop."""
+    def when_reported(self, hear: Callable[[Report], None]) -> None:
+        """Let `hear` be called, in any thread, with reports that are in no batch: those of async functions."""
         ...
 
     def is_cancelled(self) -> bool:

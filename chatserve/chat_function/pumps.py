@@ -1,12 +1,8 @@
-"""Running the function as one async stream of batches, whatever kind of function it is.
-
-Values are interpreted where and when they are yielded (`interpret` copies what matters of them), since the function may
-change an object after it has yielded it. Strings are passed as they are.
-"""
+"""Running the function as one async stream of what it says, whatever kind of function it is."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from chatserve.chat_function.async_call import AsyncCall
@@ -23,42 +19,45 @@ class MixedCall:
         self._call = first
         self._interpret = interpret
         self._threads = threads
-        self._notify: Callable[[], None] = _ignore
+        self._hear: Callable[[Report], None] = _ignore
+        self._items: AsyncGenerator[Any, None] | None = None
 
     def begin(self) -> None:
         """Let the function begin."""
         self._call.begin()
 
-    def __aiter__(self) -> AsyncIterator[Batch]:
-        return self
+    def __aiter__(self) -> AsyncIterator[Any]:
+        self._items = self._said()
+        return self._items
 
-    async def __anext__(self) -> Batch:
-        batch = await self._call.__anext__()
-        follow_up = self._follow_up(batch[-1]) if batch else None
-        if follow_up is None:
-            return batch
-        self._call = follow_up
-        follow_up.when_reported(self._notify)
-        follow_up.begin()
-        return batch[:-1] or await self._call.__anext__()
+    async def _said(self) -> AsyncGenerator[Any, None]:
+        next_call: SyncCall | AsyncCall | None = self._call
+        while next_call is not None:
+            self._call, next_call = next_call, None
+            async for item in self._call:
+                next_call = self._follow_up(item[-1] if type(item) is Batch else item)
+                if next_call is None:
+                    yield item
+                elif type(item) is Batch and len(item) > 1:
+                    yield Batch(item[:-1])
+            if next_call is not None:
+                next_call.when_reported(self._hear)
+                next_call.begin()
 
     def _follow_up(self, last: Any) -> SyncCall | AsyncCall | None:
         if isinstance(last, Awaited):
-            return AsyncCall(last.result, self._interpret)
+            return AsyncCall(last.result)
         if isinstance(last, Blocking):
             return SyncCall(lambda: last.iterator, self._interpret, self._threads)
         return None
 
     def report(self, report: Report) -> None:
-        """Take what the function reports, in its place among the items."""
+        """Take what the function reports."""
         self._call.report(report)
 
-    def when_reported(self, notify: Callable[[], None]) -> None:
-        self._notify = notify
-        self._call.when_reported(notify)
-
-    def take_reports(self) -> Batch:
-        return self._call.take_reports()
+    def when_reported(self, hear: Callable[[Report], None]) -> None:
+        self._hear = hear
+        self._call.when_reported(hear)
 
     def is_cancelled(self) -> bool:
         """Whether `cancel` was called."""
@@ -72,20 +71,24 @@ class MixedCall:
         return self._call.is_running
 
     async def aclose(self) -> None:
-        await self._call.aclose()
+        try:
+            if self._items is not None:
+                await self._items.aclose()
+        finally:
+            await self._call.aclose()
 
 
 def prepare_call(
     invoke: Callable[[], Any], *, is_async: bool, interpret: Interpret, threads: Threads
 ) -> AsyncCall | MixedCall:
-    """Prepare one call of `invoke`; nothing of the function runs before `begin` and the first batch."""
+    """Prepare one call of `invoke`; nothing of the function runs before `begin` and the first item."""
     if not is_async:
         return MixedCall(SyncCall(invoke, interpret, threads), interpret, threads)
     result = invoke()
     if isinstance(result, AsyncIterator):
-        return AsyncCall(result, interpret)
-    return MixedCall(AsyncCall(result, interpret), interpret, threads)
+        return AsyncCall(result)
+    return MixedCall(AsyncCall(result), interpret, threads)
 
 
-def _ignore() -> None:
+def _ignore(_report: Report) -> None:
     """Stand in until somebody wants to be told."""

@@ -107,11 +107,8 @@ class SyncCall:
         """Take what the function reports, in its place among the items."""
         self._put(report)
 
-    def when_reported(self, notify: Callable[[], None]) -> None:
-        """Do nothing: reports of threads wake the loop as all they say."""
-
-    def take_reports(self) -> Batch:
-        return []
+    def when_reported(self, hear: Callable[[Report], None]) -> None:
+        """Do nothing: what a thread reports stands in its batches."""
 
     def is_cancelled(self) -> bool:
         """Whether `cancel` was called."""
@@ -136,7 +133,7 @@ class SyncCall:
                 await self._waiter
             finally:
                 self._waiter = None
-        batch = list(self._items)
+        batch = Batch(self._items)
         for _ in batch:
             self._items.popleft()
         self._make_room()

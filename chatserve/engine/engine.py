@@ -36,6 +36,7 @@ from chatserve.engine.room import Room
 from chatserve.engine.rooms import Rooms
 from chatserve.engine.runner import TurnRunner
 from chatserve.engine.sessions import Sessions
+from chatserve.engine.speech import Teller
 from chatserve.engine.submission import Submission
 from chatserve.engine.tasks import OwnedTasks
 from chatserve.engine.turn import RunningTurn
@@ -80,9 +81,9 @@ class TurnEngine:
         self.rooms = Rooms(store)
         self.readers = Readers(store, settings.max_readers)
         self._journal = Journal(store, self._tasks, clock, is_strict=settings.durability == "events")
-        examples = ExampleCache()
+        examples, teller = ExampleCache(), Teller(self._journal, self._tasks)
         self._runner = TurnRunner(
-            store, parts.files, self.histories, examples, self._journal, parts.new_interpreter, settings, clock, new_id
+            store, parts.files, self.histories, examples, teller, parts.new_interpreter, settings, clock, new_id
         )
         self._lifecycle = TurnLifecycle(
             store,

@@ -10,19 +10,17 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from chatserve.contracts import RECOVERY_GAP, Store
-from chatserve.engine.log import KEPT_EVENTS, SessionLog
+from chatserve.contracts import Store
+from chatserve.engine.log import KEPT_EVENTS, MAX_UNJOURNALED, SessionLog
 from chatserve.engine.tasks import OwnedTasks
 from chatserve.errors import StoreError
 from chatserve.events import NumberedEvent
 
 FLUSH_AFTER_S: Final = 0.04
 """Below the 50 ms the contract allows; the rest is for the commit."""
-
-MAX_UNJOURNALED: Final = RECOVERY_GAP - 2000
 
 DISK_AFTER_S: Final = 1.0
 MAX_OFF_DISK: Final = 1000
@@ -39,7 +37,7 @@ class Journal:
         self._store = store
         self._tasks = tasks
         self._clock = clock
-        self._is_strict = is_strict
+        self.is_strict = is_strict
         self._off_disk = 0
         self._on_disk_at = -math.inf
         self._dirty: set[SessionLog] = set()
@@ -49,15 +47,18 @@ class Journal:
 
     def publish(self, log: SessionLog) -> bool:
         """Show new events to readers, and see to it that they are stored. False: `catch_up` must be awaited first."""
-        if not log.session_id:
-            log.filed_seq = log.journaled_seq = log.last_seq  # a stateless turn: kept in memory only
-            log.trim()
-        elif self._is_strict or len(log.events) + log.base - log.journaled_seq > MAX_UNJOURNALED:
+        if log.session_id and (self.is_strict or log.last_seq - log.journaled_seq > MAX_UNJOURNALED):
             return False
-        elif log not in self._dirty:
-            self._mark(log)
+        self.note((log,))
         log.publish()
         return True
+
+    def note(self, logs: Collection[SessionLog]) -> None:
+        """See to it that what was shown of these logs is stored, soon and together."""
+        self._dirty.update(logs)
+        if not self._is_due and logs:
+            self._is_due = True
+            asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._start_flush)
 
     async def catch_up(self, log: SessionLog) -> None:
         """Store the log's events, then show them; what was appended meanwhile waits for its own turn."""
@@ -71,16 +72,9 @@ class Journal:
 
     def publish_soon(self, log: SessionLog) -> None:
         """Show events whose transaction is already behind them; the log's copy may follow."""
-        if log.session_id:
-            self._mark(log)
-        if not self._is_strict or log.published_seq == log.last_seq - 1:  # else it follows those that wait
+        self.note((log,))
+        if not self.is_strict or log.published_seq == log.last_seq - 1:  # else it follows those that wait
             log.publish()
-
-    def _mark(self, log: SessionLog) -> None:
-        self._dirty.add(log)
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._start_flush)
 
     def _start_flush(self) -> None:
         if not self._is_closed:
@@ -92,8 +86,7 @@ class Journal:
         except StoreError as error:
             logger.warning("events could not be stored yet: %s", error)
         self._is_due = False
-        if self._dirty:
-            self._mark(next(iter(self._dirty)))
+        self.note(self._dirty)
 
     async def _flush_until(self, log: SessionLog) -> None:
         wanted = log.last_seq
@@ -114,7 +107,9 @@ class Journal:
         """Store all events that a crash would still lose. Raises: StoreError."""
         async with self._flushing:
             logs, self._dirty = self._dirty, set()
-            fresh = [(log, log.events[log.journaled_seq - log.base :]) for log in logs]
+            for log in [log for log in logs if not log.session_id]:
+                log.keep_nothing()
+            fresh = [(log, log.numbered(log.journaled_seq, log.last_seq)) for log in logs]
             batch = [(log.session_id, events) for log, events in fresh if events]
             if not batch:
                 return
@@ -126,7 +121,7 @@ class Journal:
             for log, events in fresh:
                 if events and events[-1].seq > log.journaled_seq:
                     log.journaled_seq = events[-1].seq
-                if len(log.events) > 2 * KEPT_EVENTS:
+                if log.last_seq - log.base > 2 * KEPT_EVENTS:
                     await self._file(log)
 
     async def _journal(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]]) -> None:
@@ -134,7 +129,7 @@ class Journal:
         now = asyncio.get_running_loop().time()
         off_disk = self._off_disk + max(len(events) for _, events in batch)
         is_due = off_disk > MAX_OFF_DISK or now - self._on_disk_at >= DISK_AFTER_S
-        durable = self._is_strict or is_due
+        durable = self.is_strict or is_due
         await self._store.journal_events(batch, now=self._clock(), durable=durable)
         if durable:
             self._off_disk, self._on_disk_at = 0, now

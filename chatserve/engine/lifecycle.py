@@ -166,7 +166,7 @@ class TurnLifecycle:
         error: TurnError | None = None,
     ) -> None:
         """End a turn; the caller holds the room's lock and has seen that the turn is not closed."""
-        turn.closed = True
+        turn.close()
         turn.cancel_timers()
         await self._unwind(turn)
         log, draft = turn.room.log, turn.draft

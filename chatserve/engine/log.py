@@ -9,18 +9,25 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from chatserve.contracts import FrameEncoder
-from chatserve.events import Done, Event, NumberedEvent
+from chatserve.contracts import RECOVERY_GAP, FrameEncoder
+from chatserve.events import Delta, Done, Event, NumberedEvent, delta_event
+
+MAX_UNJOURNALED: Final = RECOVERY_GAP - 2000
+"""How many events of a log may be shown and not stored."""
 
 KEPT_EVENTS: Final = 2048
 """How many filed events stay in memory for readers that lag or come back."""
 
 
 class Waiter(Protocol):
-    """Who waits for events."""
+    """A reader that waits for events. `cursor`, `turn_id` and `encoder` are a `Reader`'s."""
 
-    def notice(self) -> None:
-        """Learn that there are some; it is told once."""
+    cursor: int
+    turn_id: str | None
+    encoder: FrameEncoder
+
+    def hand(self, frames: bytes) -> None:
+        """Give it the frames of what comes next, or b"": it must look for itself. Called once."""
         ...
 
 
@@ -28,34 +35,44 @@ class SessionLog:
     """Events of one session, numbered from `base + 1`.
 
     `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable,
-    and the last that `Store.read_events` knows. `entry_seq` is the last before the turn that runs, or else the end
+    and the last that `Store.read_events` knows. `speaker` is the turn whose deltas come; one turn runs at a time. `entry_seq` is the last before the turn that runs, or else the end
     of the last one that ran: who enters after it sees whole turns only. `numbering` is held while the store is
     given a number that no event has yet: a turn that runs appends nothing meanwhile.
     """
 
     __slots__ = (
+        "_entries",
+        "_former_speakers",
         "_shared",
+        "_speaks_from",
         "base",
         "done_seqs",
         "entry_seq",
-        "events",
         "filed_seq",
         "first_seqs",
         "journaled_seq",
+        "last_seq",
         "numbering",
         "published_seq",
         "session_id",
+        "speaker",
         "waiters",
     )
 
     def __init__(self, session_id: str, last_seq: int) -> None:
         self.session_id = session_id
         self.base = last_seq
+        self.last_seq = last_seq
         self.published_seq = last_seq
         self.journaled_seq = last_seq
         self.filed_seq = last_seq
         self.entry_seq = last_seq
-        self.events: list[NumberedEvent] = []
+        self._entries: list[
+            NumberedEvent | str
+        ] = []  # a string is a delta: one object per word, where it would be three
+        self.speaker: str | None = None
+        self._speaks_from = 0
+        self._former_speakers: list[tuple[int, str | None]] = []
         self._shared: tuple[FrameEncoder, str | None, int, int, bytes] | None = None
         self.first_seqs: dict[str, int] = {}
         self.done_seqs: dict[str, int] = {}
@@ -63,9 +80,14 @@ class SessionLog:
         self.numbering = asyncio.Lock()
 
     @property
-    def last_seq(self) -> int:
-        """The number of the newest event."""
-        return self.base + len(self.events)
+    def is_open(self) -> bool:
+        """True when `say` may be called: nothing is unshown, none of the numbers is reserved, the store is not far behind."""
+        last_seq = self.last_seq
+        return (
+            self.published_seq == last_seq
+            and not self.numbering.locked()
+            and last_seq - self.journaled_seq < MAX_UNJOURNALED
+        )
 
     async def settled(self) -> None:
         """Return when events may be appended."""
@@ -74,19 +96,64 @@ class SessionLog:
 
     def append(self, turn_id: str | None, events: Iterable[Event]) -> None:
         """Number events and keep them; `publish` lets readers see them."""
-        seq = self.base + len(self.events)
         for event in events:
-            seq += 1
-            self.events.append(NumberedEvent(seq, turn_id, event))
+            self.last_seq += 1
+            if type(event) is not Delta:
+                self._entries.append(NumberedEvent(self.last_seq, turn_id, event))
+                continue
+            if turn_id != self.speaker:
+                self._former_speakers.append((self._speaks_from, self.speaker))
+                self.speaker, self._speaks_from = turn_id, self.last_seq
+            self._entries.append(event[0])
+
+    def say(self, text: str) -> None:
+        """Append a delta of the `speaker` and show it at once, where all before it is shown: the hot path.
+
+        Readers that wait for just this event get its frames; those of one format share them.
+        """
+        seq = self.last_seq + 1
+        self.last_seq = self.published_seq = seq
+        self._entries.append(text)
+        waiters = self.waiters
+        if not waiters:
+            return
+        self.waiters = []
+        turn_id, encoder, frames = self.speaker, None, b""
+        event = delta_event(seq, turn_id, text)
+        for waiter in waiters:
+            if waiter.cursor != seq - 1 or (waiter.turn_id != turn_id and waiter.turn_id is not None):
+                waiter.hand(b"")
+                continue
+            if waiter.encoder is not encoder:
+                encoder = waiter.encoder
+                frames = encoder.encode(event)
+            waiter.cursor = seq
+            waiter.hand(frames)
+
+    def numbered(self, after: int, until: int) -> list[NumberedEvent]:
+        """Return the events `after + 1` to `until`; they must be kept."""
+        return [
+            delta_event(seq, self._speaker_at(seq), entry) if isinstance(entry, str) else entry
+            for seq, entry in enumerate(self._entries[after - self.base : until - self.base], after + 1)
+        ]
+
+    def _speaker_at(self, seq: int) -> str | None:
+        if seq >= self._speaks_from:
+            return self.speaker
+        return next(turn_id for first_seq, turn_id in reversed(self._former_speakers) if first_seq <= seq)
+
+    def _end_of_first_speaker(self) -> int:
+        starts = [first_seq for first_seq, _ in self._former_speakers[1:2]]
+        return (starts[0] if starts else self._speaks_from) - 1
 
     def publish(self, until: int | None = None) -> None:
         """Let readers see all there is, or all up to a number, and tell those that wait."""
-        self.published_seq = self.base + len(self.events) if until is None else max(until, self.published_seq)
+        self.published_seq = self.last_seq if until is None else max(until, self.published_seq)
         waiters = self.waiters
         if waiters:
             self.waiters = []
             for waiter in waiters:
-                waiter.notice()
+                waiter.hand(b"")
 
     def begin_turn(self, turn_id: str) -> None:
         """Remember that the next event is the first of this turn."""
@@ -96,18 +163,24 @@ class SessionLog:
         """Take the last event of a turn, as the store completed it."""
         assert done.turn_id is not None
         assert isinstance(done.event, Done)
-        self.events.append(done)
+        self._entries.append(done)
+        self.last_seq = done.seq
         self.done_seqs[done.turn_id] = done.seq
 
     def unfiled(self) -> Sequence[NumberedEvent]:
         """Return the events that only this log knows."""
-        return self.events[self.filed_seq - self.base :]
+        return self.numbered(self.filed_seq, self.last_seq)
 
     def trim(self) -> None:
         """Forget old events that are filed, but for the newest `KEPT_EVENTS`."""
-        surplus = min(len(self.events) - KEPT_EVENTS, self.filed_seq - self.base)
+        surplus = min(len(self._entries) - KEPT_EVENTS, self.filed_seq - self.base)
         if surplus >= KEPT_EVENTS:
             self._forget(surplus)
+
+    def keep_nothing(self) -> None:
+        """Take all there is for stored: nothing of a stateless turn is."""
+        self.filed_seq = self.journaled_seq = self.last_seq
+        self.trim()
 
     def forget_filed(self) -> None:
         """Forget what is filed: nobody reads here any more, and who comes back is fed by the store."""
@@ -117,7 +190,9 @@ class SessionLog:
 
     def _forget(self, surplus: int) -> None:
         self.base += surplus
-        del self.events[:surplus]
+        del self._entries[:surplus]
+        while self._former_speakers and self._end_of_first_speaker() <= self.base:
+            del self._former_speakers[0]
         ended = {turn_id for turn_id, seq in self.done_seqs.items() if seq <= self.base}
         self.done_seqs = {turn_id: seq for turn_id, seq in self.done_seqs.items() if turn_id not in ended}
         self.first_seqs = {turn_id: seq for turn_id, seq in self.first_seqs.items() if turn_id not in ended}
@@ -131,7 +206,7 @@ class SessionLog:
         if shared is not None and shared[:4] == (encoder, turn_id, after, until):
             return shared[4]
         encode = encoder.encode
-        events = self.events[after - self.base : until - self.base]
+        events = self.numbered(after, until)
         frames = b"".join([encode(event) for event in events if turn_id is None or event.turn_id == turn_id])
         self._shared = (encoder, turn_id, after, until, frames)
         return frames

@@ -28,22 +28,24 @@ class Reader:
     """
 
     __slots__ = (
+        "_loop",
         "_waiter",
         "closed",
         "cursor",
         "encoder",
-        "is_sending",
         "is_stalled",
         "log",
         "room",
         "says_bye",
         "silent_ticks",
         "task",
+        "ticked_at",
         "turn_id",
     )
 
     def __init__(self, room: Room, encoder: FrameEncoder, cursor: int, turn_id: str | None = None) -> None:
         assert room.log is not None
+        self._loop = asyncio.get_running_loop()
         self.room = room
         self.log = room.log
         self.encoder = encoder
@@ -52,10 +54,10 @@ class Reader:
         self.closed = False
         self.says_bye = False
         self.silent_ticks = 0
-        self.is_sending = False
+        self.ticked_at = cursor
         self.is_stalled = False
         self.task: asyncio.Task[object] | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bytes] | None = None
 
     @property
     def needs_store(self) -> bool:
@@ -90,7 +92,7 @@ class Reader:
             until = cursor + READ_EVENTS
         self.cursor = until
         if self.encoder.is_per_turn:
-            return self.encode(log.events[cursor - log.base : until - log.base])
+            return self.encode(log.numbered(cursor, until))
         return log.encoded(self.encoder, self.turn_id, cursor, until)
 
     def encode(self, events: Iterable[NumberedEvent]) -> bytes:
@@ -98,23 +100,31 @@ class Reader:
         encode, turn_id = self.encoder.encode, self.turn_id
         return b"".join([encode(event) for event in events if turn_id is None or event.turn_id == turn_id])
 
-    def news(self) -> asyncio.Future[None]:
-        """Return a future that is done when there may be something to take, or the reader is woken or closed."""
-        waiter = self._waiter = asyncio.get_running_loop().create_future()
+    @property
+    def is_waiting(self) -> bool:
+        """True while there is nothing to do for it; else its client takes what it was sent, or should."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def news(self) -> asyncio.Future[bytes]:
+        """Return a future of the frames that come next; b"": there may be something to take, or it is to look up.
+
+        What is handed over is taken: the cursor stands behind it.
+        """
+        waiter = self._waiter = self._loop.create_future()
         self.log.waiters.append(self)
         return waiter
 
-    def notice(self) -> None:
-        """Let `news` be done: there are some."""
+    def hand(self, frames: bytes) -> None:
+        """Let `news` be done."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+            waiter.set_result(frames)
 
     def wake(self) -> None:
         """Let `news` be done, whether there are any or not."""
         if self in self.log.waiters:
             self.log.waiters.remove(self)
-        self.notice()
+        self.hand(b"")
 
     def close(self, *, bye: bool = False) -> None:
         """Let the reader end: its client has gone, or (`bye`) the server goes."""
@@ -157,13 +167,14 @@ class Readers:
         Called once a second, so that no stream needs a timer of its own. What is dropped may come back with its cursor.
         """
         for reader in list(self._readers):
-            reader.silent_ticks += 1
-            if reader.is_sending:
-                if reader.silent_ticks > stall_ticks and reader.task is not None:
-                    reader.is_stalled = True
-                    reader.task.cancel()
-            elif reader.silent_ticks >= ping_ticks:
-                reader.wake()
+            reader.silent_ticks = reader.silent_ticks + 1 if reader.cursor == reader.ticked_at else 1
+            reader.ticked_at = reader.cursor
+            if reader.is_waiting:
+                if reader.silent_ticks >= ping_ticks:
+                    reader.wake()
+            elif reader.silent_ticks > stall_ticks and reader.task is not None:
+                reader.is_stalled = True
+                reader.task.cancel()
 
     def close_room(self, room: Room) -> None:
         """End the streams of a room whose session is gone."""
@@ -179,8 +190,7 @@ class Readers:
         """Return what comes after a cursor the log cannot serve, from the store or as a snapshot; move the cursor."""
         log = reader.log
         if log.published_seq < log.last_seq:
-            await reader.news()  # a snapshot tells of all there is, so it must not run ahead of what is shown
-            return b""
+            return await reader.news()  # a snapshot tells of all there is, so it must not run ahead of what is shown
         if not log.session_id or reader.cursor > log.published_seq:
             return await self._restart(reader)
         page = await self._store.read_events(log.session_id, after=reader.cursor, limit=READ_EVENTS)

@@ -1,7 +1,7 @@
-"""Runs one turn's function and turns what it says into events: the hot path of the server.
+"""Runs one turn's function and takes down what it says.
 
-`yield` → batch (`chatserve.chat_function`) → draft → log → readers. This is the one place where whatever the
-developer's code raises is caught; every way it can end becomes a value.
+What it says goes on in `chatserve.engine.speech`. This is the one place where whatever the developer's code raises is
+caught; every way it can end becomes a value.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import copy
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from chatserve.chat_function import Call, ChatContext, Report, SessionView
 from chatserve.chat_function.async_call import AsyncCall
-from chatserve.chat_function.call import Batch, join_deltas, skip_snapshots
+from chatserve.chat_function.call import Batch, Interpret
 from chatserve.chat_function.threads import Threads
 from chatserve.codec import clean_json, clean_text
 from chatserve.contracts import (
@@ -33,11 +35,9 @@ from chatserve.draft import MessageDraft
 from chatserve.engine.attachments import Attachments
 from chatserve.engine.examples import ExampleCache
 from chatserve.engine.histories import Histories
-from chatserve.engine.journal import Journal
-from chatserve.engine.log import SessionLog
+from chatserve.engine.speech import GIVE_WAY_S, Speech, Teller
 from chatserve.engine.turn import RunningTurn, interpretation
 from chatserve.errors import AnswerInvalid, AnswerTooLarge, ChatError, ChatFunctionError, ChatserveError, FileUnknown
-from chatserve.events import Event, StatusReported
 from chatserve.settings import Settings
 from chatserve.types import FilePart, Json, LocalFile, Session, StoredFile, TurnError
 
@@ -55,7 +55,7 @@ class TurnRunner:
         files: FileKeeper,
         histories: Histories,
         examples: ExampleCache,
-        journal: Journal,
+        teller: Teller,
         new_interpreter: Callable[[], Interpreter],
         settings: Settings,
         clock: Callable[[], float],
@@ -66,7 +66,7 @@ class TurnRunner:
         self._files = files
         self._histories = histories
         self._examples = examples
-        self._journal = journal
+        self._teller = teller
         self._new_interpreter = new_interpreter
         self._settings = settings
         self._clock = clock
@@ -77,90 +77,93 @@ class TurnRunner:
     async def run(self, turn: RunningTurn) -> None:
         """Run the function to its end, whatever that is; `turn.failure` says why it failed, if it did.
 
-        What it says becomes events here: the hot loop, a few steps per word. It stands in the task's outermost
-        coroutine, since every other one around it would be resumed with every word.
+        The hot loop stands in the task's outermost coroutine, since every other one around it would be resumed with
+        every word.
 
         Raises:
             asyncio.CancelledError: the turn was ended by somebody else.
         """
         try:
-            call, draft, log, journal = await self._prepare(turn)
-            turn_id, (take_text, merge) = turn.turn_id, _manner(turn, draft)
+            call, speech, interpret = await self._prepare(turn)
+            items, teller, gives_way_at = speech.items, self._teller, 0.0
             try:
                 call.begin()
-                async for batch in call:
-                    if log.numbering.locked():
-                        await log.settled()
-                    for item in batch if len(batch) == 1 else merge(batch):
-                        if turn.closed:
-                            return
-                        if type(item) is str:
-                            log.append(turn_id, take_text(item))
-                        else:
-                            await self._take(turn, draft, log, item)
-                    if draft.is_too_large:
-                        journal.publish_soon(log)
-                        draft.check_size()
-                    if not journal.publish(log):
-                        await journal.catch_up(log)
-                self._warn_of_rewrites(turn, draft)
+                async for item in call:
+                    said = None if type(item) is str else await self._understood(turn, item, interpret)
+                    if items and monotonic() >= gives_way_at:  # it may not have waited since it said them
+                        await asyncio.sleep(0)
+                        gives_way_at = monotonic() + GIVE_WAY_S
+                    if speech.is_behind:
+                        await teller.catch_up(speech)
+                    if speech.is_over or speech.error is not None:
+                        break
+                    if not items:
+                        gives_way_at = teller.hear(speech)
+                    items += (item,) if said is None else said
             finally:
                 await self._close(turn, call)
+            await teller.tell_rest(speech)
+            self._warn_of_rewrites(turn)
         except BaseException as error:  # around the chat function, whatever it raises: a cancel of its own making too
             if turn.closed and isinstance(error, asyncio.CancelledError):
                 raise
-            turn.failure = self._failure(turn, error)
+            turn.failure = self._failure(turn, await self._last_error(turn, error))
 
-    async def _prepare(self, turn: RunningTurn) -> tuple[Call, MessageDraft, SessionLog, Journal]:
+    async def _understood(self, turn: RunningTurn, item: Any, interpret: Interpret) -> Sequence[Any]:
+        """Return what is no plain string as items of a speech: interpreted, its files stored."""
+        said = item if type(item) is Batch else (interpret(item),)
+        if any(type(each) is tuple and any(map(_names_file, each)) for each in said):
+            return [await self._with_stored_files(turn, each) if type(each) is tuple else each for each in said]
+        return said
+
+    async def _last_error(self, turn: RunningTurn, error: BaseException) -> BaseException:
+        """Tell what the function said before it failed; return what it failed of: of what it said, if that was wrong."""
+        speech = turn.speech
+        if speech is None:
+            return error
+        if speech.error is None:
+            try:
+                await self._teller.tell_rest(speech)
+            except Exception as wrong:  # noqa: BLE001 - what was said before is what it failed of
+                speech.error = wrong
+        return speech.error or error
+
+    async def _prepare(self, turn: RunningTurn) -> tuple[Call, Speech, Interpret]:
         """Return the call of the function, and what its words go through."""
-        log = turn.room.log
+        log, task = turn.room.log, turn.task
         assert log is not None
+        assert task is not None
         history = await self._history(turn)
-        turn.draft = MessageDraft(
+        draft = turn.draft = MessageDraft(
             turn.turn,
             new_message_id=lambda: self._new_id("m_"),
             clock=self._clock,
             max_bytes=self._settings.max_answer_bytes,
         )
-        call = turn.call = self._call(turn, history)
+        speech = turn.speech = Speech(turn.turn_id, draft, log, turn.chat.options.yields, task.cancel)
+        interpret = self._interpretation(turn, history)
+        call = turn.call = self._call(turn, history, interpret)
         if turn.chat.signature.context is not None:
-            loop = asyncio.get_running_loop()
-            call.when_reported(lambda: _call_in(loop, self._take_reports, turn))
-        return call, turn.draft, log, self._journal
+            call.when_reported(_in_loop(lambda report: self._hear_report(speech, report)))
+        return call, speech, interpret
 
-    def _warn_of_rewrites(self, turn: RunningTurn, draft: MessageDraft) -> None:
+    def _hear_report(self, speech: Speech, report: Report) -> None:
+        """Take what an async function, its other tasks and threads report."""
+        if not speech.is_over:
+            if not speech.items:
+                self._teller.hear(speech)
+            speech.items.append(report)
+
+    def _warn_of_rewrites(self, turn: RunningTurn) -> None:
         """Tell a developer once, while he develops, of yields that look like deltas but are taken for snapshots."""
-        name = turn.chat.options.name
-        if self._settings.debug and draft.was_rewritten and name not in self._warned:
+        name, draft = turn.chat.options.name, turn.draft
+        if self._settings.debug and draft is not None and draft.was_rewritten and name not in self._warned:
             self._warned.add(name)
             logger.warning(
                 "chat %r yields texts that do not extend one another: each replaces the answer so far. "
                 'If they are pieces to be appended, register it with yields="deltas"',
                 name,
             )
-
-    async def _take(self, turn: RunningTurn, draft: MessageDraft, log: SessionLog, item: Any) -> None:
-        """Take what is no plain string: a report, or what a value was found to mean."""
-        if type(item) is Report:
-            log.append(turn.turn_id, _reported(draft, item))
-            return
-        outputs = item
-        if any(map(_names_file, item)):
-            outputs = await self._with_stored_files(turn, item)
-            await log.settled()
-        for output in outputs:
-            if turn.takes_more():
-                log.append(turn.turn_id, draft.apply(output))
-
-    def _take_reports(self, turn: RunningTurn) -> None:
-        """Show what other tasks and threads of an async function report while it waits for them."""
-        draft, log, call = turn.draft, turn.room.log, turn.call
-        if draft is None or log is None or call is None or not turn.takes_more():
-            return
-        for report in call.take_reports():
-            log.append(turn.turn_id, _reported(draft, report))
-        if not self._journal.publish(log):
-            self._journal.catch_up_soon(log)
 
     # before the function
 
@@ -181,26 +184,28 @@ class TurnRunner:
             history += self._histories.render_given((turn.user_message,), **shape)  # there is no text to pass instead
         return history
 
-    def _call(self, turn: RunningTurn, history: list[Any]) -> Call:
-        message = self._message(turn)
+    def _interpretation(self, turn: RunningTurn, history: list[Any]) -> Interpret:
+        first_entry = copy.copy(history[0]) if history else None  # the function may change its own
         options = turn.chat.options
+        view = AnswerView(len(history), first_entry, self._message(turn), options.yields, turn.chat.is_generator)
+        return interpretation(self._new_interpreter(), view)
+
+    def _call(self, turn: RunningTurn, history: list[Any], interpret: Interpret) -> Call:
         turn.context = self._context(turn) if turn.chat.signature.context is not None else None
         kept = self._kept_answer(turn)
         if kept is not None:
-            return AsyncCall(kept, lambda output: (output,))
-        first_entry = copy.copy(history[0]) if history else None  # the function may change its own
-        view = AnswerView(len(history), first_entry, message, options.yields, turn.chat.is_generator)
+            return AsyncCall(kept)
         return turn.chat.prepare(
-            copy.deepcopy(message),
+            self._message(turn),
             history,
             turn.inputs,
             turn.context,
             turn.request.http_request,
-            interpret=interpretation(self._new_interpreter(), view),
+            interpret=interpret,
             threads=self.threads,
         )
 
-    def _kept_answer(self, turn: RunningTurn) -> AsyncIterator[AnswerSnapshot] | None:
+    def _kept_answer(self, turn: RunningTurn) -> AsyncIterator[Batch] | None:
         """Return the answer to an example, if it is kept."""
         example = turn.request.example
         if example is None or not turn.chat.options.cache_examples:
@@ -302,22 +307,22 @@ class TurnRunner:
         return TurnError(code, detail, error_id)
 
 
-def _manner(
-    turn: RunningTurn, draft: MessageDraft
-) -> tuple[Callable[[str], Sequence[Event]], Callable[[Batch], Iterator[Any]]]:
-    """Return what a chat's strings mean, one by one, and what is left of many that came at once."""
-    if turn.chat.options.yields == "deltas":
-        return draft.append_text, join_deltas
-    return draft.snapshot_text, skip_snapshots
+async def _said_at_once(answer: AnswerSnapshot) -> AsyncIterator[Batch]:
+    yield Batch([(answer,)])
 
 
-async def _said_at_once(answer: AnswerSnapshot) -> AsyncIterator[AnswerSnapshot]:
-    yield answer
+def _in_loop(hear: Callable[[Report], None]) -> Callable[[Report], None]:
+    """Return what may be called in any thread; `hear` is called in this one."""
+    loop, thread_id = asyncio.get_running_loop(), threading.get_ident()
 
+    def hear_anywhere(report: Report) -> None:
+        if threading.get_ident() == thread_id:
+            hear(report)
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+            loop.call_soon_threadsafe(hear, report)
 
-def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[RunningTurn], None], turn: RunningTurn) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
-        loop.call_soon_threadsafe(function, turn)
+    return hear_anywhere
 
 
 def _names_file(output: Output) -> bool:
@@ -352,13 +357,6 @@ def _session_view(session: Session | None) -> SessionView:
     return SessionView(
         session.session_id, session.title, copy.deepcopy(session.metadata), copy.deepcopy(dict(session.state))
     )
-
-
-def _reported(draft: MessageDraft, report: Report) -> Sequence[Event]:
-    if report.usage is not None:
-        draft.usage = report.usage
-        return ()
-    return (StatusReported(clean_json(report.text), clean_json(report.done), clean_json(report.total)),)
 
 
 def changed_session(turn: RunningTurn) -> tuple[Mapping[str, Json] | None, str | None]:

@@ -14,6 +14,7 @@ from chatserve.types import FilePart, LocalFile, Message, Session, Turn, TurnErr
 
 if TYPE_CHECKING:
     from chatserve.engine.room import Room
+    from chatserve.engine.speech import Speech
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +33,7 @@ class RunningTurn:
     parent_id: str | None
     draft: MessageDraft | None = None
     call: Call | None = None
+    speech: Speech | None = None
     context: ChatContext | None = None
     task: asyncio.Task[None] | None = None
     deadline: asyncio.TimerHandle | None = None
@@ -52,9 +54,11 @@ class RunningTurn:
         """The turn's id."""
         return self.turn.turn_id
 
-    def takes_more(self) -> bool:
-        """Whether what the function says still counts; asked again after every wait."""
-        return not self.closed
+    def close(self) -> None:
+        """Let nothing more of what the function says count."""
+        self.closed = True
+        if self.speech is not None:
+            self.speech.is_over = True
 
     def cancel_timers(self) -> None:
         """Forget deadline and abandonment."""

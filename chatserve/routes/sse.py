@@ -119,28 +119,34 @@ class EventStream(Response):
         rest = await self._send_frames(self._manners.opening, self._unwrapped or send)
         if reader.says_bye and not reader.is_at_end:
             rest += self._manners.farewell()
-        reader.silent_ticks, reader.is_sending = 0, True
+        reader.silent_ticks = 0
         await send({"type": "http.response.body", "body": rest, "more_body": False})
 
     async def _send_frames(self, chunk: bytes, send: Send) -> bytes:
-        """Send all that the reader gets until its end: the hot loop, a few steps per event. Return the last frames."""
+        """Send all that the reader gets until its end; return the last frames. The inner loop is the hot one."""
         reader, log = self._reader, self._reader.log
         while True:
             chunk += reader.take()
             if reader.is_at_end or (reader.closed and not reader.owes_rest):
                 return chunk
-            if chunk:
-                reader.silent_ticks = 0
-                reader.is_sending = True
+            if not chunk:
+                chunk = await self._next_frames()
+                continue
+            while chunk:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                reader.is_sending = False
-                chunk = b""
-            if reader.cursor == log.published_seq:
-                await reader.news()
-                if reader.silent_ticks >= self._ping_ticks and reader.cursor == log.published_seq:
-                    chunk = self._manners.ping
-            elif reader.needs_store:
-                chunk = await self._engine.readers.catch_up(reader)
+                chunk = b"" if reader.closed or reader.cursor != log.published_seq else await reader.news()
+
+    async def _next_frames(self) -> bytes:
+        """Return what there is to send when nothing can be taken, be it a ping; b"" when it is time to look again."""
+        reader = self._reader
+        if reader.needs_store:
+            return await self._engine.readers.catch_up(reader)
+        if reader.has_more:
+            return b""
+        if reader.silent_ticks >= self._ping_ticks:
+            reader.silent_ticks = 0
+            return self._manners.ping
+        return await reader.news()
 
 
 async def _left_or_complete(receive: Receive, sending: asyncio.Task[None]) -> None:

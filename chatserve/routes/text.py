@@ -51,18 +51,19 @@ class WordStream(Response):
                 self._on_leave()
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, reader: Reader) -> None:
-        begun = False
+        begun, words = False, b""
         while not reader.closed:
-            words = await self._engine.readers.catch_up(reader) if reader.needs_store else reader.take()
+            words += await self._engine.readers.catch_up(reader) if reader.needs_store else reader.take()
             if words:
                 if not begun:
                     await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 begun = True
                 await send({"type": "http.response.body", "body": words, "more_body": True})
+                words = b""
             elif reader.is_at_end:
                 break
             elif not reader.has_more:
-                await reader.news()
+                words = await reader.news()
         await self._finish(scope, receive, send, begun=begun)
 
     async def _finish(self, scope: Scope, receive: Receive, send: Send, *, begun: bool) -> None:

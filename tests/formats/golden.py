@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from chatserve.chat_function import async_call
+from chatserve.engine import speech
 from chatserve.files import FileFolder
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.wire import WIRE_FORMATS
@@ -90,7 +90,7 @@ async def _ask(
 
 @asynccontextmanager
 async def _serve(row: FormatRow, scenario: Scenario) -> AsyncIterator[tuple[Any, Engine]]:
-    with tempfile.TemporaryDirectory() as name, mock.patch.object(async_call, "BEAT_S", 0):
+    with tempfile.TemporaryDirectory() as name, mock.patch.object(speech, "BEAT_S", 0):
         folder = Path(name)
         async with open_engine(scenario.answer, folder=folder, settings=scenario.settings, name=CHAT) as engine:
             turns = engine.turns

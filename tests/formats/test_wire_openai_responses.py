@@ -96,7 +96,14 @@ async def tell(scenario: Scenario, folder: Path) -> Told:
             await ending
         record = await engine.end_of(turn)
         assert turn.room.log is not None
-        return Told([each for each in turn.room.log.events if each.turn_id == turn.turn_id], record)
+        return Told(
+            [
+                each
+                for each in turn.room.log.numbered(turn.room.log.base, turn.room.log.last_seq)
+                if each.turn_id == turn.turn_id
+            ],
+            record,
+        )
 
 
 # --- every answer there can be -----------------------------------------------------------------------------------

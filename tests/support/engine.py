@@ -100,8 +100,8 @@ class Engine:
         if frames or reader.is_at_end:
             return frames
         if reader.cursor == reader.log.published_seq:
-            await within(reader.news())
-        elif reader.needs_store:
+            return await within(reader.news())
+        if reader.needs_store:
             return await within(self.turns.readers.catch_up(reader))
         return b""
 
