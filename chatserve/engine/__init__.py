@@ -5,7 +5,7 @@ to see them follows the log. Knows stores, formats and files only by their contr
 """
 
 from chatserve.engine.engine import TICK_S, EngineParts, TurnEngine
-from chatserve.engine.readers import Reader, ended_turn_frames
+from chatserve.engine.readers import Outlet, Reader, ended_turn_frames
 from chatserve.engine.turn import RunningTurn
 
-__all__ = ["TICK_S", "EngineParts", "Reader", "RunningTurn", "TurnEngine", "ended_turn_frames"]
+__all__ = ["TICK_S", "EngineParts", "Outlet", "Reader", "RunningTurn", "TurnEngine", "ended_turn_frames"]

@@ -35,15 +35,16 @@ class SessionLog:
     """Events of one session, numbered from `base + 1`.
 
     `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable,
-    and the last that `Store.read_events` knows. `speaker` is the turn whose deltas come; one turn runs at a time. `entry_seq` is the last before the turn that runs, or else the end
-    of the last one that ran: who enters after it sees whole turns only. `numbering` is held while the store is
-    given a number that no event has yet: a turn that runs appends nothing meanwhile.
+    and the last that `Store.read_events` knows. `entry_seq` is the last before the turn that runs, or else the end
+    of the last one that ran: who enters after it sees whole turns only. `speaker` is the turn whose deltas come, for
+    one runs at a time. `numbering` is held while the store is given a number that no event has yet: a turn that runs
+    appends nothing meanwhile.
     """
 
     __slots__ = (
         "_entries",
-        "_former_speakers",
         "_shared",
+        "_speakers",
         "_speaks_from",
         "base",
         "done_seqs",
@@ -67,12 +68,12 @@ class SessionLog:
         self.journaled_seq = last_seq
         self.filed_seq = last_seq
         self.entry_seq = last_seq
-        self._entries: list[
-            NumberedEvent | str
-        ] = []  # a string is a delta: one object per word, where it would be three
         self.speaker: str | None = None
+        # A string among the entries is a delta, so that a word is one object and not three. Whose it is stand in
+        # `_speakers`, with the number of their first one.
+        self._entries: list[NumberedEvent | str] = []
+        self._speakers: list[tuple[int, str | None]] = []
         self._speaks_from = 0
-        self._former_speakers: list[tuple[int, str | None]] = []
         self._shared: tuple[FrameEncoder, str | None, int, int, bytes] | None = None
         self.first_seqs: dict[str, int] = {}
         self.done_seqs: dict[str, int] = {}
@@ -81,7 +82,7 @@ class SessionLog:
 
     @property
     def is_open(self) -> bool:
-        """True when `say` may be called: nothing is unshown, none of the numbers is reserved, the store is not far behind."""
+        """True when `say` may be called: all is shown, the next number is free, and the store is not far behind."""
         last_seq = self.last_seq
         return (
             self.published_seq == last_seq
@@ -102,8 +103,8 @@ class SessionLog:
                 self._entries.append(NumberedEvent(self.last_seq, turn_id, event))
                 continue
             if turn_id != self.speaker:
-                self._former_speakers.append((self._speaks_from, self.speaker))
                 self.speaker, self._speaks_from = turn_id, self.last_seq
+                self._speakers.append((self.last_seq, turn_id))
             self._entries.append(event[0])
 
     def say(self, text: str) -> None:
@@ -140,11 +141,7 @@ class SessionLog:
     def _speaker_at(self, seq: int) -> str | None:
         if seq >= self._speaks_from:
             return self.speaker
-        return next(turn_id for first_seq, turn_id in reversed(self._former_speakers) if first_seq <= seq)
-
-    def _end_of_first_speaker(self) -> int:
-        starts = [first_seq for first_seq, _ in self._former_speakers[1:2]]
-        return (starts[0] if starts else self._speaks_from) - 1
+        return next(turn_id for first_seq, turn_id in reversed(self._speakers) if first_seq <= seq)
 
     def publish(self, until: int | None = None) -> None:
         """Let readers see all there is, or all up to a number, and tell those that wait."""
@@ -191,8 +188,8 @@ class SessionLog:
     def _forget(self, surplus: int) -> None:
         self.base += surplus
         del self._entries[:surplus]
-        while self._former_speakers and self._end_of_first_speaker() <= self.base:
-            del self._former_speakers[0]
+        while len(self._speakers) > 1 and self._speakers[1][0] <= self.base + 1:
+            del self._speakers[0]
         ended = {turn_id for turn_id, seq in self.done_seqs.items() if seq <= self.base}
         self.done_seqs = {turn_id: seq for turn_id, seq in self.done_seqs.items() if turn_id not in ended}
         self.first_seqs = {turn_id: seq for turn_id, seq in self.first_seqs.items() if turn_id not in ended}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from chatserve.contracts import EventPage, FrameEncoder, Store, TurnRecord
 from chatserve.engine.log import SessionLog
@@ -18,6 +18,14 @@ from chatserve.types import Message, Turn
 
 READ_EVENTS: Final = 512
 """How many events a reader takes in one piece at the most."""
+
+
+class Outlet(Protocol):
+    """Where a reader's frames may go at once."""
+
+    def offer(self, frames: bytes) -> bool:
+        """Send frames; False: that would have to wait, and nothing was sent. Raises: whatever the server does."""
+        ...
 
 
 class Reader:
@@ -35,6 +43,7 @@ class Reader:
         "encoder",
         "is_stalled",
         "log",
+        "outlet",
         "room",
         "says_bye",
         "silent_ticks",
@@ -51,6 +60,7 @@ class Reader:
         self.encoder = encoder
         self.cursor = cursor
         self.turn_id = turn_id
+        self.outlet: Outlet | None = None
         self.closed = False
         self.says_bye = False
         self.silent_ticks = 0
@@ -115,10 +125,17 @@ class Reader:
         return waiter
 
     def hand(self, frames: bytes) -> None:
-        """Let `news` be done."""
+        """Send frames at once, where that is possible, and wait on; else let `news` be done."""
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(frames)
+        if waiter is None or waiter.done():
+            return
+        try:
+            if frames and self.outlet is not None and self.outlet.offer(frames):
+                self.log.waiters.append(self)
+            else:
+                waiter.set_result(frames)
+        except Exception as error:  # noqa: BLE001 - of the server: it is the response's, and no other reader's
+            waiter.set_exception(error)
 
     def wake(self) -> None:
         """Let `news` be done, whether there are any or not."""

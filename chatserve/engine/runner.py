@@ -117,7 +117,7 @@ class TurnRunner:
         return said
 
     async def _last_error(self, turn: RunningTurn, error: BaseException) -> BaseException:
-        """Tell what the function said before it failed; return what it failed of: of what it said, if that was wrong."""
+        """Tell what the function said before it failed; return why it failed: what it said was no answer, or this."""
         speech = turn.speech
         if speech is None:
             return error

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from chatserve.engine import TICK_S, Reader, TurnEngine
 from chatserve.formats.wire.native import PING, encode_bye, encode_retry
+from chatserve.routes.outlets import outlet_of
 
 SERVER_SEND = "chatserve.send"
 """Where the application keeps the server's own `send`: frames need none of what routing wraps around it."""
@@ -116,6 +117,8 @@ class EventStream(Response):
     async def _stream_response(self, send: Send) -> None:
         reader = self._reader
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if self._unwrapped is not None:
+            reader.outlet = outlet_of(self._unwrapped)
         rest = await self._send_frames(self._manners.opening, self._unwrapped or send)
         if reader.says_bye and not reader.is_at_end:
             rest += self._manners.farewell()
