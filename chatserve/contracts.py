@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from chatserve.events import Done, NumberedEvent, Snapshot
+from chatserve.events import Done, NumberedEvent, Snapshot, Words
 from chatserve.types import (
     DraftPart,
     Feedback,
@@ -536,7 +536,7 @@ class Store(Protocol):
         ...
 
     async def journal_events(
-        self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float, durable: bool
+        self, batch: Sequence[tuple[str, Sequence[NumberedEvent | Words]]], *, now: float, durable: bool
     ) -> None:
         """Make the newest events of many running turns durable at once: (session id, its events) pairs.
 

@@ -198,6 +198,14 @@ class NumberedEvent(NamedTuple):
     event: Event
 
 
+class Words(NamedTuple):
+    """Deltas of one turn that follow one another, numbered from `seq`: how a log hands them to a store's journal."""
+
+    seq: int
+    turn_id: str | None
+    texts: list[str]
+
+
 def delta_event(seq: int, turn_id: str | None, text: str) -> NumberedEvent:
     """Return a numbered delta: one is made per word, in a third of the time the classes take by themselves."""
     event: NumberedEvent = _new_tuple(NumberedEvent, (seq, turn_id, _new_tuple(Delta, (text,))))

@@ -26,6 +26,7 @@ from chatserve.events import (
     Snapshot,
     StatusReported,
     TurnAccepted,
+    Words,
 )
 from chatserve.types import (
     Json,
@@ -125,12 +126,12 @@ def _done_json(event: Done) -> dict[str, Json]:
     return value
 
 
-def encode_events(events: Sequence[NumberedEvent]) -> bytes:
+def encode_events(events: Sequence[NumberedEvent | Words]) -> bytes:
     """Return events as the stores keep them: the JSON of `numbered_json`."""
     return dumps(numbered_json(events))
 
 
-def numbered_json(events: Sequence[NumberedEvent]) -> list[Json]:
+def numbered_json(events: Sequence[NumberedEvent | Words]) -> list[Json]:
     """Return the JSON of events with their numbers: entries `[seq, turn_id, name, data]`; a delta's data is its text.
 
     Deltas of one turn that follow one another are one entry: `[first seq, turn_id, "deltas", texts]`.
@@ -143,6 +144,7 @@ def numbered_json(events: Sequence[NumberedEvent]) -> list[Json]:
     for seq, turn_id, event in events:
         if type(event) is not Delta:
             entries.append(_entry(seq, turn_id, event))
+            next_seq = 0
             continue
         if seq != next_seq or turn_id != speaker:
             texts, speaker = [], turn_id
@@ -152,7 +154,9 @@ def numbered_json(events: Sequence[NumberedEvent]) -> list[Json]:
     return entries
 
 
-def _entry(seq: int, turn_id: str | None, event: Event) -> Json:
+def _entry(seq: int, turn_id: str | None, event: Event | list[str]) -> Json:
+    if isinstance(event, list):
+        return seq, turn_id, _RUN, event
     if type(event) is Delta:
         return seq, turn_id, "delta", event[0]
     return seq, turn_id, EVENT_NAMES[type(event)], event_json(event)

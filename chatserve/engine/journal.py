@@ -17,7 +17,7 @@ from chatserve.contracts import Store
 from chatserve.engine.log import KEPT_EVENTS, MAX_UNJOURNALED, SessionLog
 from chatserve.engine.tasks import OwnedTasks
 from chatserve.errors import StoreError
-from chatserve.events import NumberedEvent
+from chatserve.events import NumberedEvent, Words
 
 FLUSH_AFTER_S: Final = 0.04
 """Below the 50 ms the contract allows; the rest is for the commit."""
@@ -107,27 +107,31 @@ class Journal:
         """Store all events that a crash would still lose. Raises: StoreError."""
         async with self._flushing:
             logs, self._dirty = self._dirty, set()
-            for log in [log for log in logs if not log.session_id]:
-                log.keep_nothing()
-            fresh = [(log, log.numbered(log.journaled_seq, log.last_seq)) for log in logs]
-            batch = [(log.session_id, events) for log, events in fresh if events]
+            batch: list[tuple[str, Sequence[NumberedEvent | Words]]] = []
+            last_seqs: list[tuple[SessionLog, int]] = []
+            for log in logs:
+                if not log.session_id:
+                    log.keep_nothing()
+                elif log.journaled_seq < log.last_seq:
+                    batch.append((log.session_id, log.unjournaled()))
+                    last_seqs.append((log, log.last_seq))
             if not batch:
                 return
             try:
-                await self._journal(batch)
+                await self._journal(batch, max(last_seq - log.journaled_seq for log, last_seq in last_seqs))
             except StoreError:
                 self._dirty |= logs
                 raise
-            for log, events in fresh:
-                if events and events[-1].seq > log.journaled_seq:
-                    log.journaled_seq = events[-1].seq
+            for log, last_seq in last_seqs:
+                if last_seq > log.journaled_seq:
+                    log.journaled_seq = last_seq
                 if log.last_seq - log.base > 2 * KEPT_EVENTS:
                     await self._file(log)
 
-    async def _journal(self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]]) -> None:
+    async def _journal(self, batch: Sequence[tuple[str, Sequence[NumberedEvent | Words]]], longest: int) -> None:
         """Store a batch, and wait for the disk where readers do, or where enough has not been waited for."""
         now = asyncio.get_running_loop().time()
-        off_disk = self._off_disk + max(len(events) for _, events in batch)
+        off_disk = self._off_disk + longest
         is_due = off_disk > MAX_OFF_DISK or now - self._on_disk_at >= DISK_AFTER_S
         durable = self.is_strict or is_due
         await self._store.journal_events(batch, now=self._clock(), durable=durable)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from chatserve.contracts import RECOVERY_GAP, FrameEncoder
-from chatserve.events import Delta, Done, Event, NumberedEvent, delta_event
+from chatserve.events import Delta, Done, Event, NumberedEvent, Words, delta_event
 
 MAX_UNJOURNALED: Final = RECOVERY_GAP - 2000
 """How many events of a log may be shown and not stored."""
 
 KEPT_EVENTS: Final = 2048
 """How many filed events stay in memory for readers that lag or come back."""
+
+_WORDS_ONLY: Final = {str}
 
 
 class Waiter(Protocol):
@@ -137,6 +139,14 @@ class SessionLog:
             delta_event(seq, self._speaker_at(seq), entry) if isinstance(entry, str) else entry
             for seq, entry in enumerate(self._entries[after - self.base : until - self.base], after + 1)
         ]
+
+    def unjournaled(self) -> Sequence[NumberedEvent | Words]:
+        """Return what is not durable yet: mostly words in a row, which are handed on as they are kept."""
+        after = self.journaled_seq
+        entries = self._entries[after - self.base :]
+        if after + 1 >= self._speaks_from and set(map(type, entries)) == _WORDS_ONLY:
+            return (Words(after + 1, self.speaker, cast("list[str]", entries)),)
+        return self.numbered(after, self.last_seq)
 
     def _speaker_at(self, seq: int) -> str | None:
         if seq >= self._speaks_from:

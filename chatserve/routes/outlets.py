@@ -19,7 +19,7 @@ def outlet_of(send: Send) -> Outlet | None:
 
     `send` must be the server's own: what another application wrapped around it may do more.
     """
-    cycle = getattr(send, "__self__", None)
+    cycle: Any = getattr(send, "__self__", None)
     if type(cycle).__module__ != "uvicorn.protocols.http.httptools_impl":
         return None
     try:

@@ -27,7 +27,7 @@ from chatserve.contracts import (
     TurnRecord,
 )
 from chatserve.errors import ConfigurationError, StoreError
-from chatserve.events import NumberedEvent
+from chatserve.events import NumberedEvent, Words
 from chatserve.stores import branches as trees
 from chatserve.stores import transitions
 from chatserve.stores.memory.rooms import Room, copied
@@ -204,7 +204,7 @@ class MemoryStore:
         return room, room.turns.get(turn_id)
 
     async def journal_events(
-        self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float, durable: bool
+        self, batch: Sequence[tuple[str, Sequence[NumberedEvent | Words]]], *, now: float, durable: bool
     ) -> None:
         """Do nothing: what a journal would recover is lost with the process, as all the rest."""
 

@@ -26,7 +26,7 @@ from chatserve.contracts import (
     SessionRecord,
     TurnRecord,
 )
-from chatserve.events import NumberedEvent
+from chatserve.events import NumberedEvent, Words
 from chatserve.stores.sqlite import (
     files,
     histories,
@@ -107,7 +107,7 @@ class SqliteStore:
         return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)
 
     async def journal_events(
-        self, batch: Sequence[tuple[str, Sequence[NumberedEvent]]], *, now: float, durable: bool
+        self, batch: Sequence[tuple[str, Sequence[NumberedEvent | Words]]], *, now: float, durable: bool
     ) -> None:
         submit = self._writer.submit if durable else self._writer.submit_soft
         await submit(journal.journal_events, batch)
