@@ -212,4 +212,10 @@ def delta_event(seq: int, turn_id: str | None, text: str) -> NumberedEvent:
     return event
 
 
+def words_entry(seq: int, turn_id: str | None, texts: list[str]) -> Words:
+    """Return words in a row, as quickly as `delta_event` does."""
+    words: Words = _new_tuple(Words, (seq, turn_id, texts))
+    return words
+
+
 _new_tuple: Callable[..., Any] = tuple.__new__

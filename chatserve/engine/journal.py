@@ -109,16 +109,20 @@ class Journal:
             logs, self._dirty = self._dirty, set()
             batch: list[tuple[str, Sequence[NumberedEvent | Words]]] = []
             last_seqs: list[tuple[SessionLog, int]] = []
+            longest = 0
             for log in logs:
+                count = log.last_seq - log.journaled_seq
                 if not log.session_id:
                     log.keep_nothing()
-                elif log.journaled_seq < log.last_seq:
+                elif count:
                     batch.append((log.session_id, log.unjournaled()))
                     last_seqs.append((log, log.last_seq))
+                    if count > longest:
+                        longest = count
             if not batch:
                 return
             try:
-                await self._journal(batch, max(last_seq - log.journaled_seq for log, last_seq in last_seqs))
+                await self._journal(batch, longest)
             except StoreError:
                 self._dirty |= logs
                 raise

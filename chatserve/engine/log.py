@@ -10,15 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, cast
 
 from chatserve.contracts import RECOVERY_GAP, FrameEncoder
-from chatserve.events import Delta, Done, Event, NumberedEvent, Words, delta_event
+from chatserve.events import Delta, Done, Event, NumberedEvent, Words, delta_event, words_entry
 
 MAX_UNJOURNALED: Final = RECOVERY_GAP - 2000
 """How many events of a log may be shown and not stored."""
 
 KEPT_EVENTS: Final = 2048
 """How many filed events stay in memory for readers that lag or come back."""
-
-_WORDS_ONLY: Final = {str}
 
 
 class Waiter(Protocol):
@@ -144,8 +142,8 @@ class SessionLog:
         """Return what is not durable yet: mostly words in a row, which are handed on as they are kept."""
         after = self.journaled_seq
         entries = self._entries[after - self.base :]
-        if after + 1 >= self._speaks_from and set(map(type, entries)) == _WORDS_ONLY:
-            return (Words(after + 1, self.speaker, cast("list[str]", entries)),)
+        if after + 1 >= self._speaks_from and (type(entries[0]) is str if len(entries) == 1 else _are_words(entries)):
+            return (words_entry(after + 1, self.speaker, cast("list[str]", entries)),)
         return self.numbered(after, self.last_seq)
 
     def _speaker_at(self, seq: int) -> str | None:
@@ -217,3 +215,7 @@ class SessionLog:
         frames = b"".join([encode(event) for event in events if turn_id is None or event.turn_id == turn_id])
         self._shared = (encoder, turn_id, after, until, frames)
         return frames
+
+
+def _are_words(entries: Sequence[NumberedEvent | str]) -> bool:
+    return bool(entries) and all(type(entry) is str for entry in entries)
