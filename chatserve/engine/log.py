@@ -72,7 +72,7 @@ class SessionLog:
         # A string among the entries is a delta, so that a word is one object and not three. Whose it is stand in
         # `_speakers`, with the number of their first one.
         self._entries: list[NumberedEvent | str] = []
-        self._speakers: list[tuple[int, str | None]] = []
+        self._speakers: list[tuple[int, str | None]] = [(0, None)]
         self._speaks_from = 0
         self._shared: tuple[FrameEncoder, str | None, int, int, bytes] | None = None
         self.first_seqs: dict[str, int] = {}
