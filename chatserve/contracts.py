@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from chatserve.events import Done, NumberedEvent, Snapshot, Words
+from chatserve.events import Done, LogEntry, NumberedEvent, Snapshot
 from chatserve.types import (
     DraftPart,
     Feedback,
@@ -323,7 +323,7 @@ class CommitTurn:
     status: FinalStatus
     finish_reason: str
     messages: tuple[Message, ...]
-    events: tuple[NumberedEvent, ...]
+    events: tuple[LogEntry, ...]
     done_seq: int
     first_seq: int | None = None
     usage: Usage | None = None
@@ -536,7 +536,7 @@ class Store(Protocol):
         ...
 
     async def journal_events(
-        self, batch: Sequence[tuple[str, Sequence[NumberedEvent | Words]]], *, now: float, durable: bool
+        self, batch: Sequence[tuple[str, Sequence[LogEntry]]], *, now: float, durable: bool
     ) -> None:
         """Make the newest events of many running turns durable at once: (session id, its events) pairs.
 
@@ -547,7 +547,7 @@ class Store(Protocol):
         """
         ...
 
-    async def append_events(self, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:
+    async def append_events(self, session_id: str, events: Sequence[LogEntry], *, now: float) -> None:
         """File events of a running turn where `read_events` finds them, in order; numbers already filed are ignored."""
         ...
 

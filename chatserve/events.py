@@ -14,7 +14,7 @@ answer so far, and what follows builds on it. `history` and `bye` belong to the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -199,11 +199,29 @@ class NumberedEvent(NamedTuple):
 
 
 class Words(NamedTuple):
-    """Deltas of one turn that follow one another, numbered from `seq`: how a log hands them to a store's journal."""
+    """Deltas of one turn that follow one another, numbered from `seq`: an answer in one piece, as logs keep it."""
 
     seq: int
     turn_id: str | None
     texts: list[str]
+
+
+LogEntry: TypeAlias = NumberedEvent | Words
+"""What logs hand to stores: events, where deltas may stand together."""
+
+
+def spelled_out(entries: Iterable[LogEntry]) -> Iterator[NumberedEvent]:
+    """Yield the events that entries stand for."""
+    for entry in entries:
+        if isinstance(entry, Words):
+            yield from (delta_event(seq, entry.turn_id, text) for seq, text in enumerate(entry.texts, entry.seq))
+        else:
+            yield entry
+
+
+def last_seq_of(entry: LogEntry) -> int:
+    """Return the number of an entry's last event."""
+    return entry.seq + len(entry.texts) - 1 if isinstance(entry, Words) else entry.seq
 
 
 def delta_event(seq: int, turn_id: str | None, text: str) -> NumberedEvent:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chatserve.codec import decode_events, encode_events, last_number, numbered_json
 from chatserve.engine.log import SessionLog
-from chatserve.events import Delta, Event, MessageOpened, NumberedEvent, ReasoningDelta
+from chatserve.events import Delta, Event, MessageOpened, NumberedEvent, ReasoningDelta, last_seq_of, spelled_out
 
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Delta, st.text(max_size=3)),
@@ -37,16 +37,17 @@ def test_events_are_read_as_they_were_written(steps: list[tuple[int, str | None,
 
 
 @given(STEPS, st.integers(0, 8))
-def test_what_a_log_hands_to_the_journal_is_what_it_keeps(
-    steps: list[tuple[int, str | None, Event]], journaled: int
-) -> None:
+def test_what_a_log_hands_to_stores_is_what_it_keeps(steps: list[tuple[int, str | None, Event]], stored: int) -> None:
     log = SessionLog("s_1", 5)
     for _, turn_id, event in steps:
         log.append(turn_id, [event])
-    log.journaled_seq = min(5 + journaled, log.last_seq)
-    expected = log.numbered(log.journaled_seq, log.last_seq)
-    assert decode_events(encode_events(log.unjournaled())) == expected
-    assert [(each.turn_id, each.event) for each in expected] == [step[1:] for step in steps[log.journaled_seq - 5 :]]
+    log.journaled_seq = log.filed_seq = min(5 + stored, log.last_seq)
+    expected = log.numbered(log.filed_seq, log.last_seq)
+    for entries in (log.unjournaled(), log.unfiled()):
+        assert list(spelled_out(entries)) == expected
+        assert decode_events(encode_events(entries)) == expected
+        assert [last_seq_of(entry) for entry in entries[-1:]] == [event.seq for event in expected[-1:]]
+    assert [(each.turn_id, each.event) for each in expected] == [step[1:] for step in steps[log.filed_seq - 5 :]]
 
 
 def test_words_of_a_turn_that_follow_one_another_are_one_entry() -> None:

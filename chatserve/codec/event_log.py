@@ -16,6 +16,7 @@ from chatserve.events import (
     Event,
     Failed,
     HistoryChanged,
+    LogEntry,
     MessageOpened,
     MetadataChanged,
     NumberedEvent,
@@ -26,7 +27,6 @@ from chatserve.events import (
     Snapshot,
     StatusReported,
     TurnAccepted,
-    Words,
 )
 from chatserve.types import (
     Json,
@@ -126,12 +126,12 @@ def _done_json(event: Done) -> dict[str, Json]:
     return value
 
 
-def encode_events(events: Sequence[NumberedEvent | Words]) -> bytes:
+def encode_events(events: Sequence[LogEntry]) -> bytes:
     """Return events as the stores keep them: the JSON of `numbered_json`."""
     return dumps(numbered_json(events))
 
 
-def numbered_json(events: Sequence[NumberedEvent | Words]) -> list[Json]:
+def numbered_json(events: Sequence[LogEntry]) -> list[Json]:
     """Return the JSON of events with their numbers: entries `[seq, turn_id, name, data]`; a delta's data is its text.
 
     Deltas of one turn that follow one another are one entry: `[first seq, turn_id, "deltas", texts]`.

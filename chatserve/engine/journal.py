@@ -17,7 +17,7 @@ from chatserve.contracts import Store
 from chatserve.engine.log import KEPT_EVENTS, MAX_UNJOURNALED, SessionLog
 from chatserve.engine.tasks import OwnedTasks
 from chatserve.errors import StoreError
-from chatserve.events import NumberedEvent, Words
+from chatserve.events import LogEntry
 
 FLUSH_AFTER_S: Final = 0.04
 """Below the 50 ms the contract allows; the rest is for the commit."""
@@ -107,7 +107,7 @@ class Journal:
         """Store all events that a crash would still lose. Raises: StoreError."""
         async with self._flushing:
             logs, self._dirty = self._dirty, set()
-            batch: list[tuple[str, Sequence[NumberedEvent | Words]]] = []
+            batch: list[tuple[str, Sequence[LogEntry]]] = []
             last_seqs: list[tuple[SessionLog, int]] = []
             longest = 0
             for log in logs:
@@ -132,7 +132,7 @@ class Journal:
                 if log.last_seq - log.base > 2 * KEPT_EVENTS:
                     await self._file(log)
 
-    async def _journal(self, batch: Sequence[tuple[str, Sequence[NumberedEvent | Words]]], longest: int) -> None:
+    async def _journal(self, batch: Sequence[tuple[str, Sequence[LogEntry]]], longest: int) -> None:
         """Store a batch, and wait for the disk where readers do, or where enough has not been waited for."""
         now = asyncio.get_running_loop().time()
         off_disk = self._off_disk + longest
@@ -146,9 +146,9 @@ class Journal:
 
     async def _file(self, log: SessionLog) -> None:
         """File the older part of a long log, and forget what is filed."""
-        events = log.unfiled()
-        if len(events) > KEPT_EVENTS:
-            await self._store.append_events(log.session_id, events, now=self._clock())
-            log.filed_seq = max(log.filed_seq, events[-1].seq)
+        last_seq = log.last_seq
+        if last_seq - log.filed_seq > KEPT_EVENTS:
+            await self._store.append_events(log.session_id, log.unfiled(), now=self._clock())
+            log.filed_seq = max(log.filed_seq, last_seq)
             log.journaled_seq = max(log.journaled_seq, log.filed_seq)
         log.trim()

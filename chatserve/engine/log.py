@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, cast
 
 from chatserve.contracts import RECOVERY_GAP, FrameEncoder
-from chatserve.events import Delta, Done, Event, NumberedEvent, Words, delta_event, words_entry
+from chatserve.events import Delta, Done, Event, LogEntry, NumberedEvent, delta_event, words_entry
 
 MAX_UNJOURNALED: Final = RECOVERY_GAP - 2000
 """How many events of a log may be shown and not stored."""
@@ -138,13 +138,32 @@ class SessionLog:
             for seq, entry in enumerate(self._entries[after - self.base : until - self.base], after + 1)
         ]
 
-    def unjournaled(self) -> Sequence[NumberedEvent | Words]:
+    def unjournaled(self) -> Sequence[LogEntry]:
         """Return what is not durable yet: mostly words in a row, which are handed on as they are kept."""
         after = self.journaled_seq
         entries = self._entries[after - self.base :]
         if after + 1 >= self._speaks_from and (type(entries[0]) is str if len(entries) == 1 else _are_words(entries)):
             return (words_entry(after + 1, self.speaker, cast("list[str]", entries)),)
-        return self.numbered(after, self.last_seq)
+        return self._entries_after(after)
+
+    def unfiled(self) -> Sequence[LogEntry]:
+        """Return what only this log knows."""
+        return self._entries_after(self.filed_seq)
+
+    def _entries_after(self, after: int) -> Sequence[LogEntry]:
+        gathered: list[LogEntry] = []
+        starts = {seq for seq, _ in self._speakers}
+        texts: list[str] | None = None
+        for seq, entry in enumerate(self._entries[after - self.base :], after + 1):
+            if not isinstance(entry, str):
+                gathered.append(entry)
+                texts = None
+                continue
+            if texts is None or seq in starts:
+                texts = []
+                gathered.append(words_entry(seq, self._speaker_at(seq), texts))
+            texts.append(entry)
+        return gathered
 
     def _speaker_at(self, seq: int) -> str | None:
         if seq >= self._speaks_from:
@@ -171,10 +190,6 @@ class SessionLog:
         self._entries.append(done)
         self.last_seq = done.seq
         self.done_seqs[done.turn_id] = done.seq
-
-    def unfiled(self) -> Sequence[NumberedEvent]:
-        """Return the events that only this log knows."""
-        return self.numbered(self.filed_seq, self.last_seq)
 
     def trim(self) -> None:
         """Forget old events that are filed, but for the newest `KEPT_EVENTS`."""

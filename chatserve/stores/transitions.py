@@ -34,7 +34,7 @@ from chatserve.errors import (
     TurnUnknown,
     VersionConflict,
 )
-from chatserve.events import Done, NumberedEvent
+from chatserve.events import Done, LogEntry, NumberedEvent, last_seq_of, spelled_out
 from chatserve.stores import branches
 from chatserve.types import Json, Message, Session, Turn
 
@@ -346,22 +346,22 @@ def _first_seq(turn: Turn, commit: CommitTurn) -> int:
     return next((event.seq for event in commit.events if event.turn_id == turn.turn_id), commit.done_seq)
 
 
-def last_events(session: Session, commit: CommitTurn, done: Done) -> tuple[NumberedEvent, ...]:
+def last_events(session: Session, commit: CommitTurn, done: Done) -> tuple[LogEntry, ...]:
     """Return what a commit adds to the log: the events not stored yet, and `done`."""
-    events: Sequence[NumberedEvent] = commit.events
-    if events and not (session.last_seq < events[0].seq and events[-1].seq < commit.done_seq):
-        events = [event for event in events if session.last_seq < event.seq < commit.done_seq]
+    events: Sequence[LogEntry] = commit.events
+    if events and not (session.last_seq < events[0].seq and last_seq_of(events[-1]) < commit.done_seq):
+        events = [event for event in spelled_out(events) if session.last_seq < event.seq < commit.done_seq]
     return (*events, NumberedEvent(commit.done_seq, commit.turn_id, done))
 
 
-def unseen_events(session_last_seq: int, events: Sequence[NumberedEvent]) -> Sequence[NumberedEvent]:
+def unseen_events(session_last_seq: int, events: Sequence[LogEntry]) -> Sequence[LogEntry]:
     """Return the events that are not stored yet."""
     if events and events[0].seq > session_last_seq:
         return events
-    return [event for event in events if event.seq > session_last_seq]
+    return [event for event in spelled_out(events) if event.seq > session_last_seq]
 
 
-def first_seqs(events: Iterable[NumberedEvent]) -> dict[str, int]:
+def first_seqs(events: Iterable[LogEntry]) -> dict[str, int]:
     """Return the lowest number of each turn that has events among these."""
     lowest: dict[str, int] = {}
     for event in events:

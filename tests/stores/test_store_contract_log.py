@@ -20,6 +20,7 @@ from chatserve.events import (
     Snapshot,
     StatusReported,
     TurnAccepted,
+    Words,
 )
 from chatserve.types import DataPart, ToolCallPart, TurnError
 from tests.stores.store_values import OWNER, answer, begin, commit, new_session, opening_events, run_turn
@@ -27,6 +28,10 @@ from tests.stores.store_values import OWNER, answer, begin, commit, new_session,
 
 def _deltas(first: int, last: int, turn_id: str = "t_1") -> list[NumberedEvent]:
     return [NumberedEvent(seq, turn_id, Delta(f"word {seq}")) for seq in range(first, last + 1)]
+
+
+def _words(first: int, last: int, turn_id: str = "t_1") -> Words:
+    return Words(first, turn_id, [f"word {seq}" for seq in range(first, last + 1)])
 
 
 def _numbers(events: tuple[NumberedEvent, ...]) -> list[int]:
@@ -92,6 +97,19 @@ async def test_long_log_is_read_page_by_page(store: Store) -> None:
         cursor, pages = events[-1].seq, pages + 1
     assert numbers == list(range(1, 100))
     assert pages == 9
+
+
+@pytest.mark.parametrize("first", [1, 2, 4])
+async def test_words_in_one_piece_are_read_as_the_events_they_are(store: Store, first: int) -> None:
+    await store.begin_turn(begin(1))
+    await store.append_events("s_1", [_words(1, 3)], now=150.0)
+    await store.append_events("s_1", [_words(first, 5)], now=151.0)
+    assert (await store.read_events("s_1", after=1, limit=99)).events == tuple(_deltas(2, 5))
+    assert (await store.get_session(OWNER, "s_1")).last_seq == 5
+    committed = commit(1, answer("a_1"), done_seq=8, events=(_words(first, 7),))
+    done = NumberedEvent(8, "t_1", (await store.commit_turn(committed)).done)
+    page = await store.read_events("s_1", after=2, limit=99)
+    assert (page.events, page.first_seq, page.last_seq) == ((*_deltas(3, 7), done), 1, 8)
 
 
 async def test_numbers_that_are_stored_already_are_ignored(store: Store) -> None:

@@ -17,7 +17,7 @@ from chatserve.contracts import (
     MovedHistory,
     TurnRecord,
 )
-from chatserve.events import HistoryChanged, NumberedEvent
+from chatserve.events import HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
 from chatserve.stores import branches, transitions
 from chatserve.stores.transitions import HistoryEnd, TurnPlace
 from chatserve.types import Message, Session, Turn
@@ -27,7 +27,7 @@ from chatserve.types import Message, Session, Turn
 class Segment:
     """Events that were stored together."""
 
-    events: tuple[NumberedEvent, ...]
+    events: tuple[LogEntry, ...]
     stored_at: float
 
 
@@ -178,13 +178,13 @@ class Room:
 
     # the log
 
-    def append_events(self, events: Sequence[NumberedEvent], now: float) -> None:
+    def append_events(self, events: Sequence[LogEntry], now: float) -> None:
         """Store the events that are not stored yet."""
         unseen = tuple(transitions.unseen_events(self.session.last_seq, events))
         if not unseen:
             return
         self.segments.append(Segment(unseen, now))
-        self.session = replace(self.session, last_seq=unseen[-1].seq)
+        self.session = replace(self.session, last_seq=last_seq_of(unseen[-1]))
         for turn_id, seq in transitions.first_seqs(unseen).items():
             turn = self.turns.get(turn_id)
             if turn is not None and turn.first_seq is None:
@@ -194,10 +194,10 @@ class Room:
         """Return stored events after a cursor, whole segments until `limit` is reached."""
         last_seq = self.session.last_seq
         first_seq = self.segments[0].events[0].seq if self.segments else last_seq + 1
-        start = bisect_right(self.segments, after, key=lambda segment: segment.events[-1].seq)
+        start = bisect_right(self.segments, after, key=lambda segment: last_seq_of(segment.events[-1]))
         events: list[NumberedEvent] = []
         for segment in self.segments[start:]:
-            events.extend(event for event in segment.events if event.seq > after)
+            events.extend(event for event in spelled_out(segment.events) if event.seq > after)
             if len(events) >= limit:
                 break
         return EventPage(tuple(events), first_seq, last_seq)
@@ -208,7 +208,7 @@ class Room:
         open_from = min(first_seqs, default=self.session.last_seq + 1)
         count = 0
         for segment in self.segments[:limit]:
-            if segment.stored_at >= before or segment.events[-1].seq >= open_from:
+            if segment.stored_at >= before or last_seq_of(segment.events[-1]) >= open_from:
                 break
             count += 1
         del self.segments[:count]

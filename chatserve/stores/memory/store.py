@@ -27,7 +27,7 @@ from chatserve.contracts import (
     TurnRecord,
 )
 from chatserve.errors import ConfigurationError, StoreError
-from chatserve.events import NumberedEvent, Words
+from chatserve.events import LogEntry, spelled_out
 from chatserve.stores import branches as trees
 from chatserve.stores import transitions
 from chatserve.stores.memory.rooms import Room, copied
@@ -55,7 +55,7 @@ class MemoryStore:
         return tuple(turn for room in self._rooms.values() for turn in self._recover(room, now))
 
     def _recover(self, room: Room, now: float) -> Iterator[Turn]:
-        events = [event for segment in room.segments for event in segment.events]
+        events = [event for segment in room.segments for event in spelled_out(segment.events)]
         for place, turn in enumerate(room.open_turns()):
             if place == 0:
                 room.segments.clear()
@@ -204,11 +204,11 @@ class MemoryStore:
         return room, room.turns.get(turn_id)
 
     async def journal_events(
-        self, batch: Sequence[tuple[str, Sequence[NumberedEvent | Words]]], *, now: float, durable: bool
+        self, batch: Sequence[tuple[str, Sequence[LogEntry]]], *, now: float, durable: bool
     ) -> None:
         """Do nothing: what a journal would recover is lost with the process, as all the rest."""
 
-    async def append_events(self, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:
+    async def append_events(self, session_id: str, events: Sequence[LogEntry], *, now: float) -> None:
         if session_id not in self._rooms:
             raise transitions.session_unknown(session_id)
         self._rooms[session_id].append_events(events, now)

@@ -12,7 +12,7 @@ from sqlite3 import Connection
 from typing import Final
 
 from chatserve.codec import decode_numbered, dumps, last_number, loads_stored, numbered_json
-from chatserve.events import NumberedEvent, Words
+from chatserve.events import LogEntry, NumberedEvent
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import log
 from chatserve.types import Json
@@ -21,7 +21,7 @@ OLD_AFTER_RECORDS: Final = 750
 """Half a minute of flushes: by then most turns have ended, and their part need not be written again."""
 
 
-def journal_events(db: Connection, batch: Sequence[tuple[str, Sequence[NumberedEvent | Words]]]) -> None:
+def journal_events(db: Connection, batch: Sequence[tuple[str, Sequence[LogEntry]]]) -> None:
     """Keep the events of many sessions as one record."""
     newest = _add_record(db, [(session_id, numbered_json(events)) for session_id, events in batch if events])
     old = db.execute(

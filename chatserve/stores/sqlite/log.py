@@ -7,18 +7,18 @@ from sqlite3 import Connection
 
 from chatserve.codec import decode_events
 from chatserve.contracts import EventPage
-from chatserve.events import NumberedEvent
+from chatserve.events import LogEntry, NumberedEvent, last_seq_of
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import tables
 
 
-def append_events(db: Connection, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:
+def append_events(db: Connection, session_id: str, events: Sequence[LogEntry], *, now: float) -> None:
     """Store events that are not stored yet, as one row. Raises: SessionUnknown."""
     unseen = transitions.unseen_events(_last_seq(db, session_id), events)
     if not unseen:
         return
     tables.add_segments(db, [(session_id, unseen, now)])
-    db.execute("UPDATE session SET last_seq = ? WHERE session_id = ?", (unseen[-1].seq, session_id))
+    db.execute("UPDATE session SET last_seq = ? WHERE session_id = ?", (last_seq_of(unseen[-1]), session_id))
     for turn_id, seq in transitions.first_seqs(unseen).items():
         db.execute(
             "UPDATE turn SET first_seq = ? WHERE turn_id = ? AND session_id = ? AND first_seq IS NULL",

@@ -26,7 +26,7 @@ from chatserve.contracts import (
     SessionRecord,
     TurnRecord,
 )
-from chatserve.events import NumberedEvent, Words
+from chatserve.events import LogEntry
 from chatserve.stores.sqlite import (
     files,
     histories,
@@ -107,12 +107,12 @@ class SqliteStore:
         return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)
 
     async def journal_events(
-        self, batch: Sequence[tuple[str, Sequence[NumberedEvent | Words]]], *, now: float, durable: bool
+        self, batch: Sequence[tuple[str, Sequence[LogEntry]]], *, now: float, durable: bool
     ) -> None:
         submit = self._writer.submit if durable else self._writer.submit_soft
         await submit(journal.journal_events, batch)
 
-    async def append_events(self, session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:
+    async def append_events(self, session_id: str, events: Sequence[LogEntry], *, now: float) -> None:
         await self._writer.submit(log.append_events, session_id, events, now=now)
 
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:

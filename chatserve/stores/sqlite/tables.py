@@ -12,7 +12,7 @@ from sqlite3 import Connection
 from typing import Final
 
 from chatserve.codec import dumps, encode_events
-from chatserve.events import NumberedEvent
+from chatserve.events import LogEntry, last_seq_of
 from chatserve.stores import branches, transitions
 from chatserve.stores.sqlite import rows
 from chatserve.stores.sqlite.statements import Statement
@@ -239,12 +239,12 @@ def turn_of_message(db: Connection, message: Message | None) -> Turn | None:
 # --- log and files -----------------------------------------------------------------------------------------------
 
 
-def add_segments(db: Connection, segments: Iterable[tuple[str, Sequence[NumberedEvent], float]]) -> None:
+def add_segments(db: Connection, segments: Iterable[tuple[str, Sequence[LogEntry], float]]) -> None:
     """Write events of sessions, with the time; those of one session stay together as one row."""
     _INSERT_SEGMENTS.run(
         db,
         [
-            (session_id, events[0].seq, events[-1].seq, now, encode_events(events))
+            (session_id, events[0].seq, last_seq_of(events[-1]), now, encode_events(events))
             for session_id, events, now in segments
         ],
     )
