@@ -364,7 +364,9 @@ async def test_slow_reader_gets_many_events_in_one_piece() -> None:
 
 
 @pytest.mark.parametrize(("yields", "values"), [("deltas", ["a", "b", "c"]), ("snapshots", ["a", "ab", "abc"])])
-async def test_what_is_yielded_without_a_wait_is_one_event(yields: str, values: list[str]) -> None:
+async def test_what_is_yielded_without_a_wait_behind_the_first_word_is_one_event(
+    yields: str, values: list[str]
+) -> None:
     async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
         for value in values:
             yield value
@@ -372,7 +374,7 @@ async def test_what_is_yielded_without_a_wait_is_one_event(yields: str, values: 
     async with open_engine(predict, yields=yields) as engine:
         turn = await engine.start()
         deltas = [event.json["text"] for event in await engine.events(turn) if event.event == "delta"]
-        assert deltas == ["abc"]
+        assert deltas == ["a", "bc"]
 
 
 # --- cursors that fit nothing ------------------------------------------------------------------------------------

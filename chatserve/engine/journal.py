@@ -50,7 +50,7 @@ class Journal:
         if log.session_id and (self.is_strict or log.last_seq - log.journaled_seq > MAX_UNJOURNALED):
             return False
         self.note((log,))
-        log.publish()
+        log.show()
         return True
 
     def note(self, logs: Collection[SessionLog]) -> None:

@@ -12,6 +12,9 @@ from typing import Final, Protocol, cast
 from chatserve.contracts import RECOVERY_GAP, FrameEncoder
 from chatserve.events import Delta, Done, Event, LogEntry, NumberedEvent, delta_event, words_entry
 
+SHOWN_EVENTS: Final = 64
+"""How many events at once are handed to readers that wait; of more they take what they can send."""
+
 MAX_UNJOURNALED: Final = RECOVERY_GAP - 2000
 """How many events of a log may be shown and not stored."""
 
@@ -110,7 +113,7 @@ class SessionLog:
     def say(self, text: str) -> None:
         """Append a delta of the `speaker` and show it at once, where all before it is shown: the hot path.
 
-        Readers that wait for just this event get its frames; those of one format share them.
+        It is `append` and `show` for the one event nearly all of an answer is made of.
         """
         seq = self.last_seq + 1
         self.last_seq = self.published_seq = seq
@@ -170,14 +173,24 @@ class SessionLog:
             return self.speaker
         return next(turn_id for first_seq, turn_id in reversed(self._speakers) if first_seq <= seq)
 
-    def publish(self, until: int | None = None) -> None:
-        """Let readers see all there is, or all up to a number, and tell those that wait."""
-        self.published_seq = self.last_seq if until is None else max(until, self.published_seq)
-        waiters = self.waiters
-        if waiters:
-            self.waiters = []
-            for waiter in waiters:
+    def show(self) -> None:
+        """Let readers see all there is, none of which ends a turn. Those that wait for just this get its frames."""
+        after, until = self.published_seq, self.last_seq
+        self.published_seq = until
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if waiter.cursor != after or until - after > SHOWN_EVENTS:
                 waiter.hand(b"")
+                continue
+            waiter.cursor = until
+            waiter.hand(self.encoded(waiter.encoder, waiter.turn_id, after, until))
+
+    def publish(self, until: int | None = None) -> None:
+        """Let readers see all there is, or all up to a number; those that wait look for themselves."""
+        self.published_seq = self.last_seq if until is None else max(until, self.published_seq)
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            waiter.hand(b"")
 
     def begin_turn(self, turn_id: str) -> None:
         """Remember that the next event is the first of this turn."""

@@ -97,9 +97,10 @@ class TurnRunner:
                         await teller.catch_up(speech)
                     if speech.is_over or speech.error is not None:
                         break
-                    if not items:
-                        gives_way_at = teller.hear(speech)
+                    was_silent = not items
                     items += (item,) if said is None else said
+                    if was_silent:
+                        gives_way_at = teller.hear(speech)
             finally:
                 await self._close(turn, call)
             await teller.tell_rest(speech)
@@ -150,9 +151,9 @@ class TurnRunner:
     def _hear_report(self, speech: Speech, report: Report) -> None:
         """Take what an async function, its other tasks and threads report."""
         if not speech.is_over:
-            if not speech.items:
-                self._teller.hear(speech)
             speech.items.append(report)
+            if len(speech.items) == 1:
+                self._teller.hear_soon(speech)
 
     def _warn_of_rewrites(self, turn: RunningTurn) -> None:
         """Tell a developer once, while he develops, of yields that look like deltas but are taken for snapshots."""

@@ -134,15 +134,27 @@ class Teller:
         self._gives_way_at = 0.0
 
     def hear(self, speech: Speech) -> float:
-        """See to it that a speech that had no items is told, with all it has by then. The caller adds the first.
+        """See to it that a speech that has its first item is told: with all it has by the end of the loop's turn.
 
-        Return when the loop should have turned: who says more after that gives way before.
+        Who begins to speak is told at once. Return when the loop should have turned: who says more after that gives
+        way before.
+
+        Raises:
+            AnswerInvalid, AnswerTooLarge: what it began with is no answer.
         """
+        if speech.holds_until or speech.log.numbering.locked():
+            self.hear_soon(speech)
+        else:
+            speech.holds_until = monotonic() + BEAT_S
+            self.tell(speech)
+        return self._gives_way_at
+
+    def hear_soon(self, speech: Speech) -> None:
+        """Do as `hear` does, but nothing at once: for who is no function, and cannot be told what is wrong."""
         if not self._heard:
             asyncio.get_running_loop().call_soon(self._tell_heard)
             self._gives_way_at = monotonic() + GIVE_WAY_S
         self._heard.append(speech)
-        return self._gives_way_at
 
     def _tell_heard(self) -> None:
         heard, self._heard = self._heard, []
