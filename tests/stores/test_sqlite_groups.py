@@ -59,6 +59,14 @@ async def test_turns_of_sixteen_sessions_take_no_more_statements_than_one(store:
     assert await branch_ids(store, "s_7") == ["u_7", "a_7", "u_27"]
 
 
+@pytest.mark.parametrize(("count", "portions"), [(7, 1), (17, 2), (100, 3)])
+async def test_turns_of_many_sessions_take_few_statements(store: SqliteStore, count: int, portions: int) -> None:
+    outcomes, begun = await _together(store, *(store.begin_turn(begin(n, f"s_{n}")) for n in range(count)))
+    assert [outcome.turn.turn_id for outcome in outcomes] == [f"t_{n}" for n in range(count)]
+    assert len(begun) == 4 * portions
+    assert [await branch_ids(store, f"s_{n}") for n in range(count)] == [[f"u_{n}"] for n in range(count)]
+
+
 async def test_turns_of_any_number_are_all_written_as_they_were_told(store: SqliteStore) -> None:
     count = 77
     begun, _ = await _together(store, *(store.begin_turn(begin(n, f"s_{n}")) for n in range(count)))

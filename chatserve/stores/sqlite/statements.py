@@ -9,15 +9,18 @@ from collections.abc import Iterator, Sequence
 from sqlite3 import Connection
 from typing import Any, Final
 
-MAX_ROWS: Final = 32
-"""Of 18 columns; far below what SQLite takes, and beyond it a row becomes no cheaper."""
+EXACT_ROWS: Final = 16
+"""Up to how many rows one statement takes any number."""
+
+MAX_ROWS: Final = 64
+"""Of 18 columns; far below what SQLite takes."""
 
 
 class Statement:
     """A statement whose text has a place for rows of parameters: `{rows}` becomes `(?, ?), (?, ?), …`.
 
-    Rows are taken in powers of two, so that few texts serve any number of them, and all stay prepared. `alone` is what
-    is cheaper to say about a single row.
+    More than `EXACT_ROWS` rows are taken in powers of two and a rest, so that few texts serve any number of them, and
+    all stay prepared. `alone` is what is cheaper to say about a single row.
     """
 
     def __init__(self, text: str, columns: int, alone: str | None = None) -> None:
@@ -27,13 +30,13 @@ class Statement:
 
     def run(self, db: Connection, rows: Sequence[Sequence[Any]]) -> None:
         """Execute the statement for these rows, in order."""
-        for taken in _in_powers_of_two(rows):
+        for taken in _portions(rows):
             db.execute(self._text_for(len(taken)), [value for row in taken for value in row])
 
     def fetch(self, db: Connection, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Return what the statement finds for these rows, in no certain order."""
         found: list[tuple[Any, ...]] = []
-        for taken in _in_powers_of_two(rows):
+        for taken in _portions(rows):
             found += db.execute(self._text_for(len(taken)), [value for row in taken for value in row]).fetchall()
         return found
 
@@ -44,9 +47,9 @@ class Statement:
         return text
 
 
-def _in_powers_of_two(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
+def _portions(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
     start, left = 0, len(rows)
     while left:
-        count = min(1 << (left.bit_length() - 1), MAX_ROWS)
+        count = left if left <= EXACT_ROWS else min(1 << (left.bit_length() - 1), MAX_ROWS)
         yield rows[start : start + count]
         start, left = start + count, left - count
