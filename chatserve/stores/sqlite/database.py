@@ -21,7 +21,13 @@ SCHEME: Final = "sqlite:///"
 _BUSY_TIMEOUT_S: Final = 5.0
 _CACHED_STATEMENTS: Final = 256
 _FOR_ALL: Final = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -16384", "PRAGMA temp_store = MEMORY")
-_FOR_WRITER: Final = ("PRAGMA synchronous = FULL", f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
+_CHECKPOINT_PAGES: Final = 4000
+"""Sixteen MiB. Every turn writes the last pages of the same tables again: the rarer this is, the fewer are moved."""
+_FOR_WRITER: Final = (
+    "PRAGMA synchronous = FULL",
+    f"PRAGMA journal_size_limit = {64 * 1024 * 1024}",
+    f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+)
 _FOR_READERS: Final = ("PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0")
 
 
