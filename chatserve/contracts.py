@@ -242,7 +242,10 @@ class FileKeeper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session to create. `messages` seed its history (ids and parents already set, oldest first)."""
+    """A session to create. `messages` seed its history (ids and parents already set, oldest first).
+
+    `is_fresh`: its id was made for it, so that nobody need look whether there is one of this id.
+    """
 
     session_id: str
     owner: str
@@ -251,6 +254,7 @@ class NewSession:
     state: Mapping[str, Json] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
     expires_at: float | None = None
+    is_fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,7 @@ class Submission:
             now=now,
             operation=request.operation,
             target_message_id=request.target_message_id,
-            create=NewSession(room.session_id, request.owner)
+            create=NewSession(room.session_id, request.owner, is_fresh=request.session_id is None)
             if request.create_session or request.session_id is None
             else None,
             history=request.history,

@@ -6,11 +6,13 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chatserve.contracts import NewSession
 from chatserve.errors import LeaseLost, SessionBusy, SessionUnknown, StoreError, VersionConflict
 from chatserve.stores.sqlite import SqliteStore
 from chatserve.stores.sqlite.jobs import Group, Job, in_groups
@@ -57,6 +59,16 @@ async def test_turns_of_sixteen_sessions_take_no_more_statements_than_one(store:
     _, again = await _together(store, *(store.begin_turn(begin(20 + n, f"s_{n}")) for n in range(16)))
     assert (len(alone), len(begun), len(ended), len(again)) == (4, 4, 5, 4)
     assert await branch_ids(store, "s_7") == ["u_7", "a_7", "u_27"]
+
+
+async def test_session_with_an_id_of_its_own_is_not_looked_for(store: SqliteStore) -> None:
+    fresh = [replace(begin(n, f"s_{n}"), create=NewSession(f"s_{n}", OWNER, is_fresh=True)) for n in range(3)]
+    begun, statements = await _together(store, *map(store.begin_turn, fresh))
+    assert [outcome.session.version for outcome in begun] == [2, 2, 2]
+    assert [text.split()[0] for text in statements] == ["INSERT", "INSERT", "INSERT"]
+    with pytest.raises(StoreError):
+        await store.begin_turn(replace(fresh[0], turn_id="t_9", user_message=user("u_9")))
+    assert (await store.get_session(OWNER, "s_0")).version == 2
 
 
 @pytest.mark.parametrize(("count", "portions"), [(7, 1), (17, 2), (100, 3)])

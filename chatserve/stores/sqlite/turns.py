@@ -58,7 +58,9 @@ def is_plain(begin: BeginTurn) -> bool:
 
 def begin_turns(db: Connection, begins: Sequence[BeginTurn]) -> list[BegunTurn | ChatserveError]:
     """Accept plain turns of different sessions, or one turn of any kind; in place of one that is refused stands why."""
-    found = tables.find_sessions_and_open(db, [begin.session_id for begin in begins])
+    found = tables.find_sessions_and_open(
+        db, [begin.session_id for begin in begins if begin.create is None or not begin.create.is_fresh]
+    )
     outcomes = [_accept(db, begin, found.get(begin.session_id)) for begin in begins]
     _write(db, [outcome for outcome in outcomes if isinstance(outcome, _Accepted)])
     for begin, outcome in zip(begins, outcomes, strict=True):
