@@ -144,6 +144,7 @@ def _clean_float(value: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+@lru_cache(maxsize=256)  # each time of a turn is told several times: to its readers, to the journal, to the log
 def encode_time(seconds: float) -> str:
     """Return RFC 3339 in UTC with milliseconds: `2026-11-21T12:00:00.000Z`."""
     second, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)

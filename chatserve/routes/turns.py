@@ -254,10 +254,12 @@ def _wanted(request: Request, stream: bool | None) -> Literal["events", "words",
 
 
 def _turn_headers(request: Request, turn: RunningTurn) -> dict[str, str]:
-    headers = {"x-turn-id": turn.turn_id, "x-session-id": turn.room.session_id}
+    headers = {"x-turn-id": turn.turn_id}
+    if turn.room.session_id:
+        headers["x-session-id"] = turn.room.session_id
     if turn.replayed and turn.request.http_request is not request:
         headers["idempotency-replayed"] = "true"
-    return {name: value for name, value in headers.items() if value}
+    return headers
 
 
 def _event_stream(engine: TurnEngine, turn: RunningTurn, headers: dict[str, str]) -> Response:
@@ -331,16 +333,17 @@ def with_example(turn_request: TurnRequest, chat: Chat, body: TurnBody) -> TurnR
 
 async def user_input(engine: TurnEngine, owner: str, chat: Chat, message: str | MessageBody) -> UserInput:
     """Return what the user sent, its files looked up. Raises: BodyTooLarge, InputsInvalid, FileUnknown."""
-    if isinstance(message, str):
-        message = MessageBody(text=message, tool_results=None)
     limit = engine.settings.max_message_bytes
-    if len(message.text.encode()) > limit:
+    text = message if isinstance(message, str) else message.text
+    if len(text.encode()) > limit:
         raise BodyTooLarge(f"the message is longer than {limit} bytes", max_bytes=limit)
+    if isinstance(message, str):
+        return UserInput(text)
     if message.files and not chat.options.multimodal:
         raise InputsInvalid(f"message.files: the chat {chat.options.name!r} takes no files", errors=[])
     if message.tool_results:
         return UserInput(tool_results=tuple(map(_tool_result, message.tool_results)))
-    return UserInput(message.text, await engine.attachments.find(owner, message.files))
+    return UserInput(text, await engine.attachments.find(owner, message.files))
 
 
 def _tool_result(body: ToolResultBody) -> ToolResultPart:
