@@ -176,7 +176,8 @@ class TurnLifecycle:
             if error is not None:
                 last.append(Failed(error))
             log.append(turn.turn_id, last)
-            self._journal.publish(log)
+            if log.published_seq < log.last_seq:  # readers that wait are not woken for nothing
+                self._journal.publish(log)
             committed = await self._commits.commit(turn, status, _finish_reason(turn, status, reason), error)
             self._conclude(turn, committed)
 
