@@ -83,14 +83,17 @@ class SessionLog:
         self.waiters: list[Waiter] = []
         self.numbering = asyncio.Lock()
 
-    @property
-    def is_open(self) -> bool:
-        """True when `say` may be called: all is shown, the next number is free, and the store is not far behind."""
+    def is_open_to(self, turn_id: str) -> bool:
+        """Whether `say` may be called for a turn: it speaks, all is shown, and the store is not far behind.
+
+        The next number must be free, too.
+        """
         last_seq = self.last_seq
         return (
-            self.published_seq == last_seq
-            and not self.numbering.locked()
+            self.speaker == turn_id
+            and self.published_seq == last_seq
             and last_seq - self.journaled_seq < MAX_UNJOURNALED
+            and not self.numbering.locked()
         )
 
     async def settled(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
@@ -77,12 +78,10 @@ class Speech:
         One word in an open message is what nearly all of an answer is made of.
         """
         items, log = self.items, self.log
-        if len(items) != 1 or self.is_over or log.speaker != self.turn_id or not log.is_open:
+        if len(items) != 1 or self.is_over or not log.is_open_to(self.turn_id):
             return False
         item = items[0]
-        if type(item) is not str:
-            return False
-        text = self._grow(item)
+        text = self._grow(item) if type(item) is str else None
         if text is None:
             return False
         items.clear()
@@ -159,26 +158,29 @@ class Teller:
     def _tell_heard(self) -> None:
         heard, self._heard = self._heard, []
         now = monotonic()
-        self._hold([speech for speech in heard if now < speech.holds_until])
-        self._tell_all([speech for speech in heard if now >= speech.holds_until], now)
+        self._tell_all(heard, now, now)
+
+    def _tell_held(self) -> None:
+        held, self._held = self._held, []
+        self._tell_all(held, monotonic(), inf)
+
+    def _tell_all(self, speeches: Sequence[Speech], now: float, until: float) -> None:
+        """Tell what was said, most of it one word each; hold that of who told something after `until` less a beat."""
+        holds_until, is_strict, held = now + BEAT_S, self._journal.is_strict, []
+        for speech in speeches:
+            if speech.holds_until > until:
+                held.append(speech)
+                continue
+            speech.holds_until = holds_until
+            if is_strict or not speech.say_word():
+                self._tell_soon(speech)
+        self._hold(held)
+        self._journal.note([speech.log for speech in speeches])
 
     def _hold(self, speeches: Sequence[Speech]) -> None:
         if speeches and not self._held:
             asyncio.get_running_loop().call_later(BEAT_S, self._tell_held)
         self._held += speeches
-
-    def _tell_held(self) -> None:
-        held, self._held = self._held, []
-        self._tell_all(held, monotonic())
-
-    def _tell_all(self, speeches: Sequence[Speech], now: float) -> None:
-        """Tell what was said, most of it one word each."""
-        holds_until, is_strict = now + BEAT_S, self._journal.is_strict
-        for speech in speeches:
-            speech.holds_until = holds_until
-            if is_strict or not speech.say_word():
-                self._tell_soon(speech)
-        self._journal.note([speech.log for speech in speeches])
 
     def _tell_soon(self, speech: Speech) -> None:
         if speech.is_over or not speech.items:
