@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from chatserve.contracts import Purge, Store, TurnRecord
 from chatserve.engine import Reader, RunningTurn, journal, log, readers
-from chatserve.events import NumberedEvent
+from chatserve.events import Delta, NumberedEvent
+from chatserve.formats.wire.native import NativeEncoder
 from chatserve.formats.wire.plain import PlainEncoder
 from chatserve.routes.sse import EventStream, native_manners
 from chatserve.stores import create_store
@@ -636,6 +637,49 @@ async def test_leaving_calls_on_leave_only_when_the_stream_was_not_over(leaves: 
         client.has_left.set()
         assert left.is_set() is leaves
         assert turn.ended.is_set() is not leaves
+
+
+class Failing(NativeEncoder):
+    """Encodes all but deltas."""
+
+    def encode(self, numbered: NumberedEvent) -> bytes:
+        if isinstance(numbered.event, Delta):
+            raise LookupError("no word for it")
+        return super().encode(numbered)
+
+
+class Broken:
+    """An outlet of a server that fails."""
+
+    def offer(self, frames: bytes) -> bool:
+        raise OSError("the socket is gone")
+
+
+@pytest.mark.parametrize(("fails", "error"), [("encoder", LookupError), ("outlet", OSError)])
+@pytest.mark.parametrize("texts", [[], ["a"]], ids=["first word", "further word"])
+async def test_reader_that_fails_fails_alone(texts: list[str], fails: str, error: type[Exception]) -> None:
+    paced = Paced()
+    async with open_engine(paced) as engine:
+        turn = await engine.start()
+        readers = [engine.turns.read_turn(turn, NATIVE) for _ in range(2)]
+        paced.say(*texts)
+        for text in ("", *texts):
+            await until(lambda text=text: _text_so_far(turn) == text)  # type: ignore[misc]
+        for reader in readers:
+            assert reader.take()
+        failing = readers[0]
+        failing.encoder = Failing() if fails == "encoder" else NATIVE
+        failing.outlet = Broken() if fails == "outlet" else None
+        news = [asyncio.ensure_future(reader.news()) for reader in readers]
+        paced.say("ab", None)
+        with pytest.raises(error):
+            await within(news[0])
+        assert b"event: delta" in await within(news[1])
+        assert (await engine.end_of(turn)).messages[0].text == "ab"
+
+
+def _text_so_far(turn: RunningTurn) -> str:
+    return "" if turn.draft is None else "".join(message.text for message in turn.draft.messages())
 
 
 # --- what travels ------------------------------------------------------------------------------------------------

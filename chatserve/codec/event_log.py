@@ -27,6 +27,7 @@ from chatserve.events import (
     Snapshot,
     StatusReported,
     TurnAccepted,
+    Words,
 )
 from chatserve.types import (
     Json,
@@ -137,7 +138,8 @@ def numbered_json(events: Sequence[LogEntry]) -> list[Json]:
     Deltas of one turn that follow one another are one entry: `[first seq, turn_id, "deltas", texts]`.
     """
     if len(events) == 1:
-        return [_entry(*events[0])]
+        first = events[0]
+        return [(first[0], first[1], _RUN, first[2]) if type(first) is Words else _entry(*first)]
     entries: list[Json] = []
     texts: list[str] = []
     next_seq, speaker = 0, None

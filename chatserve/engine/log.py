@@ -30,7 +30,11 @@ class Waiter(Protocol):
     encoder: FrameEncoder
 
     def hand(self, frames: bytes) -> None:
-        """Give it the frames of what comes next, or b"": it must look for itself. Called once."""
+        """Give it the frames of what comes next, or b"": it must look for itself. Raises: whatever its server does."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Let it know why it gets no more: its encoder or its server failed, which concerns nobody else."""
         ...
 
 
@@ -128,14 +132,17 @@ class SessionLog:
         turn_id, encoder, frames = self.speaker, None, b""
         event = delta_event(seq, turn_id, text)
         for waiter in waiters:
-            if waiter.cursor != seq - 1 or (waiter.turn_id != turn_id and waiter.turn_id is not None):
-                waiter.hand(b"")
-                continue
-            if waiter.encoder is not encoder:
-                encoder = waiter.encoder
-                frames = encoder.encode(event)
-            waiter.cursor = seq
-            waiter.hand(frames)
+            try:
+                if waiter.cursor != seq - 1 or (waiter.turn_id != turn_id and waiter.turn_id is not None):
+                    waiter.hand(b"")
+                    continue
+                if waiter.encoder is not encoder:
+                    frames = waiter.encoder.encode(event)
+                    encoder = waiter.encoder
+                waiter.cursor = seq
+                waiter.hand(frames)
+            except Exception as error:  # noqa: BLE001 - this reader's: the others and the turn go on
+                waiter.fail(error)
 
     def numbered(self, after: int, until: int) -> list[NumberedEvent]:
         """Return the events `after + 1` to `until`; they must be kept."""
@@ -182,11 +189,15 @@ class SessionLog:
         self.published_seq = until
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
-            if waiter.cursor != after or until - after > SHOWN_EVENTS:
-                waiter.hand(b"")
-                continue
-            waiter.cursor = until
-            waiter.hand(self.encoded(waiter.encoder, waiter.turn_id, after, until))
+            try:
+                if waiter.cursor != after or until - after > SHOWN_EVENTS:
+                    waiter.hand(b"")
+                    continue
+                frames = self.encoded(waiter.encoder, waiter.turn_id, after, until)
+                waiter.cursor = until
+                waiter.hand(frames)
+            except Exception as error:  # noqa: BLE001 - as in `say`
+                waiter.fail(error)
 
     def publish(self, until: int | None = None) -> None:
         """Let readers see all there is, or all up to a number; those that wait look for themselves."""

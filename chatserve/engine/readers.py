@@ -129,12 +129,15 @@ class Reader:
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
-        try:
-            if frames and self.outlet is not None and self.outlet.offer(frames):
-                self.log.waiters.append(self)
-            else:
-                waiter.set_result(frames)
-        except Exception as error:  # noqa: BLE001 - of the server: it is the response's, and no other reader's
+        if frames and self.outlet is not None and self.outlet.offer(frames):
+            self.log.waiters.append(self)
+        else:
+            waiter.set_result(frames)
+
+    def fail(self, error: Exception) -> None:
+        """Let `news` raise."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
             waiter.set_exception(error)
 
     def wake(self) -> None:
