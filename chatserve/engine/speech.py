@@ -2,8 +2,8 @@
 
 `yield` → `Speech.items` → draft → log → readers. A function's own step only puts down what it says. At the end of each
 turn of the loop what all functions have said in it is told, one after the other, so that the same few lines run many
-times in a row. Words that come right behind told ones are held for a beat, and become one event. Knows no chat function
-and no store.
+times in a row. Words that come right behind told ones are held for a beat, and become one event. Knows no store and no
+reader.
 """
 
 from __future__ import annotations
