@@ -25,7 +25,7 @@ from chatserve.contracts import (
 )
 from chatserve.draft import MessageDraft
 from chatserve.errors import AnswerInvalid, AnswerTooLarge
-from chatserve.events import EVENT_NAMES, Event, NumberedEvent, TurnAccepted
+from chatserve.events import EVENT_NAMES, Delta, Event, NumberedEvent, TurnAccepted
 from chatserve.types import (
     DataPart,
     FilePart,
@@ -58,13 +58,18 @@ class Spoken:
     def say(self, *said: str | Output) -> "Spoken":
         """Say things: plain strings are snapshots."""
         for thing in said:
-            self.take(self.draft.snapshot_text(thing) if isinstance(thing, str) else self.draft.apply(thing))
+            self.take(self._snapshot(thing) if isinstance(thing, str) else self.draft.apply(thing))
         return self
 
     def append(self, *texts: str) -> "Spoken":
         for text in texts:
-            self.take(self.draft.append_text(text))
+            grown = self.draft.grow_by(text)
+            self.take(self.draft.append_text(text) if grown is None else (Delta(grown),))
         return self
+
+    def _snapshot(self, text: str) -> Iterable[Event]:
+        grown = self.draft.grow_to(text)
+        return self.draft.snapshot_text(text) if grown is None else (Delta(grown),)
 
     def take(self, events: Iterable[Event]) -> None:
         self.events.extend(events)
@@ -137,6 +142,31 @@ def test_snapshots_become_the_shortest_events_there_are(said: list[str | Output]
     spoken = Spoken().say(*said)
     assert spoken.names == names
     spoken.check()
+
+
+@pytest.mark.parametrize("way", ["say", "append"])
+def test_words_grow_a_message_that_is_open_and_nothing_else(way: str) -> None:
+    spoken = Spoken()
+    grow, tell = (
+        (spoken.draft.grow_to, spoken.draft.snapshot_text)
+        if way == "say"
+        else (spoken.draft.grow_by, spoken.draft.append_text)
+    )
+    assert grow("a") is None
+    spoken.take(tell("a"))
+    whole = ["ab", "abc"] if way == "say" else ["b", "c"]
+    assert [grow(text) for text in whole] == ["b", "c"]
+    spoken.take((Delta("b"), Delta("c")))
+    assert grow(whole[-1] if way == "say" else "") is None
+    spoken.check()
+    spoken.take(spoken.draft.apply(MessageAppended(message("new"))))
+    assert grow("abcd" if way == "say" else "d") is None
+
+
+def test_half_a_character_is_not_overtaken_by_words_that_grow() -> None:
+    spoken = Spoken().append("a", "\ud83d")
+    assert spoken.draft.grow_by("b") is None
+    assert spoken.append("b").end().text == "a\ufffdb"
 
 
 def test_appended_text_goes_into_one_message() -> None:

@@ -236,11 +236,57 @@ async def test_function_is_ended_by_words_beyond_the_limit_though_it_waits() -> 
         assert await _ended_by_what_it_said(engine) == ("failed", "answer_too_large", "12345678")
 
 
-async def test_words_wait_while_the_store_is_given_a_number(no_beat: None) -> None:
-    resumed = asyncio.Event()
-    async with open_engine(words(resumed.wait), yields="deltas") as engine:
+async def test_snapshot_that_is_another_text_replaces_what_was_told_before(no_beat: None) -> None:
+    async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
+        for text in ("ab", "xb y", "xb yz"):
+            yield text
+            await wait_shortly()
+
+    async with open_engine(predict) as engine:
+        events = await engine.events(await engine.start())
+        assert [(event.event, event.json["text"]) for event in events[2:-1]] == [
+            ("delta", "ab"),
+            ("replace", "xb y"),
+            ("delta", "z"),
+        ]
+
+
+async def test_held_words_of_a_turn_that_was_stopped_are_told_to_nobody(short_beat: None) -> None:
+    async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
+        yield "shown"
+        await give_way()
+        yield "held"
+        stopping.set()
+        await asyncio.Event().wait()
+
+    stopping = asyncio.Event()
+    async with open_engine(predict, yields="deltas") as engine:
         turn = await engine.start()
-        await shown(turn, "0")
+        await within(stopping.wait())
+        record = await within(engine.turns.stop_turn("", turn.turn_id))
+        log = turn.room.log
+        assert log is not None
+        last_seq = log.last_seq
+        await asyncio.sleep(0.03)
+        assert (record.messages[0].text, log.last_seq) == ("shown", last_seq)
+
+
+@pytest.mark.parametrize("told", ["", "0"])
+async def test_words_wait_while_the_store_is_given_a_number(told: str, no_beat: None) -> None:
+    begun, resumed = asyncio.Event(), asyncio.Event()
+
+    async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
+        begun.set()
+        if told:
+            yield told
+        await resumed.wait()
+        yield "end"
+
+    async with open_engine(predict, yields="deltas") as engine:
+        turn = await engine.start()
+        await within(begun.wait())
+        if told:
+            await shown(turn, told)
         log = turn.room.log
         assert log is not None
         async with log.numbering:
@@ -248,7 +294,7 @@ async def test_words_wait_while_the_store_is_given_a_number(no_beat: None) -> No
             resumed.set()
             await asyncio.sleep(0.02)
             assert (log.last_seq, turn.ended.is_set()) == (last_seq, False)
-        assert (await engine.end_of(turn)).messages[0].text == "0end"
+        assert (await engine.end_of(turn)).messages[0].text == f"{told}end"
 
 
 async def test_function_waits_when_the_store_is_far_behind(no_beat: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -542,6 +542,10 @@ async def test_strict_durability_shows_no_event_before_it_is_stored() -> None:
         shown += decode(await engine.next_frames(reader)) if not shown else []
         assert [event.event for event in shown] == ["message", "delta"]
         assert any("['a']" in event for event in gated.stored)
+        paced.say("ab")
+        while b'"b"' not in await engine.next_frames(reader):
+            pass
+        assert any("['b']" in event for event in gated.stored)
         paced.say(None, None)
         await engine.end_of(queued)
 
