@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chatserve.contracts import Purge, Store, TurnRecord
 from chatserve.engine import Reader, RunningTurn, journal, log, readers
 from chatserve.events import Delta, NumberedEvent
-from chatserve.formats.wire.native import NativeEncoder
+from chatserve.formats.wire.native import PING, NativeEncoder
 from chatserve.formats.wire.plain import PlainEncoder
 from chatserve.routes.sse import EventStream, native_manners
 from chatserve.stores import create_store
@@ -621,6 +621,37 @@ async def test_client_that_takes_nothing_is_dropped_in_the_middle_and_at_the_las
         engine.turns.readers.tick(ping_ticks=100, stall_ticks=1)
         await within(streaming)
         assert (client.body, len(engine.turns.readers)) == ([], 0)
+
+
+async def test_stream_in_which_words_come_is_neither_pinged_nor_dropped() -> None:
+    paced, client = Paced(), Client()
+    client.may_take.set()
+    async with open_engine(paced, settings={"ping_interval_s": 2}) as engine:
+        turn = await engine.start()
+        reader = engine.turns.read_turn(turn, NATIVE)
+        streaming = asyncio.create_task(client.take(EventStream(engine.turns, reader, native_manners(), headers={})))
+        for end in range(1, 5):
+            paced.say("abcd"[:end])
+            await until(lambda end=end: b"".join(client.body).count(b"event: delta") == end)  # type: ignore[misc]
+            engine.turns.readers.tick(ping_ticks=2, stall_ticks=2)
+        paced.say(None)
+        await within(streaming)
+        assert PING not in b"".join(client.body)
+
+
+async def test_stream_that_is_let_go_while_its_client_takes_a_piece_ends_behind_it() -> None:
+    paced, client = Paced(), Client()
+    async with open_engine(paced) as engine:
+        turn = await engine.start()
+        paced.say("a")
+        await until(lambda: _text_so_far(turn) == "a")
+        reader = engine.turns.read_turn(turn, NATIVE)
+        streaming = asyncio.create_task(client.take(EventStream(engine.turns, reader, native_manners(), headers={})))
+        await until(lambda: reader.cursor > 0)
+        engine.turns.readers.say_bye()
+        client.may_take.set()
+        await within(streaming)
+        assert b"".join(client.body).endswith(b'event: bye\ndata: {"reconnect":true}\n\n')
 
 
 @pytest.mark.parametrize("leaves", [True, False])
