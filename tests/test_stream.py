@@ -641,7 +641,7 @@ async def test_stream_in_which_words_come_is_neither_pinged_nor_dropped() -> Non
 
 async def test_stream_that_is_let_go_while_its_client_takes_a_piece_ends_behind_it() -> None:
     paced, client = Paced(), Client()
-    async with open_engine(paced) as engine:
+    async with open_engine(paced, settings={"ping_interval_s": 60}) as engine:
         turn = await engine.start()
         paced.say("a")
         await until(lambda: _text_so_far(turn) == "a")
