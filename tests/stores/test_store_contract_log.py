@@ -112,6 +112,13 @@ async def test_words_in_one_piece_are_read_as_the_events_they_are(store: Store, 
     assert (page.events, page.first_seq, page.last_seq) == ((*_deltas(3, 7), done), 1, 8)
 
 
+async def test_words_numbered_beyond_the_end_of_a_turn_are_not_stored_with_it(store: Store) -> None:
+    await store.begin_turn(begin(1))
+    committed = await store.commit_turn(commit(1, answer("a_1"), done_seq=4, events=(_words(1, 9),)))
+    page = await store.read_events("s_1", after=0, limit=99)
+    assert page.events == (*_deltas(1, 3), NumberedEvent(4, "t_1", committed.done))
+
+
 async def test_numbers_that_are_stored_already_are_ignored(store: Store) -> None:
     await store.begin_turn(begin(1))
     await store.append_events("s_1", _deltas(1, 3), now=150.0)
