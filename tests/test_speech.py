@@ -251,7 +251,9 @@ async def test_snapshot_that_is_another_text_replaces_what_was_told_before(no_be
         ]
 
 
-async def test_held_words_of_a_turn_that_was_stopped_are_told_to_nobody(short_beat: None) -> None:
+async def test_held_words_of_a_turn_that_was_stopped_are_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech, "BEAT_S", 0.5)
+
     async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
         yield "shown"
         await give_way()
@@ -267,7 +269,7 @@ async def test_held_words_of_a_turn_that_was_stopped_are_told_to_nobody(short_be
         log = turn.room.log
         assert log is not None
         last_seq = log.last_seq
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.6)
         assert (record.messages[0].text, log.last_seq) == ("shown", last_seq)
 
 
