@@ -35,7 +35,7 @@ from chatserve.draft import MessageDraft
 from chatserve.engine.attachments import Attachments
 from chatserve.engine.examples import ExampleCache
 from chatserve.engine.histories import Histories
-from chatserve.engine.speech import GIVE_WAY_S, Speech, Teller
+from chatserve.engine.speech import GIVE_WAY_S, REST_EVERY, REST_S, Speech, Teller
 from chatserve.engine.turn import RunningTurn, interpretation
 from chatserve.errors import AnswerInvalid, AnswerTooLarge, ChatError, ChatFunctionError, ChatserveError, FileUnknown
 from chatserve.settings import Settings
@@ -85,13 +85,14 @@ class TurnRunner:
         """
         try:
             call, speech, interpret = await self._prepare(turn)
-            items, teller, gives_way_at = speech.items, self._teller, 0.0
+            items, teller, gives_way_at, given = speech.items, self._teller, 0.0, 0
             try:
                 call.begin()
                 async for item in call:
                     said = None if type(item) is str else await self._understood(turn, item, interpret)
                     if items and monotonic() >= gives_way_at:  # it may not have waited since it said them
-                        await asyncio.sleep(0)
+                        given += 1
+                        await asyncio.sleep(0 if given % REST_EVERY else REST_S)
                         gives_way_at = monotonic() + GIVE_WAY_S
                     if speech.is_behind:
                         await teller.catch_up(speech)

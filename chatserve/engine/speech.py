@@ -30,6 +30,10 @@ BEAT_S: Final = 0.004
 GIVE_WAY_S: Final = 0.001
 """How long functions that do not wait may keep the loop from turning."""
 
+REST_EVERY: Final = 8
+REST_S: Final = 0.001
+"""How often, and for how long, they rest: a loop that turns without ever waiting keeps the interpreter from threads."""
+
 
 class Speech:
     """One turn's function, as it speaks.
