@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from itertools import islice
 from typing import Final
 
 from chatserve.contracts import Store
@@ -12,6 +11,9 @@ from chatserve.engine.log import SessionLog
 from chatserve.engine.room import Room
 
 MAX_IDLE_ROOMS: Final = 4096
+
+LOOKED_AT: Final = 4
+"""How many rooms are looked at when one is added: more than one, so that a surplus of idle ones shrinks."""
 
 
 class Rooms:
@@ -40,8 +42,8 @@ class Rooms:
         """Return a session's room, which is kept until `leave`."""
         room = self.find(owner, session_id)
         if room is None:
-            room = self._rooms[owner, session_id] = Room(owner, session_id)
             self._forget_idle()
+            room = self._rooms[owner, session_id] = Room(owner, session_id)
         room.users += 1
         return room
 
@@ -80,12 +82,13 @@ class Rooms:
         return rooms
 
     def _forget_idle(self) -> None:
-        surplus = len(self._rooms) - MAX_IDLE_ROOMS
-        if surplus <= 0:
-            return
-        oldest = islice(self._rooms.items(), 4 * surplus)
-        for key in [key for key, room in oldest if room.is_idle][:surplus]:
-            del self._rooms[key]
+        """Make place for one more: look at the oldest few; those in use become the newest, and are not asked again."""
+        for _ in range(min(LOOKED_AT, len(self._rooms) + 1 - MAX_IDLE_ROOMS)):
+            key, room = next(iter(self._rooms.items()))
+            if room.is_idle:
+                del self._rooms[key]
+            else:
+                self._rooms.move_to_end(key)
 
 
 class Visit:
