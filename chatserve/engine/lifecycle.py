@@ -1,6 +1,6 @@
 """A turn's life after it was accepted: it waits, runs and ends.
 
-`accept` → `_start` → the function in a task of its own → `end`, and `end` is reached by every way out: the function
+`accept` → `_start` → `run`, in the task that accepted it → `end`, and `end` is reached by every way out: the function
 returned or raised, stop, deadline, abandonment, a newer message, shutdown. Running a function is `TurnRunner`'s, the
 transaction at the end is `Commits`'.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from chatserve.chat_function import Chat
 from chatserve.contracts import BegunTurn, CommittedTurn, Store, TurnRecord
@@ -84,6 +84,7 @@ class TurnLifecycle:
         return turn if turn is not None and turn.room.owner == owner else None
 
     def accept(self, turn: RunningTurn, begun: BegunTurn) -> RunningTurn:
+        """Let a turn that is written down run or wait. If it has a task after this, that is the caller's: it `run`s."""
         self.turns[turn.turn_id] = turn
         if turn.turn.status == "running":
             turn.room.current = turn
@@ -108,10 +109,15 @@ class TurnLifecycle:
         turn.room.log.entry_seq = turn.room.log.last_seq
         self._log(turn, TurnAccepted(turn.turn, user_message, begun.session.version))
         turn.session = None if turn.room.is_stateless else begun.session
-        turn.task = self._tasks.start(self._runner.run(turn), name=f"chatserve-turn {turn.turn_id}")
+        turn.task = asyncio.current_task()
+        assert turn.task is not None
         turn.task.add_done_callback(partial(self._end_after, turn))
         timeout_s = options.turn_timeout_s if options.turn_timeout_s is not None else self._settings.turn_timeout_s
         turn.deadline = asyncio.get_running_loop().call_later(timeout_s, self._time_out, turn, timeout_s)
+
+    def run(self, turn: RunningTurn) -> Coroutine[Any, Any, None]:
+        """Run a turn's function, in the turn's task, which ends with it."""
+        return self._runner.run(turn)
 
     def _log(self, turn: RunningTurn, event: Event) -> None:
         """Put an event of a turn's frame (not of its answer) in the log. Its transaction is behind it."""
@@ -121,7 +127,7 @@ class TurnLifecycle:
         log.append(turn.turn_id, (event,))
         self._journal.publish_soon(log)
 
-    def _end_after(self, turn: RunningTurn, _run: asyncio.Task[None]) -> None:
+    def _end_after(self, turn: RunningTurn, _task: asyncio.Task[None]) -> None:
         """End a turn whose function has ended: in a task of its own, for the function may have left a cancel behind."""
         turn.function_ended.set()
         if not turn.closed:
@@ -271,6 +277,7 @@ class TurnLifecycle:
             turn.turn, turn.parent_id = begun.turn, begun.parent_id
             turn.user_message = begun.user_message or turn.user_message
             self._start(turn, begun)
+        await self.run(turn)
 
     async def _begun(self, turn: RunningTurn) -> BegunTurn:
         if turn.room.is_stateless:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -70,12 +71,36 @@ class Submission:
         await chat.validate(request.message.text, inputs)
         if request.history is not None:
             request = replace(request, history=await self._attachments.check(request.owner, request.history))
-        if request.session_id is None and request.history is not None:
-            return self._submit_stateless(chat, request, inputs)
-        return await self._tasks.finish(self._enter(chat, request, inputs), name="chatserve-submit")
+        accepted: asyncio.Future[RunningTurn] = asyncio.get_running_loop().create_future()
+        self._tasks.spawn(self._carry(chat, request, inputs, accepted), name="chatserve-turn")
+        return await accepted
+
+    async def _carry(
+        self, chat: Chat, request: TurnRequest, inputs: dict[str, Any], accepted: asyncio.Future[RunningTurn]
+    ) -> None:
+        """Be a turn's task, from its acceptance to its function's end.
+
+        Whoever waits for `accepted` may be cancelled; this may not, for it would leave a turn half begun.
+        """
+        try:
+            turn = await self._enter(chat, request, inputs)
+        except asyncio.CancelledError:  # the server ends
+            accepted.cancel()
+            raise
+        except Exception as error:
+            if accepted.done():
+                raise
+            accepted.set_exception(error)
+            return
+        if not accepted.done():
+            accepted.set_result(turn)
+        if turn.task is asyncio.current_task():
+            await self._lifecycle.run(turn)
 
     async def _enter(self, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
-        """Go on in the session's room; whoever is there is not cancelled, for that would leave a turn half begun."""
+        """Accept the turn in its session's room, or in none."""
+        if request.session_id is None and request.history is not None:
+            return self._submit_stateless(chat, request, inputs)
         session_id = self._new_id("s_") if request.session_id is None else request.session_id
         async with self._rooms.locked(request.owner, session_id) as room:
             return await self._submit_in(room, chat, request, inputs)

@@ -399,7 +399,7 @@ async def test_turn_behind_the_end_of_a_stream_waits_for_the_next_one(
     async with speaking(tmp_path, monkeypatch) as service, service.client() as client, asyncio.timeout(WAIT_S):
         for text in ("a", "b"):
             await client.post("/words/ask", json={"text": text, "session": "mine", "collected": True})
-        await until_ended(service)
+            await until_ended(service)
         assert (await client.get("/words/inbox/mine")).text == 'data: "0:a"\n\ndata: [completed]\n\n'
         assert (await client.get("/words/inbox/mine")).text == 'data: "2:b"\n\ndata: [completed]\n\n'
 
