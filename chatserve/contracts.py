@@ -9,10 +9,11 @@ This module knows no implementation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from chatserve.events import Done, LogEntry, NumberedEvent, Snapshot
+from chatserve.frozen import frozen
 from chatserve.types import (
     DraftPart,
     Feedback,
@@ -34,7 +35,7 @@ from chatserve.types import (
 # --- history formats ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RenderOptions:
     """How history is rendered. `path_of` turns a file's part into the local path the function may open."""
 
@@ -66,7 +67,7 @@ class HistoryFormat(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParsedMessage:
     """A message before it has an id."""
 
@@ -79,49 +80,49 @@ class ParsedMessage:
 # --- output normalizers ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnswerSnapshot:
     """The whole answer so far is these messages."""
 
     messages: tuple[ParsedMessage, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageAppended:
     """One more complete message, after all that were there (deltas mode)."""
 
     message: ParsedMessage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextAppended:
     """Text to append to the answer."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReasoningAppended:
     """Reasoning to append to the answer."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PartAppended:
     """A whole part to append: a file, data, a source, a tool's result."""
 
     part: DraftPart
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCallOpened:
     """A tool call begins; its arguments may follow in pieces."""
 
     call: ToolCallPart
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolArgumentsAppended:
     """JSON text to append to the arguments of the call named."""
 
@@ -129,7 +130,7 @@ class ToolArgumentsAppended:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnswerFinished:
     """What a model said of its end: `finish_reason` in chatserve's words, usage; either may be unknown."""
 
@@ -150,7 +151,7 @@ Output: TypeAlias = (
 """What one returned or yielded value means. Finish reasons: stop, length, tool_calls, content_filter."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnswerView:
     """What a normalizer may need to know of the turn.
 
@@ -240,7 +241,7 @@ class FileKeeper(Protocol):
 # --- stores ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewSession:
     """A session to create. `messages` seed its history (ids and parents already set, oldest first).
 
@@ -257,7 +258,7 @@ class NewSession:
     is_fresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Idempotency:
     """A client's key for one POST. Kept `expires_at`; scoped to the owner."""
 
@@ -266,7 +267,7 @@ class Idempotency:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BeginTurn:
     """All that one accepted turn changes.
 
@@ -297,7 +298,7 @@ class BeginTurn:
     echo: Mapping[str, Json] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BegunTurn:
     """The outcome of `begin_turn` or `start_turn`.
 
@@ -312,7 +313,7 @@ class BegunTurn:
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CommitTurn:
     """The end of a turn: its answer, its status, the end of its log.
 
@@ -336,7 +337,7 @@ class CommitTurn:
     title: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CommittedTurn:
     """The session and turn after the commit, and the `done` event as it was stored."""
 
@@ -345,7 +346,7 @@ class CommittedTurn:
     done: Done
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnRecord:
     """A turn with its user message (None only where it was purged) and the messages of its answer."""
 
@@ -361,7 +362,7 @@ class TurnRecord:
         return Snapshot(turn, self.messages), done
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     """One page of a list. `next` is the id to pass as `after`, or None at the end."""
 
@@ -369,7 +370,7 @@ class Page:
     next: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventPage:
     """Stored events after a cursor.
 
@@ -382,7 +383,7 @@ class EventPage:
     last_seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionChanges:
     """What PATCH may change; None leaves a field as it is. `title=""` removes the title."""
 
@@ -391,7 +392,7 @@ class SessionChanges:
     state: Mapping[str, Json] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HistoryMove:
     """A history operation that runs no function. `seq` numbers the `history` event the store writes with it.
 
@@ -410,7 +411,7 @@ class HistoryMove:
     messages: tuple[Message, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MovedHistory:
     """The session after a history operation; for `undo` the user message taken back."""
 
@@ -418,7 +419,7 @@ class MovedHistory:
     message: Message | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionRecord:
     """All that belongs to one session, for export and import: every branch, not only the current one."""
 
@@ -428,7 +429,7 @@ class SessionRecord:
     files: tuple[StoredFile, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Purge:
     """What one janitor pass removes, at most `limit` rows of each kind.
 
@@ -444,7 +445,7 @@ class Purge:
     limit: int = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Purged:
     """What a janitor pass removed. `file_ids` are files whose bytes must now be unlinked."""
 

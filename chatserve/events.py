@@ -15,15 +15,15 @@ answer so far, and what follows builds on it. `history` and `bye` belong to the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from chatserve.frozen import frozen
 from chatserve.types import FinalStatus, Json, Message, Part, Role, Turn, TurnError, Usage
 
 HistoryOperation: TypeAlias = Literal["undo", "retry", "edit", "clear", "replace", "feedback"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnAccepted:
     """`turn`: the turn is queued (with its place in the queue) or runs. `user_message` is None on a retry."""
 
@@ -34,7 +34,7 @@ class TurnAccepted:
     eta_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageOpened:
     """`message`: a message opens; text that follows belongs to it."""
 
@@ -49,7 +49,7 @@ class Delta(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Replaced:
     """`replace`: the text of the open message, or of the message named, is now this."""
 
@@ -57,14 +57,14 @@ class Replaced:
     message_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReasoningDelta:
     """`reasoning`: append to the open message's reasoning."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PartAdded:
     """`part`: a part other than text joins a message."""
 
@@ -73,7 +73,7 @@ class PartAdded:
     part: Part
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PartDelta:
     """`part_delta`: a tool call's arguments as they stream."""
 
@@ -81,7 +81,7 @@ class PartDelta:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MetadataChanged:
     """`metadata`: merged into the message named; a key with the value None is removed."""
 
@@ -90,7 +90,7 @@ class MetadataChanged:
     options: tuple[Mapping[str, Json], ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StatusReported:
     """`status`: what the function says it is doing; not kept in history."""
 
@@ -99,14 +99,14 @@ class StatusReported:
     total: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """`error`: always followed by `done`."""
 
     error: TurnError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """`done`: the turn is over and its answer is stored."""
 
@@ -118,7 +118,7 @@ class Done:
     version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """`snapshot`: the turn's messages so far; what was sent before no longer counts."""
 
@@ -126,7 +126,7 @@ class Snapshot:
     messages: tuple[Message, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HistoryChanged:
     """`history`: the history changed by other means than a turn. Session streams only."""
 
@@ -134,7 +134,7 @@ class HistoryChanged:
     operation: HistoryOperation
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bye:
     """`bye`: the server is going away; reconnect with the last id. Never numbered, never stored."""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from chatserve.frozen import frozen
+
 Json: TypeAlias = Any
 """A value that JSON can carry: str, int, float, bool, None, and lists and str-keyed dicts of those."""
 
@@ -50,21 +52,21 @@ class ChatMessage:
     options: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextPart:
     """Words of a message."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReasoningPart:
     """What the model thought before it answered; shown apart from the text."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilePart:
     """A stored file. `size` is in bytes; its content is reached by `file_id` only."""
 
@@ -74,7 +76,7 @@ class FilePart:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LocalFile:
     """A file a chat function answered with, before it is stored under an id. Never leaves the process."""
 
@@ -83,7 +85,7 @@ class LocalFile:
     media_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DataPart:
     """Any JSON value the function answered with."""
 
@@ -91,7 +93,7 @@ class DataPart:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourcePart:
     """A citation."""
 
@@ -99,7 +101,7 @@ class SourcePart:
     title: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCallPart:
     """A call of a tool; `arguments` is JSON text. `where` says who runs it."""
 
@@ -109,7 +111,7 @@ class ToolCallPart:
     where: Literal["server", "client"] = "client"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolResultPart:
     """What a tool answered."""
 
@@ -122,7 +124,7 @@ Part: TypeAlias = TextPart | ReasoningPart | FilePart | DataPart | SourcePart | 
 DraftPart: TypeAlias = Part | LocalFile
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Feedback:
     """What a reader thought of a message: one of the values the chat declares, and perhaps a comment."""
 
@@ -130,7 +132,7 @@ class Feedback:
     comment: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """A stored message: one append-only row. `parent_id` links it to the message before it.
 
@@ -161,7 +163,7 @@ class Message:
         return bool(self.metadata and self.metadata.get("title"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """Tokens spent on a turn."""
 
@@ -169,7 +171,7 @@ class Usage:
     output_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnError:
     """Why a turn failed, in words fit for the client. `error_id` finds the traceback in the log."""
 
@@ -180,7 +182,7 @@ class TurnError:
     status_code: int = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Turn:
     """One user message and the answer to it. `first_seq` and `done_seq` bound its events in the log.
 
@@ -204,7 +206,7 @@ class Turn:
     echo: Mapping[str, Json] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Session:
     """A conversation. `version` counts accepted changes; `head` is the newest message of the current branch.
 
@@ -224,7 +226,7 @@ class Session:
     expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredFile:
     """An upload or an answer's file. Its bytes lie in the files folder under `file_id`."""
 
@@ -242,7 +244,7 @@ class StoredFile:
         return FilePart(self.file_id, self.name, self.media_type, self.size)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UserInput:
     """What the user sent: words, files, results of tools that ran in the client."""
 
@@ -262,7 +264,7 @@ class UserInput:
 TurnOperation: TypeAlias = Literal["send", "retry", "edit"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnRequest:
     """A decoded request for a turn, whatever protocol it came by.
 

@@ -16,12 +16,13 @@ format and no route.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast
 
 from chatserve.codec import loads
 from chatserve.contracts import FrameEncoder, ParsedMessage, TurnRecord
 from chatserve.errors import BodyInvalid, ChatserveError
+from chatserve.frozen import frozen
 from chatserve.types import FilePart, Json, Message, OnDisconnect, Session, ToolResultPart, WhenBusy
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ T = TypeVar("T")
 # --- what comes in -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChatProfile:
     """What clients may know of a chat. `inputs` is the JSON Schema of its inputs, `input_names` are in their order."""
 
@@ -41,7 +42,7 @@ class ChatProfile:
     takes_files: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RawRequest:
     """A request before any format has read it. Header names are lower case; the first chat is the default one.
 
@@ -92,7 +93,7 @@ class Wanted(Generic[T]):
         return cast("T", (yield cast("Step", self)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnCall:
     """A decoded request for a turn.
 
@@ -127,7 +128,7 @@ class TurnCall:
     echo: Mapping[str, Json] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartedTurn:
     """A turn that was accepted. `session_id` is "" where nothing is kept; `created_at` is in seconds."""
 
@@ -141,7 +142,7 @@ COLLECTED: Final = "is_collected"
 """Key of `Turn.echo` by which a log's reader knows the turns of `TurnCall.is_collected`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inbox:
     """Turns of a session that were asked for, and whose events nobody has been given to their end yet.
 
@@ -155,56 +156,56 @@ class Inbox:
     ended: tuple[TurnRecord, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Submit(Wanted[StartedTurn]):
     """Accept a turn. Raises: RequestError (nothing was stored), StoreError."""
 
     call: TurnCall
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wait(Wanted[TurnRecord]):
     """Wait for the end of a turn this request submitted."""
 
     turn_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FindTurn(Wanted[TurnRecord]):
     """Look a turn up as it is now. Raises: TurnUnknown."""
 
     turn_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopTurn(Wanted[TurnRecord]):
     """Stop a turn, unless it is over. Raises: TurnUnknown."""
 
     turn_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForgetTurn(Wanted[int]):
     """Let a turn be unknown from now on. Raises: TurnUnknown, SessionBusy."""
 
     turn_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopSession(Wanted[None]):
     """Stop what runs and waits in a session. Raises: SessionUnknown."""
 
     session_key: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FindSession(Wanted[Session]):
     """Look a session up. Raises: SessionUnknown."""
 
     session_key: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReadBranch(Wanted[tuple[Message, ...]]):
     """Read the messages up to `head` (None: all), oldest first. Raises: SessionUnknown."""
 
@@ -212,14 +213,14 @@ class ReadBranch(Wanted[tuple[Message, ...]]):
     head: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FindMessage(Wanted[Message]):
     """Look a message up, of whatever session and branch. Raises: MessageUnknown."""
 
     message_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CreateSession(Wanted[Session]):
     """Create a session, with a history if one is given."""
 
@@ -228,7 +229,7 @@ class CreateSession(Wanted[Session]):
     history: tuple[ParsedMessage | Message, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChangeSession(Wanted[Session]):
     """Set a session's metadata. Raises: SessionUnknown."""
 
@@ -236,7 +237,7 @@ class ChangeSession(Wanted[Session]):
     metadata: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReplaceHistory(Wanted[Session]):
     """Let this be the session's history; what it has in common with the present one stays as it is.
 
@@ -247,14 +248,14 @@ class ReplaceHistory(Wanted[Session]):
     history: tuple[ParsedMessage | Message, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeleteSession(Wanted[None]):
     """Delete a session with all that belongs to it. Raises: SessionUnknown, SessionBusy."""
 
     session_key: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepFile(Wanted[FilePart]):
     """Store a file that came inside a request. The same bytes are stored once. Raises: BodyTooLarge."""
 
@@ -263,14 +264,14 @@ class KeepFile(Wanted[FilePart]):
     media_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FindFiles(Wanted[tuple[FilePart, ...]]):
     """Look stored files up. Raises: FileUnknown."""
 
     file_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenInbox(Wanted[Inbox | None]):
     """Look for turns that wait to be delivered, or None when there are none."""
 
@@ -315,7 +316,7 @@ class InboxEncoder(WireEncoder, Protocol):
     def told(self) -> Collection[str]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JsonReply:
     """A JSON document."""
 
@@ -324,7 +325,7 @@ class JsonReply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BytesReply:
     """Anything else that is complete."""
 
@@ -334,14 +335,14 @@ class BytesReply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileReply:
     """The bytes of a stored file."""
 
     file_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnStream:
     """Server-sent events of one turn from its beginning, until its `done`. `ping` is sent after silence."""
 
@@ -351,7 +352,7 @@ class TurnStream:
     ping: bytes = b":\n\n"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InboxStream:
     """Server-sent events of all that waits in an inbox, and of what joins meanwhile; then `ending`."""
 
@@ -362,7 +363,7 @@ class InboxStream:
     ending: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PulseStream:
     """Server-sent events that only show that the server is there: the ping at once and after silence, for ever."""
 
@@ -377,7 +378,7 @@ Handling: TypeAlias = Generator[Step, Any, Reply]
 # --- a format ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """One method and path of a format.
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chatserve.frozen import frozen
 from chatserve.types import Json, ToolResultPart, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Report:
     """Something a function said through its context, in its place among what it yielded."""
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from collections.abc import Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from chatserve.contracts import ParsedMessage
 from chatserve.errors import InputsInvalid
+from chatserve.frozen import frozen
 from chatserve.types import DraftPart, FilePart, Json, LocalFile, TextPart, ToolResultPart
 from chatserve.wire import ChatProfile, KeepFile, Step
 
@@ -29,7 +30,7 @@ BETWEEN_TEXTS: Final = "\n"
 """Between text parts of one message: what clients send apart is not meant to run together."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArrayTurn:
     """A conversation that asks for an answer: the message, or results of tools, and all that was before."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatserve.errors import ConfigurationError, Forbidden, HeadersTooLarge, HostUnknown, RequestError, UrlTooLong
+from chatserve.frozen import frozen
 from chatserve.routes.problems import error_response
 
 MAX_HEADER_FIELDS: Final = 100
@@ -47,7 +47,7 @@ _HEADER_NAMES: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*]+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Head:
     """What the guards want to know of a request."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from sse_starlette.sse import AppStatus, EventSourceResponse
@@ -19,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from chatserve.engine import TICK_S, Reader, TurnEngine
 from chatserve.formats.wire.native import PING, encode_bye, encode_retry
+from chatserve.frozen import frozen
 from chatserve.routes.outlets import outlet_of
 
 SERVER_SEND = "chatserve.send"
@@ -33,7 +33,7 @@ _HEAD: Final = tuple(EventSourceResponse(iter(()), headers=HEADERS).raw_headers)
 """What sse-starlette sends before a stream, made once: one made per stream would cost a tenth of a turn."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StreamManners:
     """What a format says besides events: first, in silence, and when the server goes away before the stream's end.
 

@@ -7,7 +7,7 @@ on: when a version grows, which error is raised, what a crash leaves. Knows no t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chatserve.answer import fold_events
 from chatserve.contracts import (
@@ -35,11 +35,12 @@ from chatserve.errors import (
     VersionConflict,
 )
 from chatserve.events import Done, LogEntry, NumberedEvent, last_seq_of, spelled_out
+from chatserve.frozen import frozen
 from chatserve.stores import branches
 from chatserve.types import Json, Message, Session, Turn
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnPlace:
     """Where a turn stands in the tree of messages, beyond what a `Turn` tells.
 
@@ -52,7 +53,7 @@ class TurnPlace:
     base_head: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HistoryEnd:
     """Where a history operation leads: the head it moves to, the rows it adds, the user message it takes back."""
 

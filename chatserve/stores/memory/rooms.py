@@ -18,12 +18,13 @@ from chatserve.contracts import (
     TurnRecord,
 )
 from chatserve.events import HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
+from chatserve.frozen import frozen
 from chatserve.stores import branches, transitions
 from chatserve.stores.transitions import HistoryEnd, TurnPlace
 from chatserve.types import Message, Session, Turn
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Segment:
     """Events that were stored together."""
 

@@ -6,7 +6,6 @@ Source: platform.claude.com, "Streaming messages". Every frame has an `event:` l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from chatserve.codec import dumps_line, loads
@@ -15,6 +14,7 @@ from chatserve.events import Delta, Done, NumberedEvent
 from chatserve.formats.appended import AppendedAnswer, Ended, Said, tell_whole
 from chatserve.formats.wire.anthropic.blocks import BlockGrown, BlockStarted, BlockStep, ContentBlocks, DeltaKind
 from chatserve.formats.wire.anthropic.errors import error_document, turn_error
+from chatserve.frozen import frozen
 from chatserve.types import Json, Usage
 
 PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -34,7 +34,7 @@ _FIELDS: Final[Mapping[DeltaKind, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heading:
     """What an answer says of itself besides its content. `turn_id` becomes the message's id."""
 

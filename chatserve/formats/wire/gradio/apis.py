@@ -8,7 +8,6 @@ name only where a single one is public. Source: gradio_client 2.7 `Client._infer
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from chatserve.errors import ChatUnknown
@@ -23,6 +22,7 @@ from chatserve.formats.wire.gradio.components import (
     type_description,
     with_definitions,
 )
+from chatserve.frozen import frozen
 from chatserve.types import Json
 from chatserve.wire import ChatProfile
 
@@ -40,7 +40,7 @@ _ANSWER: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parameter:
     """One parameter of an api: the message, or an input. Without a default it must be given."""
 
@@ -69,7 +69,7 @@ class Parameter:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Api:
     """A chat under a name. `fn_index` is its place among the dependencies of `/config`."""
 

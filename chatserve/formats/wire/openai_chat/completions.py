@@ -7,7 +7,6 @@ client does, so that both say the same. Source: OpenAI API reference, "The chat 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
@@ -17,6 +16,7 @@ from chatserve.events import Delta, Done, NumberedEvent
 from chatserve.formats.appended import AppendedAnswer, Ended, tell_whole
 from chatserve.formats.openai_errors import failure_body, farewell_body
 from chatserve.formats.wire.openai_chat.deltas import DeltaObject, Deltas
+from chatserve.frozen import frozen
 from chatserve.types import Json, Usage
 
 OPENING: Final[DeltaObject] = {"role": "assistant", "content": "", "refusal": None}
@@ -27,7 +27,7 @@ DONE: Final = b"data: [DONE]\n\n"
 FINISH_REASONS: Final = frozenset({"stop", "length", "content_filter"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Completion:
     """What every part of a completion says of it."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from chatserve.contracts import ParsedMessage
@@ -21,6 +20,7 @@ from chatserve.formats.message_array import (
     read_data_url,
     words_first,
 )
+from chatserve.frozen import frozen
 from chatserve.types import (
     ROLES,
     DraftPart,
@@ -37,7 +37,7 @@ OWN_FILE: Final = re.compile(r"/files/(f_[\w-]+)")
 AUDIO_TYPES: Final = {"mp3": "audio/mpeg"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where a message stands. Of what was said before, files that cannot be had are kept as links."""
 

@@ -7,13 +7,13 @@ Fields that are named like an input of the chat function fill it, whatever else 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from chatserve.formats.message_array import keep_files, read_tools, split_fields, split_turn
 from chatserve.formats.openai_endpoints import chat_of
 from chatserve.formats.wire.openai_chat.messages import read_messages
 from chatserve.formats.wire.openai_chat.sessions import session_key_of
+from chatserve.frozen import frozen
 from chatserve.types import Json
 from chatserve.wire import ChatProfile, FindFiles, RawRequest, Step, TurnCall
 
@@ -24,7 +24,7 @@ OTHER_NAMES: Final = {"max_completion_tokens": "max_tokens", "max_tokens": "max_
 """One limit under two names: OpenAI renamed it, and clients send either."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CompletionRequest:
     """What was asked for, and how it is to be answered."""
 

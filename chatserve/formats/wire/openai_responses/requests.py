@@ -14,7 +14,7 @@ Source: OpenAI API reference, "Create a model response". Knows no engine and no 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from chatserve.contracts import TURN_OPEN, ParsedMessage, TurnRecord
@@ -24,6 +24,7 @@ from chatserve.formats.openai_endpoints import chat_of
 from chatserve.formats.wire.openai_responses.echo import echo_of
 from chatserve.formats.wire.openai_responses.ids import session_key, turn_id
 from chatserve.formats.wire.openai_responses.input import read_input
+from chatserve.frozen import frozen
 from chatserve.types import Json, Message, TextPart
 from chatserve.wire import ChatProfile, FindTurn, RawRequest, ReadBranch, Step, TurnCall
 
@@ -59,7 +60,7 @@ class PreviousResponseOpen(RequestError):
     retryable = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseRequest:
     """What was asked for, and how it is to be answered."""
 
@@ -68,7 +69,7 @@ class ResponseRequest:
     is_background: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Place:
     """Where a turn goes. `head` is the message it goes behind (None: the newest); `is_chain`: no conversation."""
 
