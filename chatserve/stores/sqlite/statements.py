@@ -9,9 +9,6 @@ from collections.abc import Iterator, Sequence
 from sqlite3 import Connection
 from typing import Any, Final
 
-EXACT_ROWS: Final = 16
-"""Up to how many rows one statement takes any number."""
-
 MAX_ROWS: Final = 64
 """Of 18 columns; far below what SQLite takes."""
 
@@ -19,37 +16,46 @@ MAX_ROWS: Final = 64
 class Statement:
     """A statement whose text has a place for rows of parameters: `{rows}` becomes `(?, ?), (?, ?), …`.
 
-    More than `EXACT_ROWS` rows are taken in powers of two and a rest, so that few texts serve any number of them, and
-    all stay prepared. `alone` is what is cheaper to say about a single row.
+    The places are a power of two, and those left over hold nothing but NULL, so that few texts serve any number of rows
+    and all of them stay prepared. The statement must pass over a row whose first column is NULL. `alone` is what is
+    cheaper to say about a single row.
     """
 
     def __init__(self, text: str, columns: int, alone: str | None = None) -> None:
         self._text = text
+        self._columns = columns
         self._row = f"({', '.join('?' * columns)})"
         self._texts = {} if alone is None else {1: alone}
 
+    def prepare(self, db: Connection) -> None:
+        """Let the connection keep the statement for any number of rows; nothing is changed or found."""
+        places = 2 if 1 in self._texts else 1
+        while places <= MAX_ROWS:
+            db.execute(self._text_for(places), [None] * (self._columns * places)).fetchall()
+            places *= 2
+
     def run(self, db: Connection, rows: Sequence[Sequence[Any]]) -> None:
         """Execute the statement for these rows, in order."""
-        for taken in _portions(rows):
-            db.execute(self._text_for(len(taken)), [value for row in taken for value in row])
+        for text, parameters in self._portions(rows):
+            db.execute(text, parameters)
 
     def fetch(self, db: Connection, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Return what the statement finds for these rows, in no certain order."""
         found: list[tuple[Any, ...]] = []
-        for taken in _portions(rows):
-            found += db.execute(self._text_for(len(taken)), [value for row in taken for value in row]).fetchall()
+        for text, parameters in self._portions(rows):
+            found += db.execute(text, parameters).fetchall()
         return found
 
-    def _text_for(self, count: int) -> str:
-        text = self._texts.get(count)
+    def _portions(self, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+        for start in range(0, len(rows), MAX_ROWS):
+            taken = rows[start : start + MAX_ROWS]
+            places = 1 << (len(taken) - 1).bit_length()
+            parameters = [value for row in taken for value in row]
+            parameters += [None] * (self._columns * (places - len(taken)))
+            yield self._text_for(places), parameters
+
+    def _text_for(self, places: int) -> str:
+        text = self._texts.get(places)
         if text is None:
-            text = self._texts[count] = self._text.format(rows=", ".join([self._row] * count))
+            text = self._texts[places] = self._text.format(rows=", ".join([self._row] * places))
         return text
-
-
-def _portions(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
-    start, left = 0, len(rows)
-    while left:
-        count = left if left <= EXACT_ROWS else min(1 << (left.bit_length() - 1), MAX_ROWS)
-        yield rows[start : start + count]
-        start, left = start + count, left - count

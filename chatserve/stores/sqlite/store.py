@@ -61,10 +61,12 @@ class SqliteStore:
         await self._writer.open()
         self._readers.open()
         try:
-            return await self._writer.submit(recovery.recover, now=now)
+            ended = await self._writer.submit(recovery.recover, now=now)
+            await self._writer.submit(tables.prepare)
         except BaseException:
             await self.close()
             raise
+        return ended
 
     async def close(self) -> None:
         self._writer.refuse()
@@ -101,7 +103,8 @@ class SqliteStore:
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
         if not turns.is_plain(begin):
             return await self._writer.submit(turns.begin_turn, begin)
-        return await self._writer.submit_grouped(turns.begin_turn, begin, Group(turns.begin_turns, begin.session_id))
+        group = Group(turns.begin_turns, begin.session_id)
+        return await self._writer.submit_grouped(turns.begin_turn, begin, group)
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
         return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)

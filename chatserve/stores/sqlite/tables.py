@@ -31,7 +31,8 @@ BRANCH: Final = """
 
 _INSERT_SESSIONS: Final = Statement(
     "INSERT INTO session (session_id, owner, title, metadata, state, version, head, last_seq, created_at, updated_at,"
-    " expires_at) VALUES {rows}",
+    " expires_at)"
+    " SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
     columns=11,
 )
 _SELECT_SESSIONS_AND_OPEN: Final = Statement(
@@ -48,13 +49,14 @@ _SAVE_PROGRESS: Final = Statement(
 )
 _INSERT_MESSAGES: Final = Statement(
     "INSERT INTO message (session_id, message_id, parent_id, turn_id, role, created_at, status, feedback, metadata,"
-    " options, content) VALUES {rows}",
+    " options, content)"
+    " SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
     columns=11,
 )
 _INSERT_TURNS: Final = Statement(
     "INSERT INTO turn (turn_id, session_id, chat, status, user_message_id, created_at, finished_at, finish_reason,"
     " usage, error, first_seq, done_seq, version, follows_head, rollback_turn_id, base_head, answer_end_id, echo)"
-    " VALUES {rows}",
+    " SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
     columns=18,
 )
 _SELECT_TURNS: Final = Statement(
@@ -69,8 +71,28 @@ _SAVE_ENDS: Final = Statement(
     " done_seq = ?8, version = ?9, answer_end_id = ?10 WHERE turn_id = ?1",
 )
 _INSERT_SEGMENTS: Final = Statement(
-    "INSERT INTO segment (session_id, first_seq, last_seq, stored_at, payload) VALUES {rows}", columns=5
+    "INSERT INTO segment (session_id, first_seq, last_seq, stored_at, payload)"
+    " SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
+    columns=5,
 )
+
+_FOR_TURNS: Final = (
+    _INSERT_SESSIONS,
+    _SELECT_SESSIONS_AND_OPEN,
+    _SAVE_PROGRESS,
+    _INSERT_MESSAGES,
+    _INSERT_TURNS,
+    _SELECT_TURNS,
+    _SAVE_ENDS,
+    _INSERT_SEGMENTS,
+)
+
+
+def prepare(db: Connection) -> None:
+    """Prepare what turns need, so that no turn waits for it."""
+    for statement in _FOR_TURNS:
+        statement.prepare(db)
+
 
 # --- sessions ----------------------------------------------------------------------------------------------------
 
