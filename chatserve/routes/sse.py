@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final
 
 from sse_starlette.sse import AppStatus, EventSourceResponse
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from chatserve.engine import TICK_S, Reader, TurnEngine
 from chatserve.formats.wire.native import PING, encode_bye, encode_retry
 from chatserve.frozen import frozen
-from chatserve.routes.outlets import outlet_of
+from chatserve.routes.outlets import open_outlet
 
 SERVER_SEND = "chatserve.send"
 """Where the application keeps the server's own `send`: frames need none of what routing wraps around it."""
@@ -77,11 +78,14 @@ class EventStream(Response):
         self._manners = manners
         self._on_leave = on_leave
         self._ping_ticks = max(1, round(engine.settings.ping_interval_s / TICK_S))
-        self._unwrapped: Send | None = None
+        self._server_send: Send | None = None
+        self._news: asyncio.Future[bytes] | None = None
+        self._sending: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reader = self._reader
-        self._unwrapped = scope.get(SERVER_SEND)
+        self._server_send = scope.get(SERVER_SEND)
         if scope["method"] == "HEAD":
             self._engine.detach(reader)
             await self._send_head_alone(send)
@@ -91,35 +95,90 @@ class EventStream(Response):
             self._engine.detach(reader)
             await refusal(scope, receive, send)
             return
-        sending = reader.task = asyncio.ensure_future(self._stream_response(send))
         try:
-            await _left_or_complete(receive, sending)
-            if not sending.done():
-                self._leave()
-                await asyncio.wait({sending})
+            await self._begin(send)
+            await self._listen(receive)
+            if self._sending is None or not self._sending.done():
+                await self._leave()
         finally:
-            sending.cancel()
+            for waits in (self._news, self._sending):
+                if waits is not None:
+                    waits.cancel()
             self._engine.detach(reader)
-        if not sending.cancelled():
-            sending.result()
-        elif not reader.is_stalled:
+        if self._sending is not None and not self._sending.cancelled():
+            self._sending.result()
+        elif self._sending is not None and not reader.is_stalled:
             raise asyncio.CancelledError
 
     async def _send_head_alone(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send(self._head)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _leave(self) -> None:
+    @property
+    def _head(self) -> Message:
+        return {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+
+    async def _begin(self, send: Send) -> None:
+        """Send what there is, and see to the rest: an outlet takes it as it comes, as far as it can, or else a task."""
+        reader = self._reader
+        frames = self._manners.opening + reader.take()
+        if not reader.is_at_end:
+            reader.outlet = await open_outlet(send, self._server_send, self._head, frames)
+        if reader.outlet is None:
+            self._start_sending(self._send_rest(send, frames, self._head))
+        elif reader.cursor != reader.log.published_seq or reader.closed:
+            self._start_sending(self._send_rest(send, b""))
+        else:
+            self._news = reader.news()
+            self._news.add_done_callback(partial(self._go_on, send))
+
+    def _go_on(self, send: Send, news: asyncio.Future[bytes]) -> None:
+        """Send in a task what the outlet did not take, and all that follows."""
+        if not news.cancelled():
+            self._start_sending(self._send_rest(send, news))
+
+    def _start_sending(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Send in a task of its own, while the one that is deep in the application listens.
+
+        What is resumed for every event is then two coroutines deep, not twenty.
+        """
+        self._sending = self._reader.task = asyncio.ensure_future(sending)
+        self._sending.add_done_callback(self._stop_listening)
+
+    def _stop_listening(self, _sending: asyncio.Task[None]) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+
+    async def _listen(self, receive: Receive) -> None:
+        """Return when the client has left or all is sent; servers that say nothing then are not waited for."""
+        listening = self._listening = asyncio.current_task()
+        assert listening is not None
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        except asyncio.CancelledError:
+            if self._sending is None or not self._sending.done() or listening.uncancel() > 0:
+                raise
+        finally:
+            self._listening = None
+
+    async def _leave(self) -> None:
+        """End the stream of a client that has left."""
+        if self._news is not None:
+            self._news.cancel()
         self._reader.close()
         if self._on_leave is not None and not self._reader.is_at_end:
             self._on_leave()
+        if self._sending is not None:
+            await asyncio.wait({self._sending})
 
-    async def _stream_response(self, send: Send) -> None:
+    async def _send_rest(self, send: Send, frames: bytes | asyncio.Future[bytes], head: Message | None = None) -> None:
+        """Send these frames and all that follows, to the response's end."""
         reader = self._reader
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        if self._unwrapped is not None:
-            reader.outlet = outlet_of(self._unwrapped)
-        rest = await self._send_frames(self._manners.opening, self._unwrapped or send)
+        if head is not None:
+            await send(head)
+        chunk = frames if isinstance(frames, bytes) else await frames
+        rest = await self._send_frames(chunk, self._server_send or send)
         if reader.says_bye and not reader.is_at_end:
             rest += self._manners.farewell()
         reader.silent_ticks = 0
@@ -150,32 +209,6 @@ class EventStream(Response):
             reader.silent_ticks = 0
             return self._manners.ping
         return await reader.news()
-
-
-async def _left_or_complete(receive: Receive, sending: asyncio.Task[None]) -> None:
-    """Return when the client has left or all is sent.
-
-    It is this task, deep in the application, that listens, and a task of its own that sends: what is resumed for
-    every event is then two coroutines deep, not twenty. Servers that say nothing once a response is complete are
-    not waited for.
-    """
-    listening = asyncio.current_task()
-    assert listening is not None
-    is_listening = True
-
-    def interrupt(_sent: asyncio.Task[None]) -> None:
-        if is_listening:
-            listening.cancel()
-
-    sending.add_done_callback(interrupt)
-    try:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-    except asyncio.CancelledError:
-        if not sending.done() or listening.uncancel() > 0:
-            raise
-    finally:
-        is_listening = False
 
 
 class SoftReject(Response):

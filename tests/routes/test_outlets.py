@@ -1,8 +1,8 @@
 """Frames written from the log to uvicorn's socket: the bytes its own `send` would write, and never ahead of it."""
 
 import asyncio
+import json
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +11,8 @@ import pytest
 import uvicorn
 
 from chatserve import ChatServer
-from chatserve.routes.outlets import ChunkedOutlet, outlet_of
+from chatserve.routes.outlets import ChunkedOutlet, Cork, open_outlet
+from chatserve.types import TurnRequest, UserInput
 from tests.support.engine import WAIT_S, until, within
 from tests.support.sse import read_events
 
@@ -19,8 +20,8 @@ WORDS = 300
 FILLER = "é\u2028 " + "x" * 400
 
 
-def chat_app() -> ChatServer:
-    app = ChatServer(store="memory://")
+def chat_app(**settings: Any) -> ChatServer:
+    app = ChatServer(store="memory://", **settings)
 
     @app.chat(yields="deltas")
     async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
@@ -141,29 +142,235 @@ async def test_client_that_leaves_ends_its_stream_and_not_the_turn(offers: list[
         assert turn.turn.status == "completed"
 
 
-def test_send_that_others_wrapped_or_made_has_no_outlet() -> None:
+# --- streams that end, or go on, by other means than words ----------------------------------------------------------
+
+
+async def session_of(address: tuple[str, int]) -> str:
+    """Make a session and return its id."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(
+        b"POST /sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+        b"Connection: close\r\n\r\n{}"
+    )
+    response = await reader.read()
+    writer.close()
+    session_id: str = json.loads(response.partition(b"\r\n\r\n")[2])["session_id"]
+    return session_id
+
+
+@asynccontextmanager
+async def following(
+    address: tuple[str, int], session_id: str
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Follow a session on a connection of its own, from when it is attached and told how to reconnect."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        writer.write(f"GET /sessions/{session_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(b"\n\n\r\n")
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("http", ["httptools", "h11"])
+async def test_stream_of_a_session_that_is_removed_ends(http: str) -> None:
+    app = chat_app()
+    async with served(http, app) as address, asyncio.timeout(WAIT_S):
+        session_id = await session_of(address)
+        async with following(address, session_id) as (reader, _):
+            assert app.engine is not None
+            await app.engine.sessions.delete("", session_id, if_version=None)
+            assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"0\r\n\r\n")
+            await until(lambda: app.engine is not None and len(app.engine.readers) == 0)
+
+
+@pytest.mark.parametrize("http", ["httptools", "h11"])
+async def test_silent_stream_is_told_that_the_server_goes(http: str) -> None:
+    app = chat_app()
+    async with served(http, app) as address, asyncio.timeout(WAIT_S):
+        session_id = await session_of(address)
+        async with following(address, session_id) as (reader, _):
+            assert app.engine is not None
+            app.engine.readers.say_bye()
+            assert b"event: bye\n" in await reader.readuntil(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("http", ["httptools", "h11"])
+async def test_silent_stream_is_pinged_again_and_again_and_then_told_words(http: str) -> None:
+    app = chat_app(ping_interval_s=1)
+    async with served(http, app) as address, asyncio.timeout(WAIT_S):
+        session_id = await session_of(address)
+        async with following(address, session_id) as (reader, _):
+            engine = app.engine
+            assert engine is not None
+            for _ in range(3):
+                engine.readers.tick(1, 10)
+                await reader.readuntil(b":\n\n")
+            await engine.submit(TurnRequest("predict", "", UserInput("slowly"), session_id))
+            assert b"event: turn" in await reader.readuntil(b"\n\n")
+            assert b'"text":"1 "' in await reader.readuntil(b'{"text":"1 "}')
+
+
+async def test_client_of_a_silent_stream_that_leaves_is_forgotten() -> None:
+    app = chat_app()
+    async with served("httptools", app) as address, asyncio.timeout(WAIT_S):
+        session_id = await session_of(address)
+        async with following(address, session_id) as (_, writer):
+            engine = app.engine
+            assert engine is not None
+            (reader,) = engine.readers
+            writer.transport.abort()
+            await until(lambda: len(engine.readers) == 0)
+            assert not reader.is_waiting
+            turn = await engine.submit(TurnRequest("predict", "", UserInput("at once"), session_id))
+            await within(turn.ended.wait())
+            assert reader.closed
+
+
+async def test_encoder_that_fails_ends_its_own_stream_only(caplog: pytest.LogCaptureFixture) -> None:
+    app = chat_app()
+    async with served("httptools", app) as address, asyncio.timeout(WAIT_S):
+        session_id = await session_of(address)
+        async with following(address, session_id) as (broken, _):
+            engine = app.engine
+            assert engine is not None
+            (reader,) = engine.readers
+            reader.encoder = BrokenEncoder()
+            turn = await engine.submit(TurnRequest("predict", "", UserInput("at once"), session_id))
+            assert await broken.read() == b""  # cut, for it has not got all
+            await within(turn.ended.wait())
+            assert turn.turn.status == "completed"
+            await until(lambda: len(engine.readers) == 0)
+
+
+class BrokenEncoder:
+    """Cannot say anything."""
+
+    is_per_turn = True
+    is_complete = False
+
+    def encode(self, event: Any) -> bytes:
+        raise ValueError("there is no word for it")
+
+
+async def test_head_and_first_events_leave_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[list[bytes]] = []
+    leave = Cork.__exit__
+
+    def note(self: Cork, *exc: object) -> None:
+        pieces.append(list(self._pieces))
+        leave(self, *exc)
+
+    monkeypatch.setattr(Cork, "__exit__", note)
+    async with served("httptools", chat_app()) as address, asyncio.timeout(WAIT_S):
+        reader, writer = await ask(address, "at once")
+        first = await reader.read(2**20)
+        assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"event: turn\n" in first
+        writer.close()
+    ((head, chunk),) = pieces
+    assert head.endswith(b"\r\n\r\n")
+    assert b"retry: " in chunk
+
+
+# --- servers that are not known ---------------------------------------------------------------------------------------
+
+
+HEAD = {"type": "http.response.start", "status": 200, "headers": []}
+
+
+async def send_nothing(message: Any) -> None:
+    raise AssertionError(f"{message!r} was sent")
+
+
+async def test_send_that_others_wrapped_or_made_has_no_outlet_and_is_sent_nothing() -> None:
     class Cycle:
-        async def send(self, message: Any) -> None: ...
+        async def send(self, message: Any) -> None:
+            raise AssertionError
 
-    async def wrapped(message: Any) -> None: ...
-
-    assert outlet_of(wrapped) is None
-    assert outlet_of(Cycle().send) is None
+    for own in (send_nothing, Cycle().send, None):
+        assert await open_outlet(send_nothing, own, HEAD, b"frames") is None
 
 
-@pytest.mark.parametrize("missing", [None, "chunked_encoding", "response_complete", "flow", "transport"])
-def test_uvicorn_of_another_kind_is_left_alone(missing: str | None) -> None:
-    class Cycle:
-        __module__ = "uvicorn.protocols.http.httptools_impl"
+class Flow:
+    def __init__(self, *, write_paused: bool = False) -> None:
+        self.write_paused = write_paused
 
-        def __init__(self) -> None:
-            self.chunked_encoding: Any = True
-            self.response_complete = False
-            self.flow: Any = None
-            self.transport: Any = sys.stdout
-            if missing is not None:
-                delattr(self, missing)
 
-        async def send(self, message: Any) -> None: ...
+class Transport:
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
 
-    assert (outlet_of(Cycle().send) is not None) is (missing is None)
+    def write(self, piece: bytes) -> None:
+        self.written.append(piece)
+
+
+class KnownCycle:
+    """As much of uvicorn's as an outlet looks at."""
+
+    __module__ = "uvicorn.protocols.http.httptools_impl"
+
+    def __init__(self) -> None:
+        self.chunked_encoding: bool | None = None
+        self.response_started = False
+        self.disconnected = False
+        self.flow = Flow()
+        self.transport = Transport()
+
+    async def send(self, message: Any) -> None:
+        self.transport.write(b"head" if message["type"] == "http.response.start" else message["body"])
+
+
+async def opened(cycle: KnownCycle) -> bool:
+    return await open_outlet(cycle.send, cycle.send, HEAD, b"frames") is not None
+
+
+async def test_uvicorn_of_the_known_kind_gets_one_piece() -> None:
+    cycle = KnownCycle()
+    transport = cycle.transport
+    assert await opened(cycle)
+    assert cycle.transport is transport
+    assert transport.written == [b"headframes"]
+
+
+@pytest.mark.parametrize("missing", ["chunked_encoding", "response_started", "disconnected", "flow", "transport"])
+async def test_uvicorn_of_another_kind_is_left_alone(missing: str) -> None:
+    cycle = KnownCycle()
+    transport = cycle.transport
+    delattr(cycle, missing)
+    assert not await opened(cycle)
+    assert transport.written == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"chunked_encoding": False},
+        {"response_started": True},
+        {"disconnected": True},
+        {"flow": Flow(write_paused=True)},
+        {"transport": None},
+    ],
+)
+async def test_response_that_could_not_be_begun_at_once_is_left_to_a_task(state: dict[str, Any]) -> None:
+    cycle = KnownCycle()
+    transport = cycle.transport
+    for name, value in state.items():
+        setattr(cycle, name, value)
+    assert not await opened(cycle)
+    assert transport.written == []
+
+
+async def test_transport_is_itself_again_when_sending_fails() -> None:
+    class Failing(KnownCycle):
+        __module__ = KnownCycle.__module__
+
+        async def send(self, message: Any) -> None:
+            raise RuntimeError("no")
+
+    cycle = Failing()
+    transport = cycle.transport
+    with pytest.raises(RuntimeError, match="no"):
+        await opened(cycle)
+    assert cycle.transport is transport
