@@ -1,4 +1,4 @@
-"""Unguessable ids in the order of their making: a prefix, the time, and 128 random bits.
+"""Unguessable ids in the order of their making: a prefix, the time, and 132 random bits.
 
 What is written down at one time then stands together in a store's indexes: with ids in no order, each row of a busy
 store would change a page of its own in every index. An id tells when it was made, to the millisecond; it is no secret
@@ -14,9 +14,11 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Final
 
-ID_BYTES: Final = 16
-STOCK_BYTES: Final = 256 * ID_BYTES
-"""A system call costs more than all else of an id."""
+RANDOM_DIGITS: Final = 22
+"""Of six bits each: 132 in all."""
+
+STOCK: Final = 256
+"""How many ids' random digits are made at once: a system call costs more than all else of an id."""
 
 DIGITS: Final = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 """Base 64 in the order of the characters, so that texts sort as their numbers do."""
@@ -34,8 +36,8 @@ class Ids:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = Lock()
-        self._stock = b""
-        self._at = STOCK_BYTES
+        self._stock = ""
+        self._at = 0
         self._generation = _generation
         self._millisecond = -1
         self._time = ""
@@ -44,17 +46,17 @@ class Ids:
         """Return an id of 29 characters behind `prefix`, safe in URLs and file names."""
         millisecond = int(self._clock() * 1000)
         with self._lock:
-            if self._at == STOCK_BYTES or self._generation != _generation:
+            if self._at == len(self._stock) or self._generation != _generation:
                 self._refill()
             if millisecond != self._millisecond:
                 self._millisecond, self._time = millisecond, _in_order(millisecond)
             at = self._at
-            self._at = at + ID_BYTES
-            taken = self._stock[at : at + ID_BYTES]
-            return prefix + self._time + urlsafe_b64encode(taken)[:22].decode()
+            self._at = at + RANDOM_DIGITS
+            return prefix + self._time + self._stock[at : at + RANDOM_DIGITS]
 
     def _refill(self) -> None:
-        self._stock, self._at, self._generation = os.urandom(STOCK_BYTES), 0, _generation
+        stock = urlsafe_b64encode(os.urandom(STOCK * RANDOM_DIGITS * 6 // 8)).decode()
+        self._stock, self._at, self._generation = stock, 0, _generation
 
 
 def _in_order(number: int) -> str:

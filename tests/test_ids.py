@@ -4,9 +4,9 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from chatserve.ids import STOCK_BYTES, Ids
+from chatserve.ids import STOCK, Ids
 
-MORE_THAN_A_STOCK = STOCK_BYTES // 8
+MORE_THAN_A_STOCK = 2 * STOCK
 
 
 def test_ids_have_a_prefix_and_29_characters_that_are_safe_everywhere() -> None:

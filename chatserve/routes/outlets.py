@@ -8,6 +8,7 @@ for each piece is a call of the kernel. Every other server's `send` is awaited a
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from starlette.types import Message, Send
@@ -30,6 +31,12 @@ async def open_outlet(send: Send, server_send: Send | None, head: Message, frame
         await send(head)
         await server_send({"type": "http.response.body", "body": frames, "more_body": True})
     return ChunkedOutlet(cycle)
+
+
+def corked(server_send: Send | None) -> AbstractContextManager[None]:
+    """Let a response that has its whole body leave in one piece, where the server is known."""
+    cycle = _cycle_of(server_send)
+    return nullcontext() if cycle is None else Cork(cycle)
 
 
 def _cycle_of(send: Send | None) -> Any:
@@ -75,9 +82,18 @@ class Cork:
 
     def __exit__(self, *_: object) -> None:
         self._cycle.transport = self._transport
+        self._flush()
+
+    def _flush(self) -> None:
         if self._pieces:
             self._transport.write(b"".join(self._pieces))
+            self._pieces.clear()
 
     def write(self, piece: bytes) -> None:
         """Take what is written."""
         self._pieces.append(piece)
+
+    def close(self) -> None:
+        """Close the transport behind what was written: the client wants no other response."""
+        self._flush()
+        self._transport.close()

@@ -11,11 +11,14 @@ from collections.abc import Iterable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from chatserve.errors import ChatserveError
+from chatserve.routes.outlets import corked
 from chatserve.routes.problems import problem_of
+from chatserve.routes.sse import SERVER_SEND
 
 
 class LiteralPaths:
@@ -46,7 +49,11 @@ class LiteralPaths:
         except Exception as error:
             await problem_of(request, error)(scope, receive, send)
             raise
-        await response(scope, receive, send)
+        if type(response) is Response:
+            with corked(scope.get(SERVER_SEND)):
+                await response(scope, receive, send)
+        else:
+            await response(scope, receive, send)
 
 
 def _path_of(scope: Scope) -> str:

@@ -274,6 +274,34 @@ async def test_head_and_first_events_leave_in_one_piece(monkeypatch: pytest.Monk
     assert b"retry: " in chunk
 
 
+async def test_answer_of_known_length_leaves_in_one_piece_and_the_connection_serves_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pieces: list[int] = []
+    flush = Cork._flush
+
+    def note(self: Cork) -> None:
+        pieces.append(len(self._pieces))
+        flush(self)
+
+    monkeypatch.setattr(Cork, "_flush", note)
+    async with served("httptools", chat_app()) as address, asyncio.timeout(WAIT_S):
+        reader, writer = await asyncio.open_connection(*address)
+        for _ in range(3):
+            writer.write(b"POST /sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+            writer.write(b"Content-Length: 2\r\n\r\n{}")
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            assert json.loads(await reader.readexactly(length))["version"] == 1
+        writer.close()
+    assert pieces == [2, 2, 2]
+
+
+async def test_answer_to_a_client_that_wants_no_other_is_whole_before_the_connection_is_closed() -> None:
+    async with served("httptools", chat_app()) as address, asyncio.timeout(WAIT_S):
+        assert (await session_of(address)).startswith("s_")
+
+
 # --- servers that are not known ---------------------------------------------------------------------------------------
 
 
