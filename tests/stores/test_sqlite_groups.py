@@ -14,7 +14,7 @@ import pytest
 
 from chatserve.contracts import NewSession
 from chatserve.errors import LeaseLost, SessionBusy, SessionUnknown, StoreError, VersionConflict
-from chatserve.stores.sqlite import SqliteStore, tables, writer
+from chatserve.stores.sqlite import SqliteStore, tables
 from chatserve.stores.sqlite.jobs import Group, Job, in_groups
 from chatserve.stores.sqlite.statements import MAX_ROWS, Statement
 from tests.stores.store_values import OWNER, STRANGER, answer, begin, branch_ids, commit, end_turn, run_turn, user
@@ -91,21 +91,6 @@ async def test_turns_of_any_number_are_all_written_as_they_were_told(store: Sqli
         assert (record.turn, record.messages) == (ended[n].turn, ended[n].done.messages)
         assert await store.get_session(OWNER, f"s_{n}") == ended[n].session
         assert ended[n].session.state == {"n": n}
-
-
-async def test_turns_wait_for_company_behind_a_commit_that_many_shared_and_nowhere_else(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    naps: list[float] = []
-    monkeypatch.setattr(writer, "sleep", naps.append)
-    monkeypatch.setattr(writer, "monotonic", lambda: 0.0)
-    for n in range(4):
-        await run_turn(store, n, f"s_{n}")
-    assert naps == []
-    await _together(store, *(store.begin_turn(begin(n, f"s_{n}")) for n in range(10, 10 + writer.CROWD)))
-    assert naps == [writer.GATHER_S]  # `_together` ends with a job of its own, which is no turn
-    await run_turn(store, 20, "s_20")
-    assert naps == [writer.GATHER_S]
 
 
 async def test_statements_are_prepared_when_the_store_is_open(store: SqliteStore) -> None:

@@ -3,7 +3,8 @@
 An operation is a function of the connection. It runs without a savepoint: one that raises before it changed anything is
 simply answered, and one that fails half-way makes the batch roll back and run again, each operation by itself. So
 the usual batch costs one BEGIN and one COMMIT for all its callers, and operations that can be done for many at once
-as many statements as for one: while the event loop is busy, each statement waits for the interpreter. A batch of
+as many statements as for one: while the event loop is busy, each statement waits for the interpreter. As long as the
+loop has other things to do, such operations are gathered, for it makes more of them to share a commit. A batch of
 nothing but soft operations is committed without waiting for the disk; the next other commit takes it there.
 Knows no tables.
 """
@@ -15,9 +16,10 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from queue import SimpleQueue
 from threading import Thread
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from chatserve.errors import StoreError
@@ -30,10 +32,11 @@ V = TypeVar("V")
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 512
-CROWD: Final = 3
-GATHER_S: Final = 0.002
-"""After a commit that so many turns shared, the next comes no sooner: one that is shared costs each a third of its own.
-Turns that come one by one are never kept waiting."""
+IDLE_S: Final = 0.00005
+"""An event loop that turns faster has nothing else to do."""
+
+GATHER_S: Final = 0.008
+"""How long operations may wait for a loop that is busy: it makes more of them meanwhile, to share their commit."""
 
 KILL_VARIABLE: Final = "CHATSERVE_TEST_KILL_AT"
 """For crash tests: `name:before` or `name:after` (of the commit), and perhaps `:N` for the N-th time."""
@@ -52,8 +55,8 @@ class Writer:
         self._closed: asyncio.Future[None] | None = None
         self._is_open = False
         self._synchronous = ""
-        self._committed_at = 0.0
-        self._is_crowded = False
+        self._gathered: list[Job] = []
+        self._handed_over_at = -inf
         self._kill_point = _KillPoint.from_environment()
 
     async def open(self) -> None:
@@ -89,10 +92,30 @@ class Writer:
     def _put(self, job: Job) -> asyncio.Future[Any]:
         if not self._is_open:
             raise StoreError("the store is closed")
-        if self._jobs.qsize() >= MAX_WAITING:
+        if self._jobs.qsize() + len(self._gathered) >= MAX_WAITING:
             raise StoreError(f"{MAX_WAITING} writes wait for the store already")
-        self._jobs.put(job)
+        self._gathered.append(job)
+        if job.group is None:
+            self._hand_over()
+        elif len(self._gathered) == 1:
+            job.loop.call_soon(self._look, job.loop, monotonic())
         return job.future
+
+    def _look(self, loop: asyncio.AbstractEventLoop, looked_at: float) -> None:
+        """Hand over what was gathered once the loop has nothing else to do, or has had other things to do for long."""
+        now = monotonic()
+        if not self._gathered:
+            return
+        if now - looked_at < IDLE_S or now - self._handed_over_at >= GATHER_S:
+            self._hand_over()
+            self._handed_over_at = now
+        else:
+            loop.call_soon(self._look, loop, now)
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for job in gathered:
+            self._jobs.put(job)
 
     def refuse(self) -> None:
         """Take no more operations; those submitted are finished."""
@@ -102,6 +125,7 @@ class Writer:
         """Finish what was submitted, then close the database in its thread; idempotent."""
         self.refuse()
         if self._closed is not None:
+            self._hand_over()
             self._jobs.put(None)
             await asyncio.shield(self._closed)
 
@@ -125,15 +149,11 @@ class Writer:
     def _write_batch(self) -> bool:
         """Commit all that waits, at most `MAX_BATCH` at once; return False when it was the last."""
         first = self._jobs.get()
-        if self._is_crowded:
-            sleep(max(0.0, self._committed_at + GATHER_S - monotonic()))
         waiting = min(self._jobs.qsize(), MAX_BATCH - 1)
         taken = [first, *(self._jobs.get_nowait() for _ in range(waiting))]
         batch = [job for job in taken if job is not None]
         if batch:
             outcomes = self._commit(batch)
-            self._committed_at = monotonic()
-            self._is_crowded = sum(job.group is not None for job in batch) >= CROWD
             for loop in {job.loop for job in batch}:
                 tell(loop, [outcome for outcome in outcomes if outcome.future.get_loop() is loop])
         return len(batch) == len(taken)

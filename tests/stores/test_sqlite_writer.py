@@ -1,0 +1,126 @@
+"""When the SQLite store's thread is handed what waits for it: a loop that is busy makes more to share the commit."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatserve.stores.sqlite import SqliteStore
+from chatserve.stores.sqlite import writer as writer_module
+from chatserve.stores.sqlite.database import Database
+from chatserve.stores.sqlite.jobs import Group, Job
+from chatserve.stores.sqlite.writer import GATHER_S, IDLE_S, Writer
+from tests.stores.store_values import begin, branch_ids
+
+
+class Loop:
+    """An event loop that turns when it is told to, after as many seconds as it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._soon: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[..., None], *args: Any) -> None:
+        self._soon.append(lambda: callback(*args))
+
+    def turn(self, *, after_s: float) -> None:
+        self.now += after_s
+        soon, self._soon = self._soon, []
+        for callback in soon:
+            callback()
+
+    @property
+    def looks(self) -> bool:
+        """True while somebody wants to know what it does."""
+        return bool(self._soon)
+
+
+TURNS = Group(lambda: (), "s_1")
+
+BUSY_S = 0.002
+"""A turn of a busy loop."""
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
+    loop = Loop()
+    monkeypatch.setattr(writer_module, "monotonic", lambda: loop.now)
+    return loop
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    """A writer whose thread was not started, so that what it is handed stays in its queue."""
+    writer = Writer(Database(tmp_path / "chat.db"))
+    writer._is_open = True
+    return writer
+
+
+def submit(writer: Writer, loop: Any, count: int = 1, group: Group | None = TURNS) -> None:
+    unused: Any = None
+    for _ in range(count):
+        writer._put(Job(print, (), {}, unused, loop, group))
+
+
+def test_lone_operation_is_handed_over_as_soon_as_the_loop_has_turned(writer: Writer, loop: Loop) -> None:
+    for n in range(5):
+        submit(writer, loop)
+        loop.turn(after_s=IDLE_S / 2)
+        assert writer._jobs.qsize() == n + 1
+        assert not loop.looks
+
+
+def test_operation_after_a_pause_is_handed_over_though_the_loop_is_busy(writer: Writer, loop: Loop) -> None:
+    submit(writer, loop)
+    loop.turn(after_s=BUSY_S)
+    assert writer._jobs.qsize() == 1
+
+
+def test_operations_of_a_busy_loop_are_handed_over_together(writer: Writer, loop: Loop) -> None:
+    submit(writer, loop)
+    loop.turn(after_s=BUSY_S)
+    for _ in range(3):
+        submit(writer, loop, 2)
+        loop.turn(after_s=BUSY_S)
+    assert writer._jobs.qsize() == 1
+    loop.turn(after_s=GATHER_S)
+    assert writer._jobs.qsize() == 7
+    assert not loop.looks
+
+
+def test_operations_are_handed_over_when_a_busy_loop_has_nothing_else_to_do(writer: Writer, loop: Loop) -> None:
+    submit(writer, loop)
+    loop.turn(after_s=BUSY_S)
+    submit(writer, loop, 3)
+    loop.turn(after_s=BUSY_S)
+    assert writer._jobs.qsize() == 1
+    loop.turn(after_s=IDLE_S / 2)
+    assert writer._jobs.qsize() == 4
+    assert not loop.looks
+
+
+def test_operation_of_another_kind_waits_for_nothing_and_takes_along_what_does(writer: Writer, loop: Loop) -> None:
+    submit(writer, loop)
+    loop.turn(after_s=BUSY_S)
+    submit(writer, loop, 2)
+    submit(writer, loop, group=None)
+    assert [job.group for job in (writer._jobs.get() for _ in range(4)) if job] == [TURNS, TURNS, TURNS, None]
+    loop.turn(after_s=BUSY_S)
+    assert not loop.looks
+
+
+async def test_what_was_gathered_when_the_store_is_closed_is_written(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/chat.db"
+    store = SqliteStore(url)
+    await store.open(now=1.0)
+    beginning = [asyncio.ensure_future(store.begin_turn(begin(n, f"s_{n}"))) for n in range(3)]
+    await asyncio.sleep(0)
+    assert len(store._writer._gathered) == 3
+    await store.close()
+    await asyncio.gather(*beginning)
+    again = SqliteStore(url)
+    await again.open(now=2.0)
+    assert [await branch_ids(again, f"s_{n}") for n in range(3)] == [["u_0"], ["u_1"], ["u_2"]]
+    await again.close()
