@@ -101,7 +101,7 @@ def measure_first_token(subject: Subject, scale: Scale) -> Metrics:
         return (subject.stream(f"tokens={tokens} pause_ms=5 delay_ms=5", tokens) for _ in range(count))
 
     alone = [subject.drive([(0.0, answers(rounds * 5, 5))]).tally]
-    at_once = [subject.drive([(0.0, answers(1, 20)) for _ in range(100)]).tally for _ in range(rounds)]
+    at_once = [subject.drive([(0.0, answers(1, 20)) for _ in range(100)]).tally for _ in range(rounds * 3)]
     spread = [subject.drive([(n / 100, answers(rounds, 200)) for n in range(100)]).tally]
     metrics: Metrics = {}
     for name, tallies in (("alone", alone), ("at_once", at_once), ("spread", spread)):

@@ -1,6 +1,7 @@
 """The turn engine: who may begin, who waits, who is ended and how, and what is kept of it."""
 
 import asyncio
+import gc
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -472,6 +473,25 @@ async def test_turn_is_not_half_begun_when_whoever_asked_for_it_is_cancelled(sto
         assert stopped.turn.status == "stopped"
         gate.gate.set()
         assert (await engine.ask()).turn.status == "completed"
+
+
+async def test_refusal_that_nobody_waits_for_any_more_is_dropped(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate, slow = Gate(), Slow(store, "begin_turn")
+    async with open_engine(gate, store=slow) as engine:  # type: ignore[arg-type]
+        slow.gate.set()
+        await engine.start()
+        slow.gate.clear()
+        slow.entered.clear()
+        refused = asyncio.create_task(engine.start())
+        await within(slow.entered.wait())
+        refused.cancel()
+        slow.gate.set()
+        (turn,) = await within(engine.turns.stop_session("", "s_1"))  # it waits its turn behind the refused one
+        assert turn.turn.status == "stopped"
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize("is_async", [True, False])

@@ -6,7 +6,7 @@ A reader never holds a queue and never the generator; whatever becomes of it, th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from chatserve.contracts import EventPage, FrameEncoder, Store, TurnRecord
@@ -163,9 +163,6 @@ class Readers:
 
     def __len__(self) -> int:
         return len(self._readers)
-
-    def __iter__(self) -> Iterator[Reader]:
-        return iter(self._readers)
 
     def attach(self, reader: Reader) -> None:
         """Count a reader in. Raises: Overloaded."""

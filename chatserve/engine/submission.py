@@ -87,10 +87,9 @@ class Submission:
         except asyncio.CancelledError:  # the server ends
             accepted.cancel()
             raise
-        except Exception as error:
-            if accepted.done():
-                raise
-            accepted.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - it is raised where somebody waits, if somebody still does
+            if not accepted.done():
+                accepted.set_exception(error)
             return
         if not accepted.done():
             accepted.set_result(turn)

@@ -219,7 +219,7 @@ async def test_client_of_a_silent_stream_that_leaves_is_forgotten() -> None:
         async with following(address, session_id) as (_, writer):
             engine = app.engine
             assert engine is not None
-            (reader,) = engine.readers
+            (reader,) = engine.readers._readers
             writer.transport.abort()
             await until(lambda: len(engine.readers) == 0)
             assert not reader.is_waiting
@@ -235,7 +235,7 @@ async def test_encoder_that_fails_ends_its_own_stream_only(caplog: pytest.LogCap
         async with following(address, session_id) as (broken, _):
             engine = app.engine
             assert engine is not None
-            (reader,) = engine.readers
+            (reader,) = engine.readers._readers
             reader.encoder = BrokenEncoder()
             turn = await engine.submit(TurnRequest("predict", "", UserInput("at once"), session_id))
             assert await broken.read() == b""  # cut, for it has not got all
