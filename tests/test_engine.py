@@ -475,6 +475,16 @@ async def test_turn_is_not_half_begun_when_whoever_asked_for_it_is_cancelled(sto
         assert (await engine.ask()).turn.status == "completed"
 
 
+async def test_whoever_waits_for_a_turn_does_not_wait_for_ever_when_the_server_ends() -> None:
+    slow = Slow(create_store("memory://"), "begin_turn")
+    async with open_engine(Gate(), store=slow) as engine:  # type: ignore[arg-type]
+        starting = asyncio.create_task(engine.start())
+        await within(slow.entered.wait())
+        assert await engine.turns._tasks.close(1.0) == 0
+        with pytest.raises(asyncio.CancelledError):
+            await within(starting)
+
+
 async def test_refusal_that_nobody_waits_for_any_more_is_dropped(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:

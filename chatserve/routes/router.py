@@ -49,10 +49,8 @@ class LiteralPaths:
         except Exception as error:
             await problem_of(request, error)(scope, receive, send)
             raise
-        if type(response) is Response:
-            with corked(scope.get(SERVER_SEND)):
-                await response(scope, receive, send)
-        else:
+        has_body = type(response) is Response  # any other sends its body as it comes
+        with corked(scope.get(SERVER_SEND) if has_body else None):
             await response(scope, receive, send)
 
 

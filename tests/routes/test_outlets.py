@@ -11,9 +11,11 @@ import pytest
 import uvicorn
 
 from chatserve import ChatServer
+from chatserve.engine import readers
 from chatserve.routes.outlets import ChunkedOutlet, Cork, open_outlet
+from chatserve.routes.sse import SERVER_SEND, EventStream, native_manners
 from chatserve.types import TurnRequest, UserInput
-from tests.support.engine import WAIT_S, until, within
+from tests.support.engine import NATIVE, WAIT_S, open_engine, until, within
 from tests.support.sse import read_events
 
 WORDS = 300
@@ -402,3 +404,47 @@ async def test_transport_is_itself_again_when_sending_fails() -> None:
     with pytest.raises(RuntimeError, match="no"):
         await opened(cycle)
     assert cycle.transport is transport
+
+
+async def test_stream_whose_response_is_cancelled_writes_nothing_more() -> None:
+    gate = asyncio.Event()
+
+    async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
+        yield "first "
+        await gate.wait()
+        yield "second "
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async with open_engine(predict, yields="deltas") as engine, asyncio.timeout(WAIT_S):
+        turn, cycle = await engine.start(), KnownCycle()
+        reader = engine.turns.read_turn(turn, NATIVE)
+        stream = EventStream(engine.turns, reader, native_manners(), headers={})
+        scope = {"type": "http", "method": "POST", SERVER_SEND: cycle.send}
+        streaming = asyncio.create_task(stream(scope, never, cycle.send))
+        await until(lambda: b"first " in b"".join(cycle.transport.written))
+        written = len(cycle.transport.written)
+        streaming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await streaming
+        gate.set()
+        await engine.end_of(turn)
+        assert len(cycle.transport.written) == written
+        assert reader.task is None
+
+
+async def test_stream_that_begins_far_behind_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "READ_EVENTS", WORDS // 4)
+    app = chat_app(ping_interval_s=600)  # no ping helps it on
+    async with served("httptools", app) as address, asyncio.timeout(WAIT_S):
+        session_id = await session_of(address)
+        engine = app.engine
+        assert engine is not None
+        turn = await engine.submit(TurnRequest("predict", "", UserInput("slowly"), session_id))
+        await within(turn.ended.wait())
+        reader, writer = await asyncio.open_connection(*address, limit=2**20)
+        writer.write(f"GET /sessions/{session_id}/events?after=0 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        last_seq = (await engine.store.get_session("", session_id)).last_seq
+        await reader.readuntil(f"id: {last_seq}\nevent: done\n".encode())
+        writer.transport.abort()
