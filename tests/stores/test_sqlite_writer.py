@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from chatserve.stores.sqlite import SqliteStore
+from chatserve.stores.sqlite import store as store_module
 from chatserve.stores.sqlite import writer as writer_module
 from chatserve.stores.sqlite.database import Database
 from chatserve.stores.sqlite.jobs import Group, Job
 from chatserve.stores.sqlite.writer import GATHER_S, IDLE_S, Writer
-from tests.stores.store_values import begin, branch_ids
+from tests.stores.store_values import begin, branch_ids, commit
 
 
 class Loop:
@@ -21,12 +22,20 @@ class Loop:
     def __init__(self) -> None:
         self.now = 1000.0
         self._soon: list[Callable[[], None]] = []
+        self.later: list[tuple[float, Callable[[], None]]] = []
 
     def call_soon(self, callback: Callable[..., None], *args: Any) -> None:
         self._soon.append(lambda: callback(*args))
 
+    def call_later(self, after_s: float, callback: Callable[[], None]) -> None:
+        self.later.append((self.now + after_s, callback))
+
     def turn(self, *, after_s: float) -> None:
         self.now += after_s
+        due = [timer for timer in self.later if timer[0] <= self.now]
+        self.later = [timer for timer in self.later if timer not in due]
+        for _, callback in due:
+            callback()
         soon, self._soon = self._soon, []
         for callback in soon:
             callback()
@@ -58,10 +67,10 @@ def writer(tmp_path: Path) -> Writer:
     return writer
 
 
-def submit(writer: Writer, loop: Any, count: int = 1, group: Group | None = TURNS) -> None:
+def submit(writer: Writer, loop: Any, count: int = 1, group: Group | None = TURNS, *, is_patient: bool = False) -> None:
     unused: Any = None
     for _ in range(count):
-        writer._put(Job(print, (), {}, unused, loop, group))
+        writer._put(Job(print, (), {}, unused, loop, group, is_patient=is_patient))
 
 
 def test_lone_operation_is_handed_over_as_soon_as_the_loop_has_turned(writer: Writer, loop: Loop) -> None:
@@ -109,6 +118,49 @@ def test_operation_of_another_kind_waits_for_nothing_and_takes_along_what_does(w
     assert [job.group for job in (writer._jobs.get() for _ in range(4)) if job] == [TURNS, TURNS, TURNS, None]
     loop.turn(after_s=BUSY_S)
     assert not loop.looks
+
+
+def test_patient_operations_wait_for_others_though_the_loop_has_nothing_else_to_do(writer: Writer, loop: Loop) -> None:
+    for _ in range(3):
+        submit(writer, loop, is_patient=True)
+        loop.turn(after_s=GATHER_S / 4)
+        assert (writer._jobs.qsize(), loop.looks) == (0, False)
+    loop.turn(after_s=GATHER_S / 2)
+    assert (writer._jobs.qsize(), loop.later) == (3, [])
+    submit(writer, loop, is_patient=True)
+    loop.turn(after_s=GATHER_S)
+    assert writer._jobs.qsize() == 4
+
+
+def test_patient_operations_go_along_with_one_that_is_not(writer: Writer, loop: Loop) -> None:
+    submit(writer, loop, 2, is_patient=True)
+    loop.turn(after_s=IDLE_S / 2)
+    submit(writer, loop)
+    loop.turn(after_s=IDLE_S / 2)
+    assert writer._jobs.qsize() == 3
+    submit(writer, loop, is_patient=True)
+    loop.turn(after_s=GATHER_S)
+    assert (writer._jobs.qsize(), loop.later) == (4, [])
+
+
+async def test_ends_wait_for_one_another_where_many_turns_are_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MANY_OPEN", 3)
+    store = SqliteStore(f"sqlite:///{tmp_path}/chat.db")
+    await store.open(now=1.0)
+    for n in range(4):
+        await store.begin_turn(begin(n, f"s_{n}"))
+    commits = [commit(n, session_id=f"s_{n}", done_seq=5) for n in range(4)]
+    ending = [asyncio.ensure_future(store.commit_turn(each)) for each in commits[:2]]
+    await asyncio.sleep(0)
+    assert [job.is_patient for job in store._writer._gathered] == [True, True]
+    ending.append(asyncio.ensure_future(store.commit_turn(commits[2])))  # fewer are left to wait for
+    await asyncio.sleep(0)
+    assert [job.is_patient for job in store._writer._gathered] == [True, True, False]
+    committed = await asyncio.gather(*ending)
+    assert [each.turn.status for each in committed] == ["completed"] * 3
+    await store.close()
 
 
 async def test_what_was_gathered_when_the_store_is_closed_is_written(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ class Group(NamedTuple):
 class Job(NamedTuple):
     """An operation, to be called with a connection and these arguments, and who waits for it.
 
-    With a `group` it may change places with jobs of other keys. A soft one needs no commit that waits for the disk.
+    With a `group` it may change places with jobs of other keys. A soft one needs no commit that waits for the disk. A
+    patient one is waited for by nobody who would notice.
     """
 
     operation: Callable[..., Any]
@@ -32,6 +33,7 @@ class Job(NamedTuple):
     loop: asyncio.AbstractEventLoop
     group: Group | None = None
     is_soft: bool = False
+    is_patient: bool = False
 
 
 class Outcome(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
+from typing import Final
 
 from chatserve.contracts import (
     BeginTurn,
@@ -46,6 +47,9 @@ from chatserve.stores.sqlite.readers import Readers
 from chatserve.stores.sqlite.writer import Writer
 from chatserve.types import Feedback, Message, Session, StoredFile, Turn
 
+MANY_OPEN: Final = 100
+"""So many turns that are open make it worth the while of one that ends to wait for others that end."""
+
 
 class SqliteStore:
     """A `Store` in one SQLite file, which one process owns while it is open."""
@@ -56,6 +60,7 @@ class SqliteStore:
         path = path_of(url)
         self._writer = Writer(Database(path))
         self._readers = Readers(path)
+        self._open_turns = 0  # that began here
 
     async def open(self, *, now: float) -> tuple[Turn, ...]:
         await self._writer.open()
@@ -102,9 +107,12 @@ class SqliteStore:
 
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
         if not turns.is_plain(begin):
-            return await self._writer.submit(turns.begin_turn, begin)
-        group = Group(turns.begin_turns, begin.session_id)
-        return await self._writer.submit_grouped(turns.begin_turn, begin, group)
+            begun = await self._writer.submit(turns.begin_turn, begin)
+        else:
+            group = Group(turns.begin_turns, begin.session_id)
+            begun = await self._writer.submit_grouped(turns.begin_turn, begin, group)
+        self._open_turns += 1
+        return begun
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
         return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)
@@ -119,8 +127,10 @@ class SqliteStore:
         await self._writer.submit(log.append_events, session_id, events, now=now)
 
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
+        is_patient = self._open_turns >= MANY_OPEN
+        self._open_turns -= self._open_turns > 0
         group = Group(turns.commit_turns, commit.session_id)
-        return await self._writer.submit_grouped(turns.commit_turn, commit, group)
+        return await self._writer.submit_grouped(turns.commit_turn, commit, group, is_patient=is_patient)
 
     async def get_turn(self, owner: str, turn_id: str) -> TurnRecord:
         return await self._readers.submit(turns.get_turn, owner, turn_id)

@@ -4,7 +4,8 @@ An operation is a function of the connection. It runs without a savepoint: one t
 simply answered, and one that fails half-way makes the batch roll back and run again, each operation by itself. So
 the usual batch costs one BEGIN and one COMMIT for all its callers, and operations that can be done for many at once
 as many statements as for one: while the event loop is busy, each statement waits for the interpreter. As long as the
-loop has other things to do, such operations are gathered, for it makes more of them to share a commit. A batch of
+loop has other things to do, such operations are gathered, for it makes more of them to share a commit; patient ones are
+gathered though it has none. A batch of
 nothing but soft operations is committed without waiting for the disk; the next other commit takes it there.
 Knows no tables.
 """
@@ -36,7 +37,7 @@ IDLE_S: Final = 0.00005
 """An event loop that turns faster has nothing else to do."""
 
 GATHER_S: Final = 0.008
-"""How long operations may wait for a loop that is busy: it makes more of them meanwhile, to share their commit."""
+"""How long operations may wait for others to share their commit, while the loop is busy or they are patient."""
 
 KILL_VARIABLE: Final = "CHATSERVE_TEST_KILL_AT"
 """For crash tests: `name:before` or `name:after` (of the commit), and perhaps `:N` for the N-th time."""
@@ -56,6 +57,8 @@ class Writer:
         self._is_open = False
         self._synchronous = ""
         self._gathered: list[Job] = []
+        self._is_looking = False
+        self._is_waiting = False
         self._handed_over_at = -inf
         self._kill_point = _KillPoint.from_environment()
 
@@ -79,9 +82,11 @@ class Writer:
         """
         return cast("T", await self._put(new_job(operation, args, kwargs)))
 
-    async def submit_grouped(self, operation: Callable[[sqlite3.Connection, V], T], value: V, group: Group) -> T:
+    async def submit_grouped(
+        self, operation: Callable[[sqlite3.Connection, V], T], value: V, group: Group, *, is_patient: bool = False
+    ) -> T:
         """Run `operation(connection, value)` like `submit`, or `group.operation` for it and others."""
-        return cast("T", await self._put(new_job(operation, (value,), {}, group)))
+        return cast("T", await self._put(new_job(operation, (value,), {}, group)._replace(is_patient=is_patient)))
 
     async def submit_soft(
         self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -97,20 +102,28 @@ class Writer:
         self._gathered.append(job)
         if job.group is None:
             self._hand_over()
-        elif len(self._gathered) == 1:
+        elif job.is_patient and not self._is_waiting:
+            self._is_waiting = True
+            job.loop.call_later(GATHER_S, self._wait_no_longer)
+        elif not job.is_patient and not self._is_looking:
+            self._is_looking = True
             job.loop.call_soon(self._look, job.loop, monotonic())
         return job.future
+
+    def _wait_no_longer(self) -> None:
+        self._is_waiting = False
+        self._hand_over()
 
     def _look(self, loop: asyncio.AbstractEventLoop, looked_at: float) -> None:
         """Hand over what was gathered once the loop has nothing else to do, or has had other things to do for long."""
         now = monotonic()
-        if not self._gathered:
+        if self._gathered and now - looked_at >= IDLE_S and now - self._handed_over_at < GATHER_S:
+            loop.call_soon(self._look, loop, now)
             return
-        if now - looked_at < IDLE_S or now - self._handed_over_at >= GATHER_S:
+        self._is_looking = False
+        if self._gathered:
             self._hand_over()
             self._handed_over_at = now
-        else:
-            loop.call_soon(self._look, loop, now)
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
