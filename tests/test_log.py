@@ -14,16 +14,18 @@ NATIVE = NativeEncoder()
 
 
 class Listener:
-    """Waits, and keeps what it is handed."""
+    """Waits, and keeps what it is handed. `waits_on`: after it was handed something, too."""
 
-    def __init__(self, cursor: int, turn_id: str | None = None) -> None:
+    def __init__(self, cursor: int, turn_id: str | None = None, *, waits_on: bool = False) -> None:
         self.cursor = cursor
         self.turn_id = turn_id
         self.encoder: FrameEncoder = NATIVE
         self.handed: list[bytes] = []
+        self.waits_on = waits_on
 
-    def hand(self, frames: bytes) -> None:
+    def hand(self, frames: bytes) -> bool:
         self.handed.append(frames)
+        return self.waits_on
 
     def fail(self, error: Exception) -> None:
         raise error
@@ -65,6 +67,31 @@ def test_all_that_is_new_is_handed_to_those_that_wait_for_it() -> None:
     log.show()
     assert (waits.handed, waits.cursor) == ([frame(7, "b") + frame(8, "c")], 8)
     assert (behind.handed, behind.cursor) == ([b""], 5)
+
+
+def test_who_waits_on_is_handed_all_and_who_does_not_is_left_out() -> None:
+    log = log_of("t_1", "a")
+    waits_on, once, fails = Listener(6, waits_on=True), Listener(6), Failing(6)
+    log.waiters = [once, waits_on, fails]
+    log.say("b")
+    assert log.waiters == [waits_on]
+    log.append("t_1", [Delta("c")])
+    log.show()
+    log.say("d")
+    assert waits_on.handed == [frame(7, "b"), frame(8, "c"), frame(9, "d")]
+    assert (once.handed, fails.failures, log.waiters) == ([frame(7, "b")], 1, [waits_on])
+
+
+class Failing(Listener):
+    """Can be handed nothing."""
+
+    failures = 0
+
+    def hand(self, frames: bytes) -> bool:
+        raise ValueError("no")
+
+    def fail(self, error: Exception) -> None:
+        self.failures += 1
 
 
 def test_too_much_at_once_is_left_to_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from chatserve.engine.journal import Journal
 from chatserve.engine.room import Room
 from chatserve.engine.runner import TurnRunner
 from chatserve.engine.tasks import OwnedTasks
+from chatserve.engine.timeouts import Timeouts
 from chatserve.engine.turn import RunningTurn
 from chatserve.errors import ChatserveError, Overloaded
 from chatserve.events import Done, Event, Failed, NumberedEvent, TurnAccepted
@@ -72,6 +73,7 @@ class TurnLifecycle:
         self._clock = clock
         self._new_id = new_id
         self._stateless: deque[str] = deque()
+        self._deadlines: dict[float, Timeouts[RunningTurn]] = {}
 
     @property
     def open_turns(self) -> Sequence[RunningTurn]:
@@ -113,7 +115,11 @@ class TurnLifecycle:
         assert turn.task is not None
         turn.task.add_done_callback(partial(self._end_after, turn))
         timeout_s = options.turn_timeout_s if options.turn_timeout_s is not None else self._settings.turn_timeout_s
-        turn.deadline = asyncio.get_running_loop().call_later(timeout_s, self._time_out, turn, timeout_s)
+        deadlines = self._deadlines.get(timeout_s)
+        if deadlines is None:
+            deadlines = self._deadlines[timeout_s] = Timeouts(timeout_s, partial(self._time_out, timeout_s))
+        deadlines.add(turn)
+        turn.deadline = deadlines
 
     def run(self, turn: RunningTurn) -> Coroutine[Any, Any, None]:
         """Run a turn's function, in the turn's task, which ends with it."""
@@ -135,7 +141,7 @@ class TurnLifecycle:
             end = self.end_unless_closed(turn, "failed" if error else "completed", "error" if error else "stop", error)
             self._tasks.spawn(end, name=f"chatserve-end {turn.turn_id}")
 
-    def _time_out(self, turn: RunningTurn, timeout_s: float) -> None:
+    def _time_out(self, timeout_s: float, turn: RunningTurn) -> None:
         error = TurnError(
             "turn_timeout", f"the turn took longer than {timeout_s:g} s", self._new_id("e_"), retryable=True
         )
@@ -258,7 +264,7 @@ class TurnLifecycle:
             room = turn.room
             if admission.has_slot() and room.current is None and room.queue[0] is turn:
                 admission.waiting.remove(turn)
-                room.queue.popleft()
+                del room.queue[0]
                 room.current = turn
                 admission.enter()
                 self._tasks.spawn(self._start_queued(turn), name=f"chatserve-start {turn.turn_id}")

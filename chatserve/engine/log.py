@@ -29,8 +29,11 @@ class Waiter(Protocol):
     turn_id: str | None
     encoder: FrameEncoder
 
-    def hand(self, frames: bytes) -> None:
-        """Give it the frames of what comes next, or b"": it must look for itself. Raises: whatever its server does."""
+    def hand(self, frames: bytes) -> bool:
+        """Give it the frames of what comes next, or b"": it must look for itself. Return whether it waits on.
+
+        Raises: whatever its server does.
+        """
         ...
 
     def fail(self, error: Exception) -> None:
@@ -44,12 +47,13 @@ class SessionLog:
     `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable,
     and the last that `Store.read_events` knows. `entry_seq` is the last before the turn that runs, or else the end
     of the last one that ran: who enters after it sees whole turns only. `speaker` is the turn whose deltas come, for
-    one runs at a time. `numbering` is held while the store is given a number that no event has yet: a turn that runs
-    appends nothing meanwhile.
+    one runs at a time. `waiters` are who has all that is shown and waits for more. `numbering` is held while the store
+    is given a number that no event has yet: a turn that runs appends nothing meanwhile.
     """
 
     __slots__ = (
         "_entries",
+        "_numbering",
         "_shared",
         "_speakers",
         "_speaks_from",
@@ -60,7 +64,6 @@ class SessionLog:
         "first_seqs",
         "journaled_seq",
         "last_seq",
-        "numbering",
         "published_seq",
         "session_id",
         "speaker",
@@ -85,7 +88,19 @@ class SessionLog:
         self.first_seqs: dict[str, int] = {}
         self.done_seqs: dict[str, int] = {}
         self.waiters: list[Waiter] = []
-        self.numbering = asyncio.Lock()
+        self._numbering: asyncio.Lock | None = None  # made when a turn ends: no word of the first has to look at it
+
+    @property
+    def numbering(self) -> asyncio.Lock:
+        """See the class."""
+        if self._numbering is None:
+            self._numbering = asyncio.Lock()
+        return self._numbering
+
+    @property
+    def is_numbering(self) -> bool:
+        """Whether `numbering` is held."""
+        return self._numbering is not None and self._numbering.locked()
 
     def is_open_to(self, turn_id: str) -> bool:
         """Whether `say` may be called for a turn: it speaks, all is shown, and the store is not far behind.
@@ -97,13 +112,14 @@ class SessionLog:
             self.speaker == turn_id
             and self.published_seq == last_seq
             and last_seq - self.journaled_seq < MAX_UNJOURNALED
-            and not self.numbering.locked()
+            and (self._numbering is None or not self._numbering.locked())
         )
 
     async def settled(self) -> None:
         """Return when events may be appended."""
-        async with self.numbering:
-            pass
+        if self._numbering is not None:
+            async with self._numbering:
+                pass
 
     def append(self, turn_id: str | None, events: Iterable[Event]) -> None:
         """Number events and keep them; `publish` lets readers see them."""
@@ -128,21 +144,26 @@ class SessionLog:
         waiters = self.waiters
         if not waiters:
             return
-        self.waiters = []
         turn_id, encoder, frames = self.speaker, None, b""
         event = delta_event(seq, turn_id, text)
+        gone: list[Waiter] | None = None
         for waiter in waiters:
             try:
                 if waiter.cursor != seq - 1 or (waiter.turn_id != turn_id and waiter.turn_id is not None):
-                    waiter.hand(b"")
-                    continue
-                if waiter.encoder is not encoder:
-                    frames = waiter.encoder.encode(event)
-                    encoder = waiter.encoder
-                waiter.cursor = seq
-                waiter.hand(frames)
+                    waits_on = waiter.hand(b"")
+                else:
+                    if waiter.encoder is not encoder:
+                        frames = waiter.encoder.encode(event)
+                        encoder = waiter.encoder
+                    waiter.cursor = seq
+                    waits_on = waiter.hand(frames)
             except Exception as error:  # noqa: BLE001 - this reader's: the others and the turn go on
                 waiter.fail(error)
+                waits_on = False
+            if not waits_on:
+                gone = [waiter] if gone is None else [*gone, waiter]
+        if gone is not None:
+            self.waiters = [waiter for waiter in waiters if waiter not in gone]
 
     def numbered(self, after: int, until: int) -> list[NumberedEvent]:
         """Return the events `after + 1` to `until`; they must be kept."""
@@ -187,17 +208,18 @@ class SessionLog:
         """Let readers see all there is, none of which ends a turn. Those that wait for just this get its frames."""
         after, until = self.published_seq, self.last_seq
         self.published_seq = until
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            try:
-                if waiter.cursor != after or until - after > SHOWN_EVENTS:
-                    waiter.hand(b"")
-                    continue
-                frames = self.encoded(waiter.encoder, waiter.turn_id, after, until)
-                waiter.cursor = until
-                waiter.hand(frames)
-            except Exception as error:  # noqa: BLE001 - as in `say`
-                waiter.fail(error)
+        self.waiters = [waiter for waiter in self.waiters if self._show_to(waiter, after, until)]
+
+    def _show_to(self, waiter: Waiter, after: int, until: int) -> bool:
+        try:
+            if waiter.cursor != after or until - after > SHOWN_EVENTS:
+                return waiter.hand(b"")
+            frames = self.encoded(waiter.encoder, waiter.turn_id, after, until, share=len(self.waiters) > 1)
+            waiter.cursor = until
+            return waiter.hand(frames)
+        except Exception as error:  # noqa: BLE001 - as in `say`
+            waiter.fail(error)
+            return False
 
     def publish(self, until: int | None = None) -> None:
         """Let readers see all there is, or all up to a number; those that wait look for themselves."""
@@ -244,10 +266,10 @@ class SessionLog:
         self.done_seqs = {turn_id: seq for turn_id, seq in self.done_seqs.items() if turn_id not in ended}
         self.first_seqs = {turn_id: seq for turn_id, seq in self.first_seqs.items() if turn_id not in ended}
 
-    def encoded(self, encoder: FrameEncoder, turn_id: str | None, after: int, until: int) -> bytes:
+    def encoded(self, encoder: FrameEncoder, turn_id: str | None, after: int, until: int, *, share: bool) -> bytes:
         """Return the frames of a turn's events (None: of all) numbered `after + 1` to `until`.
 
-        Readers that are abreast, as those of one answer are, share what was encoded for the first of them.
+        Readers that are abreast, as those of one answer are, `share` what was encoded for the first of them.
         """
         shared = self._shared
         if shared is not None and shared[:4] == (encoder, turn_id, after, until):
@@ -255,7 +277,8 @@ class SessionLog:
         encode = encoder.encode
         events = self.numbered(after, until)
         frames = b"".join([encode(event) for event in events if turn_id is None or event.turn_id == turn_id])
-        self._shared = (encoder, turn_id, after, until, frames)
+        if share:
+            self._shared = (encoder, turn_id, after, until, frames)
         return frames
 
 

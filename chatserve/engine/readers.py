@@ -103,7 +103,7 @@ class Reader:
         self.cursor = until
         if self.encoder.is_per_turn:
             return self.encode(log.numbered(cursor, until))
-        return log.encoded(self.encoder, self.turn_id, cursor, until)
+        return log.encoded(self.encoder, self.turn_id, cursor, until, share=self.room.readers > 1)
 
     def encode(self, events: Iterable[NumberedEvent]) -> bytes:
         """Return the frames of those events that are for this reader."""
@@ -124,15 +124,14 @@ class Reader:
         self.log.waiters.append(self)
         return waiter
 
-    def hand(self, frames: bytes) -> None:
+    def hand(self, frames: bytes) -> bool:
         """Send frames at once, where that is possible, and wait on; else let `news` be done."""
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            return
         if frames and self.outlet is not None and self.outlet.offer(frames):
-            self.log.waiters.append(self)
-        else:
+            return True
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
             waiter.set_result(frames)
+        return False
 
     def fail(self, error: Exception) -> None:
         """Let `news` raise."""
@@ -174,7 +173,8 @@ class Readers:
         reader.room.readers += 1
 
     def detach(self, reader: Reader) -> bool:
-        """Count a reader out; True when it was the last one in its room."""
+        """Count a reader out, whose response is over; True when it was the last one in its room."""
+        reader.outlet = None
         if reader not in self._readers:
             return False
         self._readers.remove(reader)

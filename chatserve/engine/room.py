@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 
 from chatserve.contracts import TurnRecord
 from chatserve.engine.log import SessionLog
@@ -26,7 +25,7 @@ class Room:
         self.lock = asyncio.Lock()
         self.log: SessionLog | None = None
         self.current: RunningTurn | None = None
-        self.queue: deque[RunningTurn] = deque()
+        self.queue: list[RunningTurn] = []
         self.record: TurnRecord | None = None
         self.readers = 0
         self.users = 0

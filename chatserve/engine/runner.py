@@ -99,9 +99,12 @@ class TurnRunner:
                     if speech.is_over or speech.error is not None:
                         break
                     was_silent = not items
-                    items += (item,) if said is None else said
+                    if said is None:
+                        items.append(item)
+                    else:
+                        items += said
                     if was_silent:
-                        gives_way_at = teller.hear(speech)
+                        gives_way_at = teller.hear(speech) if speech.holds_until else teller.hear_first(speech)
             finally:
                 await self._close(turn, call)
             await teller.tell_rest(speech)
@@ -154,7 +157,7 @@ class TurnRunner:
         if not speech.is_over:
             speech.items.append(report)
             if len(speech.items) == 1:
-                self._teller.hear_soon(speech)
+                self._teller.hear(speech)
 
     def _warn_of_rewrites(self, turn: RunningTurn) -> None:
         """Tell a developer once, while he develops, of yields that look like deltas but are taken for snapshots."""

@@ -139,25 +139,22 @@ class Teller:
     def hear(self, speech: Speech) -> float:
         """See to it that a speech that has its first item is told: with all it has by the end of the loop's turn.
 
-        Who begins to speak is told at once. Return when the loop should have turned: who says more after that gives
-        way before.
-
-        Raises:
-            AnswerInvalid, AnswerTooLarge: what it began with is no answer.
+        Return when the loop should have turned: who says more after that gives way before.
         """
-        if speech.holds_until or speech.log.numbering.locked():
-            self.hear_soon(speech)
-        else:
-            speech.holds_until = monotonic() + BEAT_S
-            self.tell(speech)
-        return self._gives_way_at
-
-    def hear_soon(self, speech: Speech) -> None:
-        """Do as `hear` does, but nothing at once: for who is no function, and cannot be told what is wrong."""
-        if not self._heard:
+        heard = self._heard
+        if not heard:
             asyncio.get_running_loop().call_soon(self._tell_heard)
             self._gives_way_at = monotonic() + GIVE_WAY_S
-        self._heard.append(speech)
+        heard.append(speech)
+        return self._gives_way_at
+
+    def hear_first(self, speech: Speech) -> float:
+        """Do as `hear` does for who begins to speak, but tell it at once. Raises: AnswerInvalid, AnswerTooLarge."""
+        if speech.log.is_numbering:
+            return self.hear(speech)
+        speech.holds_until = monotonic() + BEAT_S
+        self.tell(speech)
+        return self._gives_way_at
 
     def _tell_heard(self) -> None:
         heard, self._heard = self._heard, []
@@ -189,7 +186,7 @@ class Teller:
     def _tell_soon(self, speech: Speech) -> None:
         if speech.is_over or not speech.items:
             return
-        if speech.log.numbering.locked():
+        if speech.log.is_numbering:
             self._tasks.spawn(self._tell_when_settled(speech), name="chatserve-tell")
             return
         try:
@@ -219,7 +216,7 @@ class Teller:
         """
         if speech.error is not None:
             raise speech.error
-        if speech.log.numbering.locked():
+        if speech.log.is_numbering:
             await speech.log.settled()
         if speech.items and not speech.is_over:
             self.tell(speech)

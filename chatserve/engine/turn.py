@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from chatserve.chat_function import Call, Chat, ChatContext
 from chatserve.contracts import AnswerView, Interpreter, Output, TurnRecord
 from chatserve.draft import MessageDraft
+from chatserve.engine.moment import Moment
 from chatserve.types import FilePart, LocalFile, Message, Session, Turn, TurnError, TurnRequest
 
 if TYPE_CHECKING:
     from chatserve.engine.room import Room
     from chatserve.engine.speech import Speech
+    from chatserve.engine.timeouts import Timeouts
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +38,7 @@ class RunningTurn:
     speech: Speech | None = None
     context: ChatContext | None = None
     task: asyncio.Task[None] | None = None
-    deadline: asyncio.TimerHandle | None = None
+    deadline: Timeouts[RunningTurn] | None = None
     abandon: asyncio.TimerHandle | None = None
     detached: bool = False
     closed: bool = False
@@ -46,8 +48,8 @@ class RunningTurn:
     session: Session | None = None
     stored_files: dict[LocalFile | str, FilePart] = field(default_factory=dict)
     record: TurnRecord | None = None
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    function_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: Moment = field(default_factory=Moment)
+    function_ended: Moment = field(default_factory=Moment)
 
     @property
     def turn_id(self) -> str:
@@ -62,9 +64,10 @@ class RunningTurn:
 
     def cancel_timers(self) -> None:
         """Forget deadline and abandonment."""
-        for timer in (self.deadline, self.abandon):
-            if timer is not None:
-                timer.cancel()
+        if self.deadline is not None:
+            self.deadline.discard(self)
+        if self.abandon is not None:
+            self.abandon.cancel()
         self.deadline = self.abandon = None
 
 

@@ -46,7 +46,7 @@ class FeedbackRoutes:
         """Keep a feedback, in place of the one before, and return the message with it."""
         engine, owner, message_id = self.engine, owner_of(request), request.path_params["message_id"]
         settings = engine.settings
-        body = await read_model(request, FeedbackBody, max_bytes=settings.max_body_bytes, idle_s=settings.body_idle_s)
+        body = await read_model(request, FeedbackBody, max_bytes=settings.max_body_bytes)
         allowed = await self._values_for(owner, await engine.store.get_message(owner, message_id))
         if body.value not in allowed:
             detail = f"value: {body.value!r:.80} is not one of {', '.join(map(repr, allowed))}"

@@ -92,13 +92,12 @@ class FileRoutes:
 
     async def _receive(self, request: Request, owner: str) -> tuple[StoredFile, str]:
         """Read and store the upload; return its record and the digest of its bytes."""
-        settings = self.engine.settings
-        limit, idle_s = settings.max_upload_bytes, settings.body_idle_s
+        limit = self.engine.settings.max_upload_bytes
         content_type = _bare_type(request.headers.get("content-type", ""))
         if content_type != "multipart/form-data":
-            body = stream_body(request, max_bytes=limit, idle_s=idle_s)
+            body = stream_body(request, max_bytes=limit)
             return await self._store(owner, Upload(request.query_params.get("name", ""), content_type, body))
-        body = stream_body(request, max_bytes=limit + MULTIPART_OVERHEAD_BYTES, idle_s=idle_s)
+        body = stream_body(request, max_bytes=limit + MULTIPART_OVERHEAD_BYTES)
         form = await _parse_form(request, body, max_files=1)
         try:
             (file,) = _file_fields(form, "file")
@@ -110,7 +109,7 @@ class FileRoutes:
         """Store every file of a multipart field. Raises: BodyInvalid, BodyTooLarge, MediaTypeUnsupported."""
         settings = self.engine.settings
         limit = settings.max_upload_bytes * MAX_FILES_AT_ONCE + MULTIPART_OVERHEAD_BYTES
-        body = stream_body(request, max_bytes=limit, idle_s=settings.body_idle_s)
+        body = stream_body(request, max_bytes=limit)
         form = await _parse_form(request, body, max_files=MAX_FILES_AT_ONCE)
         try:
             uploads = [_upload_of(file) for file in _file_fields(form, field)]

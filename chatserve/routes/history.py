@@ -278,7 +278,7 @@ class HistoryRoutes:
 
     async def _read(self, request: Request, model: type[AnyBody]) -> tuple[AnyBody, bytes]:
         settings = self.engine.settings
-        raw = await read_body(request, max_bytes=settings.max_body_bytes, idle_s=settings.body_idle_s)
+        raw = await read_body(request, max_bytes=settings.max_body_bytes)
         if raw:
             require_json(request)
         return decode_body(model, raw), raw

@@ -6,17 +6,24 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from hashlib import sha256
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from chatserve.codec import loads
+from chatserve.engine import Timeouts
 from chatserve.errors import BodyInvalid, BodyTooLarge, InputsInvalid, MediaTypeUnsupported, RequestError
 from chatserve.types import Json
 
 Body = TypeVar("Body", bound=BaseModel)
 Handler = Callable[[Request], Coroutine[Any, Any, Any]]
+
+BodyTimeouts: TypeAlias = Timeouts[asyncio.Task[Any]]
+"""Ends the wait of tasks for the next piece of a body."""
+
+BODY_TIMEOUTS: Final = "chatserve.body_timeouts"
+"""Where a request's scope has the `BodyTimeouts` of the application."""
 
 _HEADERS: Final = "chatserve.headers"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -41,18 +48,19 @@ def headers_of(request: Request) -> dict[str, str]:
     return headers
 
 
-async def read_body(request: Request, *, max_bytes: int, idle_s: float) -> bytes:
+async def read_body(request: Request, *, max_bytes: int) -> bytes:
     """Return the body.
 
     Raises:
         BodyTooLarge: longer than `max_bytes`; what comes after is not read.
-        RequestError: it stopped coming for `idle_s`, or is compressed.
+        BodyTimeout: nothing of it came for `body_idle_s`.
+        MediaTypeUnsupported: it is compressed.
     """
     _check_announced(request, max_bytes)
     chunks: list[bytes] = []
     left, more = max_bytes, True
     while more:
-        chunk, more = await _receive(request, left, idle_s=idle_s, max_bytes=max_bytes)
+        chunk, more = await _receive(request, left, max_bytes=max_bytes)
         chunks.append(chunk)
         left -= len(chunk)
     body = b"".join(chunks)
@@ -60,12 +68,12 @@ async def read_body(request: Request, *, max_bytes: int, idle_s: float) -> bytes
     return body
 
 
-async def stream_body(request: Request, *, max_bytes: int, idle_s: float) -> AsyncIterator[bytes]:
+async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
     """Yield the body piece by piece. Raises: as `read_body`."""
     _check_announced(request, max_bytes)
     left, more = max_bytes, True
     while more:
-        chunk, more = await _receive(request, left, idle_s=idle_s, max_bytes=max_bytes)
+        chunk, more = await _receive(request, left, max_bytes=max_bytes)
         left -= len(chunk)
         if chunk:
             yield chunk
@@ -80,13 +88,21 @@ def _check_announced(request: Request, max_bytes: int) -> None:
         raise _too_large(max_bytes)
 
 
-async def _receive(request: Request, left: int, *, idle_s: float, max_bytes: int) -> tuple[bytes, bool]:
+async def _receive(request: Request, left: int, *, max_bytes: int) -> tuple[bytes, bool]:
     """Return the next piece of the body, of which `left` bytes may still come, and whether there is more."""
+    timeouts: BodyTimeouts = request.scope[BODY_TIMEOUTS]
+    task = asyncio.current_task()
+    assert task is not None
+    cancels = task.cancelling()
+    timeouts.add(task)
     try:
-        async with asyncio.timeout(idle_s):
-            message = await request.receive()
-    except TimeoutError:
-        raise _timed_out(idle_s) from None
+        message = await request.receive()
+    except asyncio.CancelledError:
+        if task not in timeouts and task.uncancel() <= cancels:
+            raise BodyTimeout(f"nothing of the body came for {timeouts.after_s:g} s") from None
+        raise
+    finally:
+        timeouts.discard(task)
     if message["type"] == "http.disconnect":
         raise BodyInvalid("the connection was closed before the body was complete")
     chunk: bytes = message.get("body", b"")
@@ -104,10 +120,6 @@ class BodyTimeout(RequestError):
 
     code = "body_timeout"
     status_code = 408
-
-
-def _timed_out(idle_s: float) -> BodyTimeout:
-    return BodyTimeout(f"nothing of the body came for {idle_s:g} s")
 
 
 def require_json(request: Request) -> None:
@@ -139,9 +151,9 @@ def decode_body(model: type[Body], body: bytes) -> Body:
         raise shape_invalid(error) from error
 
 
-async def read_model(request: Request, model: type[Body], *, max_bytes: int, idle_s: float) -> Body:
+async def read_model(request: Request, model: type[Body], *, max_bytes: int) -> Body:
     """Read a JSON body as `model`; a request without a body is an empty object. Raises: as its parts."""
-    body = await read_body(request, max_bytes=max_bytes, idle_s=idle_s)
+    body = await read_body(request, max_bytes=max_bytes)
     if body:
         require_json(request)
     return decode_body(model, body)

@@ -93,7 +93,7 @@ class SessionRoutes:
 
     async def _read_new(self, request: Request) -> tuple[NewSessionBody, bytes]:
         settings = self.engine.settings
-        raw = await read_body(request, max_bytes=settings.max_history_body_bytes, idle_s=settings.body_idle_s)
+        raw = await read_body(request, max_bytes=settings.max_history_body_bytes)
         if raw:
             require_json(request)
         body = decode_body(NewSessionBody, raw)
@@ -140,9 +140,7 @@ class SessionRoutes:
     async def change(self, request: Request) -> Response:
         """Change title and metadata."""
         settings = self.engine.settings
-        body = await read_model(
-            request, SessionChangesBody, max_bytes=settings.max_body_bytes, idle_s=settings.body_idle_s
-        )
+        body = await read_model(request, SessionChangesBody, max_bytes=settings.max_body_bytes)
         given = body.model_fields_set
         changes = SessionChanges(
             title=(body.title or "") if "title" in given else None,

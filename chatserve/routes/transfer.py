@@ -99,7 +99,7 @@ class TransferRoutes:
     async def _read(self, request: Request) -> bytes:
         settings = self.engine.settings
         require_json(request)
-        return await read_body(request, max_bytes=settings.max_history_body_bytes, idle_s=settings.body_idle_s)
+        return await read_body(request, max_bytes=settings.max_history_body_bytes)
 
     async def _write(self, owner: str, imported: ImportedSession) -> Session:
         """Write bytes, then records. Raises: SessionExists; what was written for nothing is removed again."""

@@ -124,7 +124,7 @@ class TurnRoutes:
         """Start a turn, and answer as the client asked."""
         settings = self.engine.settings
         require_json(request)
-        body = await read_body(request, max_bytes=settings.max_history_body_bytes, idle_s=settings.body_idle_s)
+        body = await read_body(request, max_bytes=settings.max_history_body_bytes)
         decoded = decode_body(TurnBody, body)
         if decoded.history is None and len(body) > settings.max_body_bytes:
             raise BodyTooLarge(

@@ -106,7 +106,7 @@ class WireRoutes:
             stored = await self._uploads.receive_all(request, FILES_FIELD)
             return replace(raw, files=tuple(file.part for file in stored))
         settings = self._engine.settings
-        body = await read_body(request, max_bytes=settings.max_history_body_bytes, idle_s=settings.body_idle_s)
+        body = await read_body(request, max_bytes=settings.max_history_body_bytes)
         return replace(raw, body=body)
 
 

@@ -1,0 +1,60 @@
+"""Many things that may take the same time, and one timer of the event loop for all of them.
+
+A timer of the loop for each would cost more than most of what is timed: it is made, sorted in and taken out again, and
+every function that sleeps a moment has its own sorted in among them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from math import inf
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+class Timeouts(Generic[Item]):
+    """Calls `expire` with each item that was added `after_s` ago and was not discarded since."""
+
+    def __init__(self, after_s: float, expire: Callable[[Item], object]) -> None:
+        self.after_s = after_s
+        self._expire = expire
+        self._due: OrderedDict[Item, float] = OrderedDict()  # the oldest first, so they come due in this order
+        self._is_armed = False
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, item: Item) -> None:
+        """Begin to wait for an item that is not waited for."""
+        loop = asyncio.get_running_loop()
+        self._due[item] = loop.time() + self.after_s
+        if not self._is_armed:
+            self._arm(loop, self.after_s)
+
+    def __contains__(self, item: Item) -> bool:
+        return item in self._due
+
+    def discard(self, item: Item) -> None:
+        """Do not wait for an item any longer, if it is waited for."""
+        self._due.pop(item, None)
+
+    def _arm(self, loop: asyncio.AbstractEventLoop, after_s: float) -> None:
+        self._is_armed = True
+        loop.call_later(after_s, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the items go that are due, and come back for the next one."""
+        try:
+            while self._left_s(loop) <= 0:
+                item, _ = self._due.popitem(last=False)
+                self._expire(item)
+        finally:
+            self._is_armed = False
+            if self._due:
+                self._arm(loop, self._left_s(loop))
+
+    def _left_s(self, loop: asyncio.AbstractEventLoop) -> float:
+        return next(iter(self._due.values())) - loop.time() if self._due else inf
