@@ -16,14 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from chatserve.chat_function import Chat, ChatOptions
 from chatserve.chat_function.chat import SYNC_CONCURRENCY, is_async
-from chatserve.engine import EngineParts, Timeouts, TurnEngine
+from chatserve.engine import EngineParts, TurnEngine
 from chatserve.errors import ConfigurationError
 from chatserve.files import FileFolder
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
 from chatserve.formats.wire import WIRE_FORMATS
 from chatserve.ids import Ids
-from chatserve.routes.requests import BODY_TIMEOUTS, BodyTimeouts
 from chatserve.routes.service import Service, build_application
 from chatserve.routes.sse import SERVER_SEND, drain_with_server
 from chatserve.settings import Settings, read_settings
@@ -132,7 +131,7 @@ class ChatServer:
         runtime = self._runtime
         if runtime is None or runtime.loop is not asyncio.get_running_loop():
             runtime = await self._start_unasked()
-        scope[SERVER_SEND], scope[BODY_TIMEOUTS] = send, runtime.body_timeouts
+        scope[SERVER_SEND] = send
         await runtime.application(scope, receive, send)
 
     @asynccontextmanager
@@ -232,7 +231,6 @@ class _Runtime:
             wire_formats=tuple(make(settings) for name, make in WIRE_FORMATS.items() if name in settings.protocols),
         )
         self.application = build_application(self.service)
-        self.body_timeouts: BodyTimeouts = Timeouts(settings.body_idle_s, asyncio.Task.cancel)
 
     async def open(self) -> None:
         await self.service.engine.open()

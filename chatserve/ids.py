@@ -11,7 +11,6 @@ import os
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from threading import Lock
 from typing import Final
 
 RANDOM_DIGITS: Final = 22
@@ -35,28 +34,30 @@ class Ids:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._lock = Lock()
-        self._stock = ""
-        self._at = 0
+        self._stock: list[str] = []
         self._generation = _generation
-        self._millisecond = -1
-        self._time = ""
+        self._moment = (-1, "")
 
     def new(self, prefix: str) -> str:
         """Return an id of 29 characters behind `prefix`, safe in URLs and file names."""
         millisecond = int(self._clock() * 1000)
-        with self._lock:
-            if self._at == len(self._stock) or self._generation != _generation:
-                self._refill()
-            if millisecond != self._millisecond:
-                self._millisecond, self._time = millisecond, _in_order(millisecond)
-            at = self._at
-            self._at = at + RANDOM_DIGITS
-            return prefix + self._time + self._stock[at : at + RANDOM_DIGITS]
+        known, digits = self._moment
+        if millisecond != known:
+            digits = _in_order(millisecond)
+            self._moment = millisecond, digits
+        if self._generation == _generation and (stock := self._stock):
+            try:
+                return prefix + digits + stock.pop()
+            except IndexError:  # another thread took the last one
+                pass
+        return prefix + digits + self._refilled().pop()
 
-    def _refill(self) -> None:
-        stock = urlsafe_b64encode(os.urandom(STOCK * RANDOM_DIGITS * 6 // 8)).decode()
-        self._stock, self._at, self._generation = stock, 0, _generation
+    def _refilled(self) -> list[str]:
+        """Return a stock that nobody else has taken from."""
+        text = urlsafe_b64encode(os.urandom(STOCK * RANDOM_DIGITS * 6 // 8)).decode()
+        stock = [text[at : at + RANDOM_DIGITS] for at in range(0, len(text), RANDOM_DIGITS)]
+        self._stock, self._generation = stock, _generation
+        return stock
 
 
 def _in_order(number: int) -> str:

@@ -22,7 +22,7 @@ class _Branch:
 
     __slots__ = ("head", "messages", "rendered")
 
-    def __init__(self, head: str | None, messages: Sequence[Message]) -> None:
+    def __init__(self, head: str, messages: Sequence[Message]) -> None:
         self.head = head
         self.messages = list(messages)
         self.rendered: dict[tuple[str, bool], tuple[int, list[Any]]] = {}
@@ -51,6 +51,8 @@ class Histories:
         limit: int | None,
     ) -> list[Any]:
         """Return the history up to `head` in the developer's shape: a deep copy, at most the last `limit` entries."""
+        if head is None:
+            return []
         branch = await self._branch(owner, session_id, head)
         formatter = self._formats[history]
         key = (history, multimodal)
@@ -68,13 +70,12 @@ class Histories:
         entries = self._formats[history].render(messages, self._render_options[multimodal])
         return entries if limit is None else entries[max(0, len(entries) - limit) :]
 
-    async def _branch(self, owner: str, session_id: str, head: str | None) -> _Branch:
+    async def _branch(self, owner: str, session_id: str, head: str) -> _Branch:
         branch = self._branches.get(session_id)
         if branch is not None and branch.head == head:
             self._branches.move_to_end(session_id)
             return branch
-        messages = () if head is None else await self._store.read_branch(owner, session_id, head)
-        branch = _Branch(head, messages)
+        branch = _Branch(head, await self._store.read_branch(owner, session_id, head))
         self._keep(session_id, branch)
         return branch
 
@@ -88,6 +89,9 @@ class Histories:
     def extend(self, session_id: str, parent: str | None, messages: Sequence[Message]) -> None:
         """Take the messages of a turn that was committed after `parent`."""
         branch = self._branches.get(session_id)
+        if parent is None and messages:
+            self._keep(session_id, _Branch(messages[-1].message_id, messages))
+            return
         if branch is None:
             return
         if branch.head != parent or not messages:

@@ -12,12 +12,17 @@ from typing import Final, Protocol
 from chatserve.contracts import EventPage, FrameEncoder, Store, TurnRecord
 from chatserve.engine.log import SessionLog
 from chatserve.engine.room import Room
+from chatserve.engine.timeouts import Timeouts
 from chatserve.errors import Overloaded
 from chatserve.events import Done, NumberedEvent, Snapshot, TurnAccepted
 from chatserve.types import Message, Turn
 
 READ_EVENTS: Final = 512
 """How many events a reader takes in one piece at the most."""
+
+FIRST_WORDS_S: Final = 0.008
+"""How long a stream may wait for an answer to begin, to send its own beginning with it. What takes longer is a model at
+work, and nobody sees this on top of it."""
 
 
 class Outlet(Protocol):
@@ -86,6 +91,12 @@ class Reader:
     def has_more(self) -> bool:
         """True when there is something to take."""
         return self.cursor < self.log.published_seq
+
+    @property
+    def awaits_words(self) -> bool:
+        """True when all there is of a turn, and taken, is that it was accepted."""
+        log, turn_id = self.log, self.turn_id
+        return turn_id is not None and self.cursor == log.last_seq == log.first_seqs.get(turn_id)
 
     @property
     def owes_rest(self) -> bool:
@@ -159,6 +170,7 @@ class Readers:
         self._store = store
         self._max_readers = max_readers
         self._readers: set[Reader] = set()
+        self._awaiting_words = Timeouts[Reader](FIRST_WORDS_S, Reader.wake)
 
     def __len__(self) -> int:
         return len(self._readers)
@@ -205,6 +217,14 @@ class Readers:
         """Let every reader tell its client that the server goes away."""
         for reader in list(self._readers):
             reader.close(bye=True)
+
+    async def first_words(self, reader: Reader) -> bytes:
+        """Return the frames with which an answer begins; b"" if it does not begin soon."""
+        self._awaiting_words.add(reader)
+        try:
+            return await reader.news()
+        finally:
+            self._awaiting_words.discard(reader)
 
     async def catch_up(self, reader: Reader) -> bytes:
         """Return what comes after a cursor the log cannot serve, from the store or as a snapshot; move the cursor."""

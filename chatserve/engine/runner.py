@@ -12,10 +12,11 @@ import copy
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
-from chatserve.chat_function import Call, ChatContext, Report, SessionView
+from chatserve.chat_function import Call, Chat, ChatContext, Report, SessionView
 from chatserve.chat_function.async_call import AsyncCall
 from chatserve.chat_function.call import Batch, Interpret
 from chatserve.chat_function.threads import Threads
@@ -36,10 +37,10 @@ from chatserve.engine.attachments import Attachments
 from chatserve.engine.examples import ExampleCache
 from chatserve.engine.histories import Histories
 from chatserve.engine.speech import GIVE_WAY_S, REST_EVERY, REST_S, Speech, Teller
-from chatserve.engine.turn import RunningTurn, interpretation
+from chatserve.engine.turn import RunningTurn
 from chatserve.errors import AnswerInvalid, AnswerTooLarge, ChatError, ChatFunctionError, ChatserveError, FileUnknown
 from chatserve.settings import Settings
-from chatserve.types import FilePart, Json, LocalFile, Session, StoredFile, TurnError
+from chatserve.types import FilePart, Json, LocalFile, Message, Session, StoredFile, TurnError
 
 logger = logging.getLogger("chatserve.engine")
 Ids = Callable[[str], str]
@@ -146,7 +147,7 @@ class TurnRunner:
             max_bytes=self._settings.max_answer_bytes,
         )
         speech = turn.speech = Speech(turn.turn_id, draft, log, turn.chat.options.yields, task.cancel)
-        interpret = self._interpretation(turn, history)
+        interpret = self._interpretation(turn.chat, turn.user_message, history)
         call = turn.call = self._call(turn, history, interpret)
         if turn.chat.signature.context is not None:
             call.when_reported(_in_loop(lambda report: self._hear_report(speech, report)))
@@ -189,11 +190,20 @@ class TurnRunner:
             history += self._histories.render_given((turn.user_message,), **shape)  # there is no text to pass instead
         return history
 
-    def _interpretation(self, turn: RunningTurn, history: list[Any]) -> Interpret:
+    def _interpretation(self, chat: Chat, user_message: Message | None, history: list[Any]) -> Interpret:
+        """Return what gives values their meaning; it is put together when there is one that is no plain string."""
         first_entry = copy.copy(history[0]) if history else None  # the function may change its own
-        options = turn.chat.options
-        view = AnswerView(len(history), first_entry, self._message(turn), options.yields, turn.chat.is_generator)
-        return interpretation(self._new_interpreter(), view)
+        count, normalize = len(history), None
+
+        def interpret(value: object) -> tuple[Output, ...]:
+            nonlocal normalize
+            if normalize is None:
+                message = self._message(chat, user_message)
+                view = AnswerView(count, first_entry, message, chat.options.yields, chat.is_generator)
+                normalize = partial(self._new_interpreter().normalize, view=view)
+            return tuple(normalize(value))
+
+        return interpret
 
     def _call(self, turn: RunningTurn, history: list[Any], interpret: Interpret) -> Call:
         turn.context = self._context(turn) if turn.chat.signature.context is not None else None
@@ -201,7 +211,7 @@ class TurnRunner:
         if kept is not None:
             return AsyncCall(kept)
         return turn.chat.prepare(
-            self._message(turn),
+            self._message(turn.chat, turn.user_message),
             history,
             turn.inputs,
             turn.context,
@@ -218,10 +228,9 @@ class TurnRunner:
         kept = self._examples.get(turn.chat.options.name, example)
         return None if kept is None else _said_at_once(kept)
 
-    def _message(self, turn: RunningTurn) -> Any:
-        user_message = turn.user_message
+    def _message(self, chat: Chat, user_message: Message | None) -> Any:
         assert user_message is not None
-        if not turn.chat.options.multimodal:
+        if not chat.options.multimodal:
             return user_message.text  # "" where a client sends tool results: they stand at the end of the history
         files = [part for part in user_message.content if isinstance(part, FilePart)]
         return {"text": user_message.text, "files": [self._files.path_of(part) for part in files]}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chatserve.chat_function import Call, Chat, ChatContext
-from chatserve.contracts import AnswerView, Interpreter, Output, TurnRecord
+from chatserve.contracts import TurnRecord
 from chatserve.draft import MessageDraft
 from chatserve.engine.moment import Moment
 from chatserve.types import FilePart, LocalFile, Message, Session, Turn, TurnError, TurnRequest
@@ -69,9 +68,3 @@ class RunningTurn:
         if self.abandon is not None:
             self.abandon.cancel()
         self.deadline = self.abandon = None
-
-
-def interpretation(interpreter: Interpreter, view: AnswerView) -> Callable[[object], tuple[Output, ...]]:
-    """Return what gives each value of a turn its meaning, where and when it is yielded."""
-    normalize = interpreter.normalize
-    return lambda value: tuple(normalize(value, view))

@@ -6,6 +6,7 @@ probes ask by address. Source: RFC 9110 sections 7.2 and 15; WHATWG Fetch, "CORS
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Iterable
 from typing import Final
@@ -13,9 +14,11 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chatserve.engine import Timeouts
 from chatserve.errors import ConfigurationError, Forbidden, HeadersTooLarge, HostUnknown, RequestError, UrlTooLong
 from chatserve.frozen import frozen
 from chatserve.routes.problems import error_response
+from chatserve.routes.requests import BODY_TIMEOUTS, BodyTimeouts
 
 MAX_HEADER_FIELDS: Final = 100
 MAX_HEADER_BYTES: Final = 32 * 1024
@@ -59,18 +62,22 @@ class _Head:
 class Guards:
     """ASGI middleware around the whole application, its error pages included.
 
-    `allowed_hosts` are names without ports, `"*"` for any; `cors_origins` are whole origins, compared exactly.
+    `allowed_hosts` are names without ports, `"*"` for any; `cors_origins` are whole origins, compared exactly;
+    `body_idle_s` is how long a body may pause.
 
     Raises:
         ConfigurationError: an origin that is none, `"*"` and `"null"` among them.
     """
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], cors_origins: Iterable[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, allowed_hosts: Iterable[str], cors_origins: Iterable[str], body_idle_s: float
+    ) -> None:
         self._app = app
         self._hosts = frozenset(map(_host_name, allowed_hosts))
         self._answers_any_host = b"*" in self._hosts
         self._origins = frozenset(map(_checked_origin, cors_origins))
         self._vary: tuple[Header, ...] = ((b"vary", b"Origin"),) if self._origins else ()
+        self._body_timeouts: BodyTimeouts = Timeouts(body_idle_s, asyncio.Task.cancel)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -86,6 +93,7 @@ class Guards:
         is_listed = head.origin in self._origins
         added = self._cors_headers(head.origin) if is_listed and head.origin else self._vary
         app = _preflight(scope) if is_listed and head.is_preflight else self._app
+        scope[BODY_TIMEOUTS] = self._body_timeouts
         await app(scope, receive, _dressed(send, added))
 
     def _check_host(self, scope: Scope, head: _Head) -> None:

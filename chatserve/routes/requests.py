@@ -41,10 +41,8 @@ def headers_of(request: Request) -> dict[str, str]:
     """Return the headers by lower-case name, the first of each; read once per request."""
     headers: dict[str, str] | None = request.scope.get(_HEADERS)
     if headers is None:
-        headers = {}
-        for name, value in request.scope["headers"]:
-            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
-        request.scope[_HEADERS] = headers
+        fields = reversed(request.scope["headers"])
+        headers = request.scope[_HEADERS] = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
     return headers
 
 

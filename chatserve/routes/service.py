@@ -52,7 +52,12 @@ def build_application(service: Service) -> ASGIApp:
     )
     application.router.redirect_slashes = False
     answering = LiteralPaths(application, routes)
-    return Guards(answering, allowed_hosts=settings.allowed_hosts, cors_origins=settings.cors_origins)
+    return Guards(
+        answering,
+        allowed_hosts=settings.allowed_hosts,
+        cors_origins=settings.cors_origins,
+        body_idle_s=settings.body_idle_s,
+    )
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

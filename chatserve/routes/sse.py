@@ -122,6 +122,9 @@ class EventStream(Response):
         """Send what there is, and see to the rest: an outlet takes it as it comes, as far as it can, or else a task."""
         reader = self._reader
         frames = self._manners.opening + reader.take()
+        if reader.awaits_words and not reader.closed:
+            frames += await self._engine.readers.first_words(reader)
+            frames += reader.take()
         if not reader.is_at_end:
             reader.outlet = await open_outlet(send, self._server_send, self._head, frames)
         if reader.outlet is None:
@@ -241,4 +244,4 @@ def _server_exits() -> bool:
 
 def _retry_ms() -> int:
     """Return a wait of 1 to 3 s, different for each client, so that a restart is no stampede."""
-    return random.randint(1000, 3000)  # noqa: S311 - spreads load, guards nothing
+    return 1000 + int(random.random() * 2000)  # noqa: S311 - spreads load, guards nothing

@@ -38,7 +38,7 @@ async def ask(
         return {"type": "http.request", "body": b"", "more_body": False}
 
     request = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": pairs, "scheme": "http"}
-    await Guards(app, allowed_hosts=hosts, cors_origins=origins)(request | scope, receive, send)
+    await Guards(app, allowed_hosts=hosts, cors_origins=origins, body_idle_s=1)(request | scope, receive, send)
     return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}
 
 
@@ -218,7 +218,7 @@ async def test_origin_is_never_reflected() -> None:
 @pytest.mark.parametrize("origin", ["*", "null", "app.example", "https://app.example/", "https://*.example", ""])
 def test_setting_that_is_no_origin_is_a_configuration_error(origin: str) -> None:
     with pytest.raises(ConfigurationError, match="cors_origins"):
-        Guards(inner, allowed_hosts=(), cors_origins=(origin,))
+        Guards(inner, allowed_hosts=(), cors_origins=(origin,), body_idle_s=1)
 
 
 # --- sizes -------------------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ async def test_what_follows_the_head_is_passed_on_untouched() -> None:
         passed.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": host("localhost")}
-    await Guards(streaming, allowed_hosts=("localhost",), cors_origins=())(scope, None, send)  # type: ignore[arg-type]
+    await Guards(streaming, allowed_hosts=("localhost",), cors_origins=(), body_idle_s=1)(scope, None, send)  # type: ignore[arg-type]
     assert passed[1] is body
 
 
@@ -284,5 +284,5 @@ async def test_what_is_no_http_is_passed_on() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append(scope["type"])
 
-    await Guards(app, allowed_hosts=(), cors_origins=())({"type": "websocket"}, None, None)  # type: ignore[arg-type]
+    await Guards(app, allowed_hosts=(), cors_origins=(), body_idle_s=1)({"type": "websocket"}, None, None)  # type: ignore[arg-type]
     assert seen == ["websocket"]

@@ -12,7 +12,7 @@ from chatserve.stores.sqlite import store as store_module
 from chatserve.stores.sqlite import writer as writer_module
 from chatserve.stores.sqlite.database import Database
 from chatserve.stores.sqlite.jobs import Group, Job
-from chatserve.stores.sqlite.writer import GATHER_S, IDLE_S, Writer
+from chatserve.stores.sqlite.writer import GATHER_S, IDLE_S, PATIENCE_S, Writer
 from tests.stores.store_values import begin, branch_ids, commit
 
 
@@ -48,7 +48,7 @@ class Loop:
 
 TURNS = Group(lambda: (), "s_1")
 
-BUSY_S = 0.002
+BUSY_S = GATHER_S / 4
 """A turn of a busy loop."""
 
 
@@ -123,12 +123,12 @@ def test_operation_of_another_kind_waits_for_nothing_and_takes_along_what_does(w
 def test_patient_operations_wait_for_others_though_the_loop_has_nothing_else_to_do(writer: Writer, loop: Loop) -> None:
     for _ in range(3):
         submit(writer, loop, is_patient=True)
-        loop.turn(after_s=GATHER_S / 4)
+        loop.turn(after_s=PATIENCE_S / 4)
         assert (writer._jobs.qsize(), loop.looks) == (0, False)
-    loop.turn(after_s=GATHER_S / 2)
+    loop.turn(after_s=PATIENCE_S / 2)
     assert (writer._jobs.qsize(), loop.later) == (3, [])
     submit(writer, loop, is_patient=True)
-    loop.turn(after_s=GATHER_S)
+    loop.turn(after_s=PATIENCE_S)
     assert writer._jobs.qsize() == 4
 
 
@@ -139,7 +139,7 @@ def test_patient_operations_go_along_with_one_that_is_not(writer: Writer, loop: 
     loop.turn(after_s=IDLE_S / 2)
     assert writer._jobs.qsize() == 3
     submit(writer, loop, is_patient=True)
-    loop.turn(after_s=GATHER_S)
+    loop.turn(after_s=PATIENCE_S)
     assert (writer._jobs.qsize(), loop.later) == (4, [])
 
 

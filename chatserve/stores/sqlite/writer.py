@@ -36,8 +36,11 @@ MAX_BATCH: Final = 512
 IDLE_S: Final = 0.00005
 """An event loop that turns faster has nothing else to do."""
 
-GATHER_S: Final = 0.008
-"""How long operations may wait for others to share their commit, while the loop is busy or they are patient."""
+GATHER_S: Final = 0.004
+"""How long operations may wait for a loop that is busy: it makes more of them meanwhile, to share their commit."""
+
+PATIENCE_S: Final = 0.008
+"""How long patient operations wait for others."""
 
 KILL_VARIABLE: Final = "CHATSERVE_TEST_KILL_AT"
 """For crash tests: `name:before` or `name:after` (of the commit), and perhaps `:N` for the N-th time."""
@@ -104,7 +107,7 @@ class Writer:
             self._hand_over()
         elif job.is_patient and not self._is_waiting:
             self._is_waiting = True
-            job.loop.call_later(GATHER_S, self._wait_no_longer)
+            job.loop.call_later(PATIENCE_S, self._wait_no_longer)
         elif not job.is_patient and not self._is_looking:
             self._is_looking = True
             job.loop.call_soon(self._look, job.loop, monotonic())
