@@ -4,18 +4,19 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import uvicorn
 
 from chatserve import ChatServer
-from chatserve.engine import readers
+from chatserve.engine import Reader, RunningTurn, readers
 from chatserve.routes.outlets import ChunkedOutlet, Cork, open_outlet
 from chatserve.routes.sse import SERVER_SEND, EventStream, native_manners
 from chatserve.types import TurnRequest, UserInput
-from tests.support.engine import NATIVE, WAIT_S, open_engine, until, within
+from tests.support.engine import NATIVE, WAIT_S, Engine, open_engine, until, within
 from tests.support.sse import read_events
 
 WORDS = 300
@@ -406,13 +407,33 @@ async def test_transport_is_itself_again_when_sending_fails() -> None:
     assert cycle.transport is transport
 
 
-async def test_stream_whose_response_is_cancelled_writes_nothing_more() -> None:
+@dataclass
+class Streaming:
+    """A turn whose last word waits for `gate`, and the response that streams it."""
+
+    gate: asyncio.Event
+    engine: Engine
+    turn: RunningTurn
+    cycle: KnownCycle
+    reader: Reader
+    response: asyncio.Task[None]
+
+    @property
+    def written(self) -> list[bytes]:
+        """What was written to the socket so far, piece by piece."""
+        return self.cycle.transport.written
+
+
+@asynccontextmanager
+async def streaming(*said_before: str) -> AsyncIterator[Streaming]:
+    """Stream the answer of a function that says some words at once, and "last " when it may."""
     gate = asyncio.Event()
 
     async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
-        yield "first "
+        for word in said_before:
+            yield word
         await gate.wait()
-        yield "second "
+        yield "last "
 
     async def never() -> Any:
         await asyncio.Event().wait()
@@ -422,16 +443,60 @@ async def test_stream_whose_response_is_cancelled_writes_nothing_more() -> None:
         reader = engine.turns.read_turn(turn, NATIVE)
         stream = EventStream(engine.turns, reader, native_manners(), headers={})
         scope = {"type": "http", "method": "POST", SERVER_SEND: cycle.send}
-        streaming = asyncio.create_task(stream(scope, never, cycle.send))
-        await until(lambda: b"first " in b"".join(cycle.transport.written))
-        written = len(cycle.transport.written)
-        streaming.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await streaming
+        response = asyncio.create_task(stream(scope, never, cycle.send))
+        yield Streaming(gate, engine, turn, cycle, reader, response)
         gate.set()
         await engine.end_of(turn)
-        assert len(cycle.transport.written) == written
-        assert reader.task is None
+        response.cancel()
+        with suppress(asyncio.CancelledError):
+            await response
+
+
+async def test_stream_whose_response_is_cancelled_writes_nothing_more() -> None:
+    async with streaming("first ") as stream:
+        await until(lambda: b"first " in b"".join(stream.written))
+        written = len(stream.written)
+        stream.response.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stream.response
+        stream.gate.set()
+        await stream.engine.end_of(stream.turn)
+        assert len(stream.written) == written
+        assert stream.reader.task is None
+
+
+async def test_stream_begins_together_with_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "FIRST_WORDS_S", 2 * WAIT_S)
+    async with streaming() as stream:
+        await until(lambda: stream.reader.is_waiting)
+        assert stream.written == []
+        stream.gate.set()
+        await until(lambda: bool(stream.written))
+        assert [event in stream.written[0] for event in (b"head", b"event: turn\n", b'"last "')] == [True] * 3
+
+
+async def test_stream_does_not_wait_long_for_its_answer_to_begin() -> None:
+    async with streaming() as stream:
+        await until(lambda: bool(stream.written))
+        assert [event in stream.written[0] for event in (b"head", b"event: turn\n", b'"last "')] == [True, True, False]
+        await until(lambda: stream.reader.is_waiting)
+        stream.gate.set()
+        await until(lambda: b'"last "' in b"".join(stream.written[1:]))
+
+
+async def test_stream_that_waits_for_its_answer_to_begin_ends_when_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "FIRST_WORDS_S", 2 * WAIT_S)
+    async with streaming() as cancelled, streaming() as told_bye:
+        await until(lambda: cancelled.reader.is_waiting and told_bye.reader.is_waiting)
+        cancelled.response.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled.response
+        cancelled.gate.set()
+        await cancelled.engine.end_of(cancelled.turn)
+        assert cancelled.written == []
+        told_bye.engine.turns.readers.say_bye()
+        await until(lambda: b"event: bye\n" in b"".join(told_bye.written))
+        assert b"event: turn\n" in b"".join(told_bye.written)
 
 
 async def test_stream_that_begins_far_behind_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
