@@ -5,7 +5,7 @@ Knows no tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Connection
 from typing import Any, Final
 
@@ -46,7 +46,10 @@ class Statement:
             found += db.execute(text, parameters).fetchall()
         return found
 
-    def _portions(self, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+    def _portions(self, rows: Sequence[Sequence[Any]]) -> Iterable[tuple[str, Sequence[Any]]]:
+        return [(self._text_for(1), rows[0])] if len(rows) == 1 else self._many_portions(rows)
+
+    def _many_portions(self, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
         for start in range(0, len(rows), MAX_ROWS):
             taken = rows[start : start + MAX_ROWS]
             places = 1 << (len(taken) - 1).bit_length()
