@@ -17,7 +17,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from math import inf
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
@@ -62,7 +61,6 @@ class Writer:
         self._gathered: list[Job] = []
         self._is_looking = False
         self._is_waiting = False
-        self._handed_over_at = -inf
         self._kill_point = _KillPoint.from_environment()
 
     async def open(self) -> None:
@@ -110,23 +108,22 @@ class Writer:
             job.loop.call_later(PATIENCE_S, self._wait_no_longer)
         elif not job.is_patient and not self._is_looking:
             self._is_looking = True
-            job.loop.call_soon(self._look, job.loop, monotonic())
+            now = monotonic()
+            job.loop.call_soon(self._look, job.loop, now, now)
         return job.future
 
     def _wait_no_longer(self) -> None:
         self._is_waiting = False
         self._hand_over()
 
-    def _look(self, loop: asyncio.AbstractEventLoop, looked_at: float) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop, since: float, looked_at: float) -> None:
         """Hand over what was gathered once the loop has nothing else to do, or has had other things to do for long."""
         now = monotonic()
-        if self._gathered and now - looked_at >= IDLE_S and now - self._handed_over_at < GATHER_S:
-            loop.call_soon(self._look, loop, now)
+        if self._gathered and now - looked_at >= IDLE_S and now - since < GATHER_S:
+            loop.call_soon(self._look, loop, since, now)
             return
         self._is_looking = False
-        if self._gathered:
-            self._hand_over()
-            self._handed_over_at = now
+        self._hand_over()
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
