@@ -55,13 +55,19 @@ def test_items_expire_each_in_its_time_and_one_timer_serves_them_all(loop: Loop)
     assert (loop.timers, len(timeouts)) == ([], 0)
 
 
-def test_what_was_discarded_does_not_expire_nor_does_it_hold_up_the_others(loop: Loop) -> None:
-    expired: list[str] = []
+def with_the_first_discarded(loop: Loop, expired: list[str]) -> Timeouts[str]:
+    """Return timeouts of 10 s in which "b" waits, added 4 s after "a", which waits no more."""
     timeouts = Timeouts[str](10, expired.append)
     timeouts.add("a")
     loop.pass_time(4)
     timeouts.add("b")
     timeouts.discard("a")
+    return timeouts
+
+
+def test_what_was_discarded_does_not_expire_nor_does_it_hold_up_the_others(loop: Loop) -> None:
+    expired: list[str] = []
+    timeouts = with_the_first_discarded(loop, expired)
     timeouts.discard("unknown")
     assert ("a" in timeouts, "b" in timeouts) == (False, True)
     loop.pass_time(9)
@@ -72,11 +78,7 @@ def test_what_was_discarded_does_not_expire_nor_does_it_hold_up_the_others(loop:
 
 def test_item_that_is_added_again_waits_anew_behind_the_others(loop: Loop) -> None:
     expired: list[str] = []
-    timeouts = Timeouts[str](10, expired.append)
-    timeouts.add("a")
-    loop.pass_time(4)
-    timeouts.add("b")
-    timeouts.discard("a")
+    timeouts = with_the_first_discarded(loop, expired)
     loop.pass_time(4)
     timeouts.add("a")
     loop.pass_time(6)
