@@ -631,11 +631,29 @@ async def test_deadline_does_not_run_while_a_turn_waits() -> None:
     gate = Gate()
     async with open_engine(gate, when_busy="queue", turn_timeout_s=5) as engine:
         first, waiting = await engine.start("first"), await engine.start("waiting")
-        assert first.deadline is not None
+        deadlines = first.deadline
+        assert deadlines is not None
         assert waiting.deadline is None
+        assert len(deadlines) == 1
         gate.gate.set()
         assert (await engine.end_of(waiting)).turn.status == "completed"
         assert waiting.deadline is None
+        assert len(deadlines) == 0
+
+
+async def test_history_that_is_known_is_not_read_from_the_store_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def predict(message: str, history: list[dict[str, Any]]) -> str:
+        return " ".join(entry["content"] for entry in history) or "nothing"
+
+    async def read_branch(*_: Any) -> tuple[Message, ...]:
+        raise AssertionError("it is known")
+
+    async with open_engine(predict, store=store) as engine:
+        monkeypatch.setattr(engine.store, "read_branch", read_branch)
+        answers = [(await engine.ask(text)).messages[-1].text for text in ("a", "b", "c")]
+        assert answers == ["nothing", "a nothing", "a nothing b a nothing"]
 
 
 @pytest.mark.parametrize("is_async", [True, False])

@@ -287,6 +287,20 @@ async def test_body_that_stops_coming_is_408(store: str, tmp_path: Path) -> None
         assert sent[0]["status"] == 408
         assert b"body_timeout" in sent[1]["body"]
         assert await stored(service) == before
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+
+async def test_request_that_is_cancelled_while_its_body_comes_is_not_answered(store: str, tmp_path: Path) -> None:
+    async with serving(tmp_path, store) as service:
+        begun = [{"type": "http.request", "body": b'{"mess', "more_body": True}]
+        asking = asyncio.create_task(raw_request(service.app, begun))
+        while begun:
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
 
 
 async def raw_request(app: ChatServer, received: list[Any]) -> list[Any]:

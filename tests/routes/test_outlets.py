@@ -473,6 +473,7 @@ async def test_stream_begins_together_with_its_answer(monkeypatch: pytest.Monkey
         stream.gate.set()
         await until(lambda: bool(stream.written))
         assert [event in stream.written[0] for event in (b"head", b"event: turn\n", b'"last "')] == [True] * 3
+        assert len(stream.engine.turns.readers._awaiting_words) == 0
 
 
 async def test_stream_does_not_wait_long_for_its_answer_to_begin() -> None:
