@@ -88,10 +88,10 @@ class Histories:
 
     def extend(self, session_id: str, parent: str | None, messages: Sequence[Message]) -> None:
         """Take the messages of a turn that was committed after `parent`."""
-        branch = self._branches.get(session_id)
-        if parent is None and messages:
+        if parent is None and messages:  # they are all there is of the branch
             self._keep(session_id, _Branch(messages[-1].message_id, messages))
             return
+        branch = self._branches.get(session_id)
         if branch is None:
             return
         if branch.head != parent or not messages:

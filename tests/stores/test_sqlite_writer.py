@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from chatserve.contracts import Idempotency
+from chatserve.errors import LeaseLost
 from chatserve.stores.sqlite import SqliteStore
 from chatserve.stores.sqlite import store as store_module
 from chatserve.stores.sqlite import writer as writer_module
@@ -151,6 +153,22 @@ async def test_ends_wait_for_one_another_where_many_turns_are_open(
     assert [job.is_patient for job in store._writer._gathered] == [True, True, False]
     committed = await asyncio.gather(*ending)
     assert [each.turn.status for each in committed] == ["completed"] * 3
+    await store.close()
+
+
+async def test_turn_that_is_begun_again_or_ended_twice_is_counted_once(tmp_path: Path) -> None:
+    store = SqliteStore(f"sqlite:///{tmp_path}/chat.db")
+    await store.open(now=1.0)
+    key = Idempotency("key", "hash", 1000.0)
+    first, other = begin(1, "s_1", idempotency=key), begin(2, "s_2")
+    again = begin(3, "s_1", idempotency=key)
+    assert [(await store.begin_turn(each)).replayed for each in (first, again, other)] == [False, True, False]
+    assert store._open_turns == {first.turn_id, other.turn_id}
+    end = commit(1, session_id="s_1", done_seq=5)
+    await store.commit_turn(end)
+    with pytest.raises(LeaseLost):
+        await store.commit_turn(end)
+    assert store._open_turns == {other.turn_id}
     await store.close()
 
 

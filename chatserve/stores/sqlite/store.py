@@ -60,7 +60,7 @@ class SqliteStore:
         path = path_of(url)
         self._writer = Writer(Database(path))
         self._readers = Readers(path)
-        self._open_turns = 0  # that began here
+        self._open_turns: set[str] = set()  # that began here
 
     async def open(self, *, now: float) -> tuple[Turn, ...]:
         await self._writer.open()
@@ -106,12 +106,13 @@ class SqliteStore:
     # turns
 
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
-        if not turns.is_plain(begin):
-            begun = await self._writer.submit(turns.begin_turn, begin)
-        else:
+        if turns.is_plain(begin):
             group = Group(turns.begin_turns, begin.session_id)
             begun = await self._writer.submit_grouped(turns.begin_turn, begin, group)
-        self._open_turns += 1
+        else:
+            begun = await self._writer.submit(turns.begin_turn, begin)
+        if not begun.replayed:
+            self._open_turns.add(begin.turn_id)
         return begun
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
@@ -127,8 +128,8 @@ class SqliteStore:
         await self._writer.submit(log.append_events, session_id, events, now=now)
 
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
-        is_patient = self._open_turns >= MANY_OPEN
-        self._open_turns -= self._open_turns > 0
+        is_patient = len(self._open_turns) >= MANY_OPEN
+        self._open_turns.discard(commit.turn_id)
         group = Group(turns.commit_turns, commit.session_id)
         return await self._writer.submit_grouped(turns.commit_turn, commit, group, is_patient=is_patient)
 
