@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from chatserve.contracts import RECOVERY_GAP, Purge
+from chatserve.errors import StoreError
 from chatserve.events import Delta, HistoryChanged, MessageOpened, NumberedEvent
-from chatserve.stores.sqlite import SqliteStore, journal
+from chatserve.stores.sqlite import SqliteStore, journal, tables
 from chatserve.types import Turn
 from tests.stores.store_values import OWNER, begin, branch_ids, commit, done_of, end_turn, opening_events, run_turn
 
@@ -156,6 +157,53 @@ async def test_old_records_shrink_to_what_still_runs(store: SqliteStore, monkeyp
     assert sum(record.count(b"quick") for record in records) <= 6
     await _reopen(store)
     assert (await store.get_turn(OWNER, "t_1")).messages[0].text == "abcdefgh"
+
+
+async def test_records_older_than_all_open_turns_are_dropped_unread(store: SqliteStore) -> None:
+    for number in range(1, 40):
+        begun = await store.begin_turn(begin(number, f"s_{number}"))
+        events = opening_events(begun, 1, "quick")
+        await store.journal_events([(f"s_{number}", events)], now=150.0, durable=True)
+        if number < 39:
+            await store.commit_turn(commit(number, session_id=f"s_{number}", done_seq=9))
+    assert len(await _records(store)) <= 2
+    await _reopen(store)
+    assert (await store.get_turn(OWNER, "t_39")).messages[0].text == "quick"
+
+
+async def test_records_of_a_turn_whose_end_failed_are_kept(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = opening_events(await store.begin_turn(begin(1)), 1, "You ", "typed")
+    await store.journal_events([("s_1", events)], now=150.0, durable=True)
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "save_ends", fail)
+        with pytest.raises(StoreError):
+            await store.commit_turn(commit(1, done_seq=9))
+    for number in (2, 3, 4):
+        await store.begin_turn(begin(number, f"s_{number}"))
+        await store.journal_events([(f"s_{number}", [_delta(1, "x", f"t_{number}")])], now=151.0, durable=True)
+        await store.commit_turn(commit(number, session_id=f"s_{number}", done_seq=2))
+    await _reopen(store)
+    assert (await store.get_turn(OWNER, "t_1")).messages[0].text == "You typed"
+
+
+async def test_journal_that_was_emptied_drops_no_newer_record(store: SqliteStore) -> None:
+    for number in (1, 2, 3):
+        await store.begin_turn(begin(number, f"s_{number}"))
+        await store.journal_events([(f"s_{number}", [_delta(1, "x", f"t_{number}")])], now=150.0, durable=True)
+        await store.commit_turn(commit(number, session_id=f"s_{number}", done_seq=2))
+    await store.purge(Purge(now=300.0, events_before=0.0, files_before=0.0))
+    assert await _records(store) == []
+    events = opening_events(await store.begin_turn(begin(4, "s_4")), 1, "a", "b", "c")
+    for event in events:
+        await store.journal_events([("s_4", [event])], now=301.0, durable=True)
+    await _reopen(store)
+    assert (await store.get_turn(OWNER, "t_4")).messages[0].text == "abc"
 
 
 async def test_deleted_session_leaves_nothing_in_the_journal(store: SqliteStore) -> None:

@@ -1,8 +1,9 @@
 """The journal: the newest events of all running turns, one record per flush, for recovery only.
 
 An event in it is *filed* once its session's log has its number: the turn was committed, or its events were appended.
-What is filed is garbage here. Records that have grown old are written anew without it, two at a time with each new
-record, so the journal holds little more than what runs and costs the same whatever the number of sessions.
+What is filed is garbage here. Records older than every open turn are nothing else and are dropped unread. Of those that
+have grown old beside a turn that goes on, what is not filed yet joins the new record, two old ones with each new one.
+So the journal holds little more than what runs and costs the same whatever the number of sessions.
 """
 
 from __future__ import annotations
@@ -15,34 +16,31 @@ from chatserve.codec import decode_numbered, dumps, last_number, loads_stored, n
 from chatserve.events import LogEntry, NumberedEvent
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import log
+from chatserve.stores.sqlite.open_turns import NewRecord
 from chatserve.types import Json
 
 OLD_AFTER_RECORDS: Final = 750
 """Half a minute of flushes: by then most turns have ended, and their part need not be written again."""
 
 
-def journal_events(db: Connection, batch: Sequence[tuple[str, Sequence[LogEntry]]]) -> None:
+def journal_events(db: Connection, batch: Sequence[tuple[str, Sequence[LogEntry]]], record: NewRecord) -> None:
     """Keep the events of many sessions as one record."""
-    newest = _add_record(db, [(session_id, numbered_json(events)) for session_id, events in batch if events])
-    old = db.execute(
-        "SELECT n, payload FROM journal WHERE n <= ? ORDER BY n LIMIT 2", (newest - OLD_AFTER_RECORDS,)
-    ).fetchall()
-    if old:
-        _renew(db, old)
+    entries: list[Json] = [(session_id, numbered_json(events)) for session_id, events in batch if events]
+    db.execute("DELETE FROM journal WHERE n <= ?", (record.settled,))
+    if record.session_ids is not None:
+        entries += _take_old(db, record.number - OLD_AFTER_RECORDS, record.session_ids)
+    db.execute("INSERT INTO journal (n, payload) VALUES (?, ?)", (record.number, dumps(entries)))
 
 
-def _add_record(db: Connection, entries: Json) -> int:
-    return db.execute("INSERT INTO journal (payload) VALUES (?)", (dumps(entries),)).lastrowid or 0
-
-
-def _renew(db: Connection, records: Sequence[tuple[int, bytes]]) -> None:
-    """Put one record of what is not filed yet in place of these."""
-    entries = [entry for _, payload in records for entry in loads_stored(payload)]
+def _take_old(db: Connection, until: int, open_session_ids: frozenset[str]) -> list[Json]:
+    """Remove the two oldest records numbered up to `until`; return what of them is not filed yet."""
+    old = db.execute("SELECT n, payload FROM journal WHERE n <= ? ORDER BY n LIMIT 2", (until,)).fetchall()
+    if not old:
+        return []
+    entries = [entry for _, payload in old for entry in loads_stored(payload) if entry[0] in open_session_ids]
     filed = _filed_seqs(db, {session_id for session_id, _ in entries})
-    unfiled = [entry for entry in entries if entry[0] in filed and last_number(entry[1]) > filed[entry[0]]]
-    db.execute("DELETE FROM journal WHERE n <= ?", (records[-1][0],))
-    if unfiled:
-        _add_record(db, unfiled)
+    db.execute("DELETE FROM journal WHERE n <= ?", (old[-1][0],))
+    return [entry for entry in entries if entry[0] in filed and last_number(entry[1]) > filed[entry[0]]]
 
 
 def _filed_seqs(db: Connection, session_ids: Iterable[str]) -> dict[str, int]:

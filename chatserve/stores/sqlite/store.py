@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
-from typing import Final
 
 from chatserve.contracts import (
     BeginTurn,
@@ -43,13 +42,10 @@ from chatserve.stores.sqlite import (
 )
 from chatserve.stores.sqlite.database import Database, path_of
 from chatserve.stores.sqlite.jobs import Group
+from chatserve.stores.sqlite.open_turns import OpenTurns
 from chatserve.stores.sqlite.readers import Readers
 from chatserve.stores.sqlite.writer import Writer
 from chatserve.types import Feedback, Message, Session, StoredFile, Turn
-
-MANY_OPEN: Final = 100
-"""So many turns that are open make it worth the while of one that ends to wait for others that end."""
-
 
 class SqliteStore:
     """A `Store` in one SQLite file, which one process owns while it is open."""
@@ -60,9 +56,10 @@ class SqliteStore:
         path = path_of(url)
         self._writer = Writer(Database(path))
         self._readers = Readers(path)
-        self._open_turns: set[str] = set()  # that began here
+        self._open_turns = OpenTurns()
 
     async def open(self, *, now: float) -> tuple[Turn, ...]:
+        self._open_turns = OpenTurns()
         await self._writer.open()
         self._readers.open()
         try:
@@ -112,7 +109,7 @@ class SqliteStore:
         else:
             begun = await self._writer.submit(turns.begin_turn, begin)
         if not begun.replayed:
-            self._open_turns.add(begin.turn_id)
+            self._open_turns.begin(begin.turn_id, begin.session_id)
         return begun
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
@@ -122,16 +119,16 @@ class SqliteStore:
         self, batch: Sequence[tuple[str, Sequence[LogEntry]]], *, now: float, durable: bool
     ) -> None:
         submit = self._writer.submit if durable else self._writer.submit_soft
-        await submit(journal.journal_events, batch)
+        await submit(journal.journal_events, batch, self._open_turns.next_record(journal.OLD_AFTER_RECORDS))
 
     async def append_events(self, session_id: str, events: Sequence[LogEntry], *, now: float) -> None:
         await self._writer.submit(log.append_events, session_id, events, now=now)
 
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
-        is_patient = len(self._open_turns) >= MANY_OPEN
-        self._open_turns.discard(commit.turn_id)
         group = Group(turns.commit_turns, commit.session_id)
-        return await self._writer.submit_grouped(turns.commit_turn, commit, group, is_patient=is_patient)
+        is_patient = self._open_turns.are_many
+        with self._open_turns.ending(commit.turn_id):
+            return await self._writer.submit_grouped(turns.commit_turn, commit, group, is_patient=is_patient)
 
     async def get_turn(self, owner: str, turn_id: str) -> TurnRecord:
         return await self._readers.submit(turns.get_turn, owner, turn_id)
