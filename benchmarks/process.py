@@ -20,6 +20,8 @@ from typing import Final, Self
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 STOP_GRACE_S: Final = 2.0
+_AS_INSTALLED: Final = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": ""}
+"""What pip installs is compiled beforehand; what is run from this repository must be, too, from its second start on."""
 
 
 class ServerFailed(Exception):
@@ -52,7 +54,7 @@ class ServerProcess:
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+                env={**os.environ, **_AS_INSTALLED, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -91,20 +91,28 @@ def measure_fanout(subject: Subject, scale: Scale) -> Metrics:
 
 
 def measure_first_token(subject: Subject, scale: Scale) -> Metrics:
-    """Time to the first token, connecting and the function's own 5 ms included; answers of 200 tokens per second.
+    """Time to the first token, connecting and the function's own 5 ms included.
 
-    One client alone; 100 clients that begin at the same moment; 100 clients that began one after the other.
+    One client alone; 100 clients that began one after the other and whose answers have 20 tokens per second, or 200;
+    100 clients that begin at the same moment.
     """
     rounds = scale.first_token_rounds
 
-    def answers(count: int, tokens: int) -> Iterator[Exchange]:
-        return (subject.stream(f"tokens={tokens} pause_ms=5 delay_ms=5", tokens) for _ in range(count))
+    def answers(count: int, tokens: int, per_s: int) -> Iterator[Exchange]:
+        message = f"tokens={tokens} pause_ms={1000 / per_s:g} delay_ms=5"
+        return (subject.stream(message, tokens) for _ in range(count))
 
-    alone = [subject.drive([(0.0, answers(rounds * 5, 5))]).tally]
-    at_once = [subject.drive([(0.0, answers(1, 20)) for _ in range(100)]).tally for _ in range(rounds * 3)]
-    spread = [subject.drive([(n / 100, answers(rounds, 200)) for n in range(100)]).tally]
+    def together(count: int, tokens: int, per_s: int, ramp_s: float) -> Tally:
+        return subject.drive([(n * ramp_s / 100, answers(count, tokens, per_s)) for n in range(100)]).tally
+
+    measured = {
+        "alone": [subject.drive([(0.0, answers(rounds * 5, 5, 200))]).tally],
+        "paced": [together(rounds * 2, 20, 20, 1.0)],
+        "busy": [together(rounds, 200, 200, 1.0)],
+        "at_once": [together(1, 20, 200, 0.0) for _ in range(rounds * 3)],
+    }
     metrics: Metrics = {}
-    for name, tallies in (("alone", alone), ("at_once", at_once), ("spread", spread)):
+    for name, tallies in measured.items():
         first_s = [seconds for tally in tallies for seconds in tally.first_token_s]
         metrics[f"{name}_p50_ms"] = percentile(first_s, 50) * 1000
         metrics[f"{name}_p99_ms"] = percentile(first_s, 99) * 1000

@@ -26,6 +26,9 @@ READY_PROBE_S: Final = 0.01
 SETTLE_S: Final = 0.25
 """What a server puts off (batched writes, clean-up) is counted too: its CPU is read this long after the last byte."""
 
+WARMING_ANSWERS: Final = 240
+"""A server is measured as it is after its first seconds: code warm, pools filled, files grown to their usual size."""
+
 Schedule = Sequence[tuple[float, Iterable[Exchange]]]
 """Clients: when each begins, in seconds, and what it asks."""
 
@@ -136,7 +139,7 @@ def started(server: Server, python: str, cores: Cores) -> Iterator[Subject]:
     with running((python, *server.command), server.environment, cores) as (process, port):
         subject = Subject(server, process, port, cores)
         subject.ready_s = _await_answer(subject)
-        subject.drive([(0.0, _repeat(subject, 5)) for _ in range(8)])
+        subject.drive([(0.0, _repeat(subject, WARMING_ANSWERS // 8)) for _ in range(8)])
         yield subject
 
 

@@ -171,9 +171,7 @@ async def test_records_older_than_all_open_turns_are_dropped_unread(store: Sqlit
     assert (await store.get_turn(OWNER, "t_39")).messages[0].text == "quick"
 
 
-async def test_records_of_a_turn_whose_end_failed_are_kept(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_records_of_a_turn_whose_end_failed_are_kept(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     events = opening_events(await store.begin_turn(begin(1)), 1, "You ", "typed")
     await store.journal_events([("s_1", events)], now=150.0, durable=True)
 

@@ -210,6 +210,15 @@ def _write_first_schema(path: Path) -> None:
     db.close()
 
 
+async def test_file_itself_lets_one_turn_of_a_session_run_and_any_number_wait(store: SqliteStore) -> None:
+    await store.begin_turn(begin(1))
+    for n in (2, 3):
+        await store.begin_turn(begin(n, status="queued"))
+    with pytest.raises(StoreError, match="UNIQUE"):
+        await _write(store, lambda db: db.execute("UPDATE turn SET status = 'running' WHERE turn_id = 't_2'"))
+    await run_turn(store, 4, "s_2")
+
+
 # --- group commit ------------------------------------------------------------------------------------------------
 
 

@@ -54,7 +54,7 @@ class OpenTurns:
 
     @contextmanager
     def ending(self, turn_id: str) -> Iterator[None]:
-        """Count out a turn whose end is committed within. Where that fails it stays open, unless it was not any more."""
+        """Count out a turn whose end is committed within. Where that fails it stays, unless it was open no more."""
         self._ending += 1
         try:
             yield

@@ -128,7 +128,17 @@ _FIRST: Final = (
 
 _TURN_ECHO: Final = ("ALTER TABLE turn ADD COLUMN echo TEXT",)
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _TURN_ECHO)
+_ONE_INDEX_OF_OPEN_TURNS: Final = (
+    "DROP INDEX turn_running",
+    "DROP INDEX turn_open",
+    # In a session one turn runs, and any number waits.
+    """
+    CREATE UNIQUE INDEX turn_open ON turn (session_id, iif(status = 'running', '', turn_id))
+        WHERE status IN ('queued', 'running')
+    """,
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _TURN_ECHO, _ONE_INDEX_OF_OPEN_TURNS)
 
 
 def migrate(db: sqlite3.Connection, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:

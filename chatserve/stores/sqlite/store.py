@@ -47,6 +47,7 @@ from chatserve.stores.sqlite.readers import Readers
 from chatserve.stores.sqlite.writer import Writer
 from chatserve.types import Feedback, Message, Session, StoredFile, Turn
 
+
 class SqliteStore:
     """A `Store` in one SQLite file, which one process owns while it is open."""
 

@@ -240,7 +240,10 @@ def save_ends(db: Connection, turns: Iterable[tuple[Turn, str | None]]) -> None:
 
 def running_turn_id(db: Connection, session_id: str) -> str | None:
     """Return the id of the turn that runs in a session, or None."""
-    row = db.execute("SELECT turn_id FROM turn WHERE session_id = ? AND status = 'running'", (session_id,)).fetchone()
+    row = db.execute(
+        "SELECT turn_id FROM turn WHERE session_id = ? AND status IN ('queued', 'running') AND status = 'running'",
+        (session_id,),
+    ).fetchone()
     return None if row is None else str(row[0])
 
 
