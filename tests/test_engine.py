@@ -27,7 +27,7 @@ from chatserve.errors import (
 )
 from chatserve.stores import create_store
 from chatserve.types import ChatMessage, Message, TextPart, TurnRequest, UserInput
-from tests.support.engine import NATIVE, Engine, chat_of, decode, open_engine, until, within
+from tests.support.engine import NATIVE, Engine, Slow, chat_of, decode, open_engine, until, within
 
 History = list[Any]
 
@@ -270,34 +270,6 @@ async def test_queue_that_is_full_refuses_and_stores_nothing(store: Store) -> No
         for turn in (first, *turns_of(list(outcomes))):
             assert (await engine.end_of(turn)).turn.status == "completed"
         assert (await engine.ask("again", "s_first")).turn.status == "completed"
-
-
-class Slow:
-    """A store whose calls wait until they are let, or fail as often as told."""
-
-    def __init__(self, store: Store, *waiting: str) -> None:
-        self._store = store
-        self.waiting = waiting
-        self.gate = asyncio.Event()
-        self.entered = asyncio.Event()
-        self.failures: dict[str, list[Exception]] = {}
-        self.calls: Counter[str] = Counter()
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
-        if not callable(method):
-            return method
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls[name] += 1
-            if self.failures.get(name):
-                raise self.failures[name].pop(0)
-            if name in self.waiting:
-                self.entered.set()
-                await self.gate.wait()
-            return await method(*args, **kwargs)
-
-        return call
 
 
 async def test_turn_runs_though_the_slot_became_free_while_it_was_written_down(store: Store) -> None:

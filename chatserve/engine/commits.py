@@ -36,8 +36,10 @@ class Commits:
         self, turn: RunningTurn, status: FinalStatus, reason: str, error: TurnError | None
     ) -> CommittedTurn:
         """Write the end of the turn, trying again while the store is away."""
+        if turn.written is not None:
+            await asyncio.wait([turn.written])
         commit = self._commit_turn(turn, status, reason, error)
-        if turn.room.is_stateless:
+        if turn.room.is_stateless or turn.written is not None:
             return _stateless_commit(turn, commit)
         for pause_s in (*COMMIT_RETRY_S, None):
             try:

@@ -16,7 +16,7 @@ from typing import Final
 from chatserve.contracts import Store
 from chatserve.engine.log import KEPT_EVENTS, MAX_UNJOURNALED, SessionLog
 from chatserve.engine.tasks import OwnedTasks
-from chatserve.errors import StoreError
+from chatserve.errors import SessionUnknown, StoreError
 from chatserve.events import LogEntry
 
 FLUSH_AFTER_S: Final = 0.04
@@ -148,7 +148,10 @@ class Journal:
         """File the older part of a long log, and forget what is filed."""
         last_seq = log.last_seq
         if last_seq - log.filed_seq > KEPT_EVENTS:
-            await self._store.append_events(log.session_id, log.unfiled(), now=self._clock())
+            try:
+                await self._store.append_events(log.session_id, log.unfiled(), now=self._clock())
+            except SessionUnknown:  # its first turn is not written down yet
+                return
             log.filed_seq = max(log.filed_seq, last_seq)
             log.journaled_seq = max(log.journaled_seq, log.filed_seq)
         log.trim()

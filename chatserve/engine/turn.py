@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chatserve.chat_function import Call, Chat, ChatContext
-from chatserve.contracts import TurnRecord
+from chatserve.contracts import BegunTurn, TurnRecord
 from chatserve.draft import MessageDraft
 from chatserve.engine.moment import Moment
 from chatserve.types import FilePart, LocalFile, Message, Session, Turn, TurnError, TurnRequest
@@ -23,6 +23,7 @@ class RunningTurn:
     """A turn that is queued or runs, and for a while after its end.
 
     `ended` is set when the turn has its status and `done` is in the log; `record` is what became of it then.
+    `written` is there while the store is told of a turn that runs already, and stays if it does not take it.
     """
 
     turn: Turn
@@ -44,6 +45,7 @@ class RunningTurn:
     replayed: bool = False
     started_at: float = 0.0
     failure: TurnError | None = None
+    written: asyncio.Task[BegunTurn] | None = None
     session: Session | None = None
     stored_files: dict[LocalFile | str, FilePart] = field(default_factory=dict)
     record: TurnRecord | None = None

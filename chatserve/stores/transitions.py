@@ -14,6 +14,7 @@ from chatserve.contracts import (
     RECOVERY_GAP,
     TURN_OPEN,
     BeginTurn,
+    BegunTurn,
     CommitTurn,
     HistoryMove,
     Idempotency,
@@ -221,6 +222,28 @@ def accept_turn(session: Session, begin: BeginTurn, prompt_id: str) -> tuple[Ses
     ids = begin.turn_id, begin.session_id
     turn = Turn(*ids, begin.chat, begin.status, prompt_id, begin.now, version=version, echo=begin.echo)
     return session, turn
+
+
+def is_first_turn(begin: BeginTurn) -> bool:
+    """Whether a turn is the first one of a session that is made for it, and runs: nothing can be in its way."""
+    create = begin.create
+    return (
+        create is not None
+        and create.is_fresh
+        and not create.messages
+        and begin.status == "running"
+        and begin.idempotency is None
+        and begin.if_version is None
+        and follows_head(begin)
+    )
+
+
+def first_turn(begin: BeginTurn) -> BegunTurn:
+    """Return what becomes of a turn of which `is_first_turn` is true."""
+    assert begin.create is not None
+    prompt = prompt_of(begin, None)
+    session, turn = accept_turn(create_session(begin.create, begin.now), begin, prompt.message_id)
+    return BegunTurn(session, turn, prompt, None)
 
 
 def _join(session: Session, head: str | None, now: float) -> Session:

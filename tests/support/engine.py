@@ -5,6 +5,8 @@ async with open_engine(echo) as engine:
 """
 
 import asyncio
+import inspect
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -50,6 +52,34 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Slow:
+    """A store whose calls wait until they are let, or fail as often as told."""
+
+    def __init__(self, store: Store, *waiting: str) -> None:
+        self._store = store
+        self.waiting = waiting
+        self.gate = asyncio.Event()
+        self.entered = asyncio.Event()
+        self.failures: dict[str, list[Exception]] = {}
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if not inspect.iscoroutinefunction(method):
+            return method
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self.calls[name] += 1
+            if self.failures.get(name):
+                raise self.failures[name].pop(0)
+            if name in self.waiting:
+                self.entered.set()
+                await self.gate.wait()
+            return await method(*args, **kwargs)
+
+        return call
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from chatserve.errors import LeaseLost
+from chatserve.errors import LeaseLost, StoreError
 
 MANY_OPEN: Final = 100
 """So many turns that are open make it worth the while of one that ends to wait for others that end."""
@@ -33,12 +33,13 @@ class _Begun(NamedTuple):
 
 
 class OpenTurns:
-    """Turns from the moment their beginning was committed until their end was."""
+    """Turns from the moment they are to begin until their end was committed."""
 
     def __init__(self) -> None:
         self._turns: dict[str, _Begun] = {}  # in the order in which they began
         self._ending = 0
         self._newest_record = 0
+        self._can_begin = True
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -48,9 +49,27 @@ class OpenTurns:
         """Whether a turn that ends now will soon be followed by others."""
         return len(self._turns) - self._ending >= MANY_OPEN
 
-    def begin(self, turn_id: str, session_id: str) -> None:
-        """Count in a turn whose beginning was committed. The journal tells of it from now on, and not before."""
+    @property
+    def can_begin(self) -> bool:
+        """Whether the last turn that was to begin did not fail of the store."""
+        return self._can_begin
+
+    @contextmanager
+    def beginning(self, turn_id: str, session_id: str) -> Iterator[None]:
+        """Count in a turn whose beginning is committed within. The journal tells of it from now on, and not before."""
         self._turns[turn_id] = _Begun(session_id, self._newest_record)
+        try:
+            yield
+        except BaseException as error:
+            self.forget(turn_id)
+            self._can_begin = not isinstance(error, StoreError)
+            raise
+        else:
+            self._can_begin = True
+
+    def forget(self, turn_id: str) -> None:
+        """Count out a turn that is not open after all."""
+        self._turns.pop(turn_id, None)
 
     @contextmanager
     def ending(self, turn_id: str) -> Iterator[None]:
@@ -59,10 +78,10 @@ class OpenTurns:
         try:
             yield
         except LeaseLost:
-            self._turns.pop(turn_id, None)
+            self.forget(turn_id)
             raise
         else:
-            self._turns.pop(turn_id, None)
+            self.forget(turn_id)
         finally:
             self._ending -= 1
 

@@ -27,6 +27,7 @@ from chatserve.contracts import (
     TurnRecord,
 )
 from chatserve.events import LogEntry
+from chatserve.stores import transitions
 from chatserve.stores.sqlite import (
     files,
     histories,
@@ -104,14 +105,22 @@ class SqliteStore:
     # turns
 
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
-        if turns.is_plain(begin):
-            group = Group(turns.begin_turns, begin.session_id)
-            begun = await self._writer.submit_grouped(turns.begin_turn, begin, group)
-        else:
-            begun = await self._writer.submit(turns.begin_turn, begin)
-        if not begun.replayed:
-            self._open_turns.begin(begin.turn_id, begin.session_id)
+        with self._open_turns.beginning(begin.turn_id, begin.session_id):
+            begun = await self._begin_turn(begin)
+            if begun.replayed:
+                self._open_turns.forget(begin.turn_id)
         return begun
+
+    async def _begin_turn(self, begin: BeginTurn) -> BegunTurn:
+        if not turns.is_plain(begin):
+            return await self._writer.submit(turns.begin_turn, begin)
+        group = Group(turns.begin_turns, begin.session_id)
+        return await self._writer.submit_grouped(turns.begin_turn, begin, group)
+
+    def foresee_turn(self, begin: BeginTurn) -> BegunTurn | None:
+        return (
+            transitions.first_turn(begin) if self._open_turns.can_begin and transitions.is_first_turn(begin) else None
+        )
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
         return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)
