@@ -57,6 +57,11 @@ class RunningTurn:
         """The turn's id."""
         return self.turn.turn_id
 
+    def was_refused(self) -> bool:
+        """Whether it ran and the store did not take it."""
+        written = self.written
+        return written is not None and written.done() and (written.cancelled() or written.exception() is not None)
+
     def close(self) -> None:
         """Let nothing more of what the function says count."""
         self.closed = True

@@ -54,18 +54,22 @@ def new_job(
 
 def in_groups(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:
     """Yield jobs that can be done at once, together; jobs of one key, and those without a group, keep their order."""
-    groups: dict[Callable[..., Any], list[Job]] = {}
-    keys: set[str] = set()
+    rounds: list[dict[Callable[..., Any], list[Job]]] = []  # in each round a key has one job
+    rounds_of: dict[str, int] = {}
     for job in jobs:
-        if job.group is None or job.group.key in keys:
-            yield from groups.values()
-            groups, keys = {}, set()
         if job.group is None:
+            for groups in rounds:
+                yield from groups.values()
+            rounds, rounds_of = [], {}
             yield [job]
-        else:
-            groups.setdefault(job.operation, []).append(job)
-            keys.add(job.group.key)
-    yield from groups.values()
+            continue
+        number = rounds_of.get(job.group.key, 0)
+        rounds_of[job.group.key] = number + 1
+        if number == len(rounds):
+            rounds.append({})
+        rounds[number].setdefault(job.operation, []).append(job)
+    for groups in rounds:
+        yield from groups.values()
 
 
 def tell(loop: asyncio.AbstractEventLoop, outcomes: Sequence[Outcome]) -> None:
