@@ -67,6 +67,10 @@ def refusing_turns(error: sqlite3.Error) -> Iterator[None]:
         yield
 
 
+async def _fail(*_: object) -> None:
+    raise StoreError("away")
+
+
 async def _sessions(store: SqliteStore) -> int:
     return len((await store.list_sessions("", after=None, limit=10)).items)
 
@@ -107,18 +111,24 @@ async def test_turn_that_is_over_before_it_is_written_down_is_whole(store: Sqlit
 
 
 @pytest.mark.parametrize("is_over", [False, True], ids=["running", "over"])
-async def test_turn_the_store_does_not_take_is_taken_back(store: SqliteStore, is_over: bool) -> None:
+async def test_turn_the_store_does_not_take_is_taken_back(
+    store: SqliteStore, is_over: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     talker = Talker()
     async with open_engine(talker, store=store, concurrency_limit=1) as engine:
         if is_over:
             talker.gate.set()
-        with refusing_turns(sqlite3.OperationalError("disk I/O error")):
+        with refusing_turns(sqlite3.OperationalError("disk I/O error")), pytest.MonkeyPatch.context() as patch:
             async with writing_nothing(store):
                 starting = asyncio.create_task(engine.start("refused", None))
                 await until(lambda: talker.notes[-1:] == ["refused over" if is_over else "refused begun"])
+                await asyncio.sleep(0.01)  # the end of one that is over is on its way
+            if not is_over:
+                patch.setattr(store, "commit_turn", _fail)  # there is nothing to be committed
             with pytest.raises(StoreError, match="disk I/O error"):
                 await within(starting)
             await until(lambda: not engine.turns.open_turns)
+        assert "committed" not in caplog.text
         assert talker.notes[-1] == "refused over"
         assert ("refused CancelledError" in talker.notes) is not is_over
         assert await _sessions(store) == 0

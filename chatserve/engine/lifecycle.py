@@ -159,10 +159,6 @@ class TurnLifecycle:
             if not turn.closed:
                 await self.end(turn, status, reason, error)
 
-    async def withdraw(self, turn: RunningTurn) -> None:
-        """End a turn the store did not take, of which nobody has heard."""
-        await self.end_unless_closed(turn, "interrupted", "store_unavailable")
-
     def end_waiting(self, status: FinalStatus, reason: str) -> None:
         """End all turns that wait, without waiting for it."""
         for turn in self.open_turns:

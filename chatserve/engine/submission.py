@@ -114,7 +114,8 @@ class Submission:
             return
         if not accepted.done():
             accepted.set_exception(error)
-        self._tasks.spawn(self._lifecycle.withdraw(turn), name="chatserve-withdraw")
+        end = self._lifecycle.end_unless_closed(turn, "interrupted", "store_unavailable")
+        self._tasks.spawn(end, name="chatserve-withdraw")
 
     async def _enter(self, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
         """Accept the turn in its session's room, or in none."""

@@ -224,18 +224,16 @@ def accept_turn(session: Session, begin: BeginTurn, prompt_id: str) -> tuple[Ses
     return session, turn
 
 
+def is_plain(begin: BeginTurn) -> bool:
+    """Whether a turn needs nothing but its session: no key, no history of its own, no message or turn that it names."""
+    is_seeded = begin.create is not None and bool(begin.create.messages)
+    return not is_seeded and begin.idempotency is None and follows_head(begin) and not begin.rollback_turn_id
+
+
 def is_first_turn(begin: BeginTurn) -> bool:
     """Whether a turn is the first one of a session that is made for it, and runs: nothing can be in its way."""
-    create = begin.create
-    return (
-        create is not None
-        and create.is_fresh
-        and not create.messages
-        and begin.status == "running"
-        and begin.idempotency is None
-        and begin.if_version is None
-        and follows_head(begin)
-    )
+    is_fresh = begin.create is not None and begin.create.is_fresh
+    return is_fresh and is_plain(begin) and begin.status == "running" and begin.if_version is None
 
 
 def first_turn(begin: BeginTurn) -> BegunTurn:

@@ -184,3 +184,7 @@ def test_jobs_change_places_only_with_those_of_other_keys() -> None:
     ]
     groups = [[each.args[0] for each in group] for group in in_groups(jobs)]
     assert groups == [["1", "3"], ["2"], ["4", "5"], ["6"], ["7"]]
+    # turns that end right after they began are begun together, then ended together
+    jobs = [job(operation, f"{n}{operation.__name__}", f"{n}") for n in range(3) for operation in (one, other)]
+    groups = [[each.args[0] for each in group] for group in in_groups(jobs)]
+    assert groups == [["0one", "1one", "2one"], ["0other", "1other", "2other"]]

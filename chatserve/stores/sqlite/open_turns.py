@@ -33,13 +33,16 @@ class _Begun(NamedTuple):
 
 
 class OpenTurns:
-    """Turns from the moment they are to begin until their end was committed."""
+    """Turns from the moment they are to begin until their end was committed.
+
+    `can_begin`: the last one that was to begin did not fail of the store.
+    """
 
     def __init__(self) -> None:
         self._turns: dict[str, _Begun] = {}  # in the order in which they began
         self._ending = 0
         self._newest_record = 0
-        self._can_begin = True
+        self.can_begin = True
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -49,11 +52,6 @@ class OpenTurns:
         """Whether a turn that ends now will soon be followed by others."""
         return len(self._turns) - self._ending >= MANY_OPEN
 
-    @property
-    def can_begin(self) -> bool:
-        """Whether the last turn that was to begin did not fail of the store."""
-        return self._can_begin
-
     @contextmanager
     def beginning(self, turn_id: str, session_id: str) -> Iterator[None]:
         """Count in a turn whose beginning is committed within. The journal tells of it from now on, and not before."""
@@ -62,10 +60,10 @@ class OpenTurns:
             yield
         except BaseException as error:
             self.forget(turn_id)
-            self._can_begin = not isinstance(error, StoreError)
+            self.can_begin = not isinstance(error, StoreError)
             raise
         else:
-            self._can_begin = True
+            self.can_begin = True
 
     def forget(self, turn_id: str) -> None:
         """Count out a turn that is not open after all."""

@@ -112,15 +112,14 @@ class SqliteStore:
         return begun
 
     async def _begin_turn(self, begin: BeginTurn) -> BegunTurn:
-        if not turns.is_plain(begin):
+        if not transitions.is_plain(begin):
             return await self._writer.submit(turns.begin_turn, begin)
         group = Group(turns.begin_turns, begin.session_id)
         return await self._writer.submit_grouped(turns.begin_turn, begin, group)
 
     def foresee_turn(self, begin: BeginTurn) -> BegunTurn | None:
-        return (
-            transitions.first_turn(begin) if self._open_turns.can_begin and transitions.is_first_turn(begin) else None
-        )
+        is_certain = self._open_turns.can_begin and transitions.is_first_turn(begin)
+        return transitions.first_turn(begin) if is_certain else None
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
         return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)

@@ -48,14 +48,6 @@ def begin_turn(db: Connection, begin: BeginTurn) -> BegunTurn:
     raise outcome
 
 
-def is_plain(begin: BeginTurn) -> bool:
-    """Whether `begin_turns` may accept a turn beside others: it needs nothing but its session, and writes last."""
-    is_seeded = begin.create is not None and bool(begin.create.messages)
-    return (
-        not is_seeded and begin.idempotency is None and transitions.follows_head(begin) and not begin.rollback_turn_id
-    )
-
-
 def begin_turns(db: Connection, begins: Sequence[BeginTurn]) -> list[BegunTurn | ChatserveError]:
     """Accept plain turns of different sessions, or one turn of any kind; in place of one that is refused stands why."""
     found = tables.find_sessions_and_open(
