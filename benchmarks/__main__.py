@@ -105,8 +105,9 @@ def _measure(options: argparse.Namespace, pythons: Mapping[str, str], results: R
 def _measure_cell(name: str, regime: str, python: str, cores: Cores, is_quick: bool, results: Results) -> None:
     begun = time.perf_counter()
     try:
-        with started(SERVERS[name], python, cores) as subject:
-            metrics = REGIMES[regime].measure(subject, QUICK if is_quick else FULL)
+        scale = QUICK if is_quick else FULL
+        with started(SERVERS[name], python, cores, warming_answers=scale.warming_answers) as subject:
+            metrics = REGIMES[regime].measure(subject, scale)
             failures = subject.failures
             metrics |= {"failures": failures.total(), "ready_s": subject.ready_s}
             results.cells.append(Cell(name, regime, metrics))

@@ -33,8 +33,13 @@ NAP_S: Final = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of everything: the full form or the short one."""
+    """How much of everything: the full form or the short one.
 
+    After `warming_answers` a server is as it is after its first seconds: code warm, pools filled, files as large as
+    they get.
+    """
+
+    warming_answers: int = 240
     closed_loop_s: float = 5.0
     paced_tokens: int = ANSWER_TOKENS
     fanout_tokens: int = 100
@@ -47,10 +52,11 @@ class Scale:
 
 FULL: Final = Scale()
 QUICK: Final = Scale(
+    warming_answers=40,
     closed_loop_s=1.0,
     paced_tokens=100,
     fanout_tokens=40,
-    first_token_rounds=2,
+    first_token_rounds=1,
     history_turns=60,
     reader_tokens=200,
     stored_sessions=2000,

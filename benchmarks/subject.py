@@ -26,9 +26,6 @@ READY_PROBE_S: Final = 0.01
 SETTLE_S: Final = 0.25
 """What a server puts off (batched writes, clean-up) is counted too: its CPU is read this long after the last byte."""
 
-WARMING_ANSWERS: Final = 240
-"""A server is measured as it is after its first seconds: code warm, pools filled, files grown to their usual size."""
-
 Schedule = Sequence[tuple[float, Iterable[Exchange]]]
 """Clients: when each begins, in seconds, and what it asks."""
 
@@ -130,8 +127,8 @@ class Subject:
 
 
 @contextmanager
-def started(server: Server, python: str, cores: Cores) -> Iterator[Subject]:
-    """Start a server, wait until it has answered, warm it up; stop it in the end.
+def started(server: Server, python: str, cores: Cores, *, warming_answers: int = 40) -> Iterator[Subject]:
+    """Start a server, wait until it has answered, warm it up with 8 clients; stop it in the end.
 
     Raises:
         ServerFailed: it ended, or did not answer in time.
@@ -139,7 +136,7 @@ def started(server: Server, python: str, cores: Cores) -> Iterator[Subject]:
     with running((python, *server.command), server.environment, cores) as (process, port):
         subject = Subject(server, process, port, cores)
         subject.ready_s = _await_answer(subject)
-        subject.drive([(0.0, _repeat(subject, WARMING_ANSWERS // 8)) for _ in range(8)])
+        subject.drive([(0.0, _repeat(subject, warming_answers // 8)) for _ in range(8)])
         yield subject
 
 
