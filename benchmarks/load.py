@@ -34,7 +34,10 @@ class Exchange:
 
 @dataclass(slots=True)
 class Tally:
-    """What was received. Times are in seconds; `first_token_s` and `duration_s` have an entry per answer."""
+    """What was received. Times are in seconds, of which `first_token_s` and `duration_s` have one per answer.
+
+    So has `spoken_s`: the time from the first token to the last.
+    """
 
     tokens: int = 0
     events: int = 0
@@ -43,10 +46,11 @@ class Tally:
     failures: list[str] = field(default_factory=list)
     first_token_s: list[float] = field(default_factory=list)
     duration_s: list[float] = field(default_factory=list)
+    spoken_s: list[float] = field(default_factory=list)
     wall_s: float = 0.0
     client_cpu_s: float = 0.0
 
-    def count(self, response: Response, expected_tokens: int | None, duration_s: float) -> None:
+    def count(self, response: Response, expected_tokens: int | None, duration_s: float, spoken_s: float | None) -> None:
         """Add what one answer delivered; one with too many or too few tokens is a failure and has no duration."""
         self.tokens += response.tokens
         self.events += response.events
@@ -54,13 +58,18 @@ class Tally:
         if expected_tokens in {None, response.tokens}:
             self.answers += 1
             self.duration_s.append(duration_s)
+            if spoken_s is not None:
+                self.spoken_s.append(spoken_s)
         else:
             self.failures.append(f"{response.tokens} tokens instead of {expected_tokens}")
 
 
 @dataclass(slots=True)
 class Client:
-    """Takes its exchanges one after the other. `seen_first` is False until the first token of the one at hand."""
+    """Takes its exchanges one after the other. `first_token_at` is None until the one at hand has its first token.
+
+    `spoken_s` is None until it has all that it is to have.
+    """
 
     exchanges: Iterator[Exchange]
     exchange: Exchange
@@ -68,7 +77,8 @@ class Client:
     sock: socket.socket | None = None
     step: int = 0
     begun: float = 0.0
-    seen_first: bool = False
+    first_token_at: float | None = None
+    spoken_s: float | None = None
 
     @property
     def is_at_last_step(self) -> bool:
@@ -147,7 +157,7 @@ class Load:
         if exchange is None:
             self._disconnect(client)
             return
-        client.exchange, client.step, client.seen_first = exchange, 0, False
+        client.exchange, client.step, client.first_token_at, client.spoken_s = exchange, 0, None, None
         client.begun = time.perf_counter()
         self._send(client)
 
@@ -185,18 +195,26 @@ class Load:
             self._disconnect(client)
             self._begin_next(client)
             return
-        if not client.seen_first and client.response.tokens and client.is_at_last_step:
-            client.seen_first = True
-            self.tally.first_token_s.append(time.perf_counter() - client.begun)
+        if client.response.tokens and client.is_at_last_step:
+            self._note_tokens(client)
         if is_whole:
             self._finish_step(client)
+
+    def _note_tokens(self, client: Client) -> None:
+        """Note when the first token came, and when the last one did."""
+        if client.first_token_at is None:
+            client.first_token_at = time.perf_counter()
+            self.tally.first_token_s.append(client.first_token_at - client.begun)
+        if client.response.tokens == client.exchange.tokens and client.spoken_s is None:
+            client.spoken_s = time.perf_counter() - client.first_token_at
 
     def _finish_step(self, client: Client) -> None:
         if not client.is_at_last_step:
             client.step += 1
             self._send(client)
             return
-        self.tally.count(client.response, client.exchange.tokens, time.perf_counter() - client.begun)
+        duration_s = time.perf_counter() - client.begun
+        self.tally.count(client.response, client.exchange.tokens, duration_s, client.spoken_s)
         if not self._keep_alive:
             self._disconnect(client)
         self._begin_next(client)

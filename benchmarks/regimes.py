@@ -265,12 +265,20 @@ def _closed_loop(subject: Subject, scale: Scale, tokens: int) -> Iterator[Exchan
 
 
 def _measure_paced(subject: Subject, *, streams: int, per_s: int, tokens: int, ramp_s: float) -> Metrics:
+    """Say how much later than at their pace answers came.
+
+    "Behind": the last token, after the first. "Late": the end, after the request; the storms of beginnings and ends
+    show there, too.
+    """
     message = f"tokens={tokens} pause_ms={1000 / per_s:g}"
     schedule = [(n * ramp_s / streams, [subject.stream(message, tokens)]) for n in range(streams)]
     seen = subject.drive(schedule, nap_s=NAP_S)
     late_s = [duration - tokens / per_s for duration in seen.tally.duration_s]
+    behind_s = [spoken - (tokens - 1) / per_s for spoken in seen.tally.spoken_s]
     return {
         **_stream_metrics(seen),
+        "behind_p50_ms": percentile(behind_s, 50) * 1000,
+        "behind_p99_ms": percentile(behind_s, 99) * 1000,
         "late_p50_ms": percentile(late_s, 50) * 1000,
         "late_p99_ms": percentile(late_s, 99) * 1000,
     }

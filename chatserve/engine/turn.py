@@ -51,11 +51,10 @@ class RunningTurn:
     record: TurnRecord | None = None
     ended: Moment = field(default_factory=Moment)
     function_ended: Moment = field(default_factory=Moment)
+    turn_id: str = field(init=False)
 
-    @property
-    def turn_id(self) -> str:
-        """The turn's id."""
-        return self.turn.turn_id
+    def __post_init__(self) -> None:
+        self.turn_id = self.turn.turn_id
 
     def was_refused(self) -> bool:
         """Whether it ran and the store did not take it."""

@@ -13,7 +13,7 @@ from chatserve.stores.sqlite import SqliteStore, open_turns
 from chatserve.stores.sqlite import writer as writer_module
 from chatserve.stores.sqlite.database import Database
 from chatserve.stores.sqlite.jobs import Group, Job
-from chatserve.stores.sqlite.writer import GATHER_S, IDLE_S, PATIENCE_S, Writer
+from chatserve.stores.sqlite.writer import GATHER_S, GATHER_TURNS, IDLE_S, MAX_GATHER_S, PATIENCE_S, Writer
 from tests.stores.store_values import begin, branch_ids, commit
 
 
@@ -89,6 +89,21 @@ def test_operations_of_a_busy_loop_are_handed_over_together(writer: Writer, loop
         assert (writer._jobs.qsize(), loop.looks) == (0, True)
     loop.turn(after_s=2 * BUSY_S)
     assert (writer._jobs.qsize(), loop.looks) == (6, False)
+
+
+def test_operations_of_a_loop_that_is_full_wait_for_several_of_its_turns(writer: Writer, loop: Loop) -> None:
+    for _ in range(GATHER_TURNS - 1):
+        submit(writer, loop)
+        loop.turn(after_s=1.5 * GATHER_S)
+        assert (writer._jobs.qsize(), loop.looks) == (0, True)
+    loop.turn(after_s=1.5 * GATHER_S)
+    assert (writer._jobs.qsize(), loop.looks) == (GATHER_TURNS - 1, False)
+
+
+def test_operations_do_not_wait_for_turns_that_take_too_long(writer: Writer, loop: Loop) -> None:
+    submit(writer, loop)
+    loop.turn(after_s=1.1 * MAX_GATHER_S)
+    assert (writer._jobs.qsize(), loop.looks) == (1, False)
 
 
 def test_operations_are_handed_over_when_a_busy_loop_has_nothing_else_to_do(writer: Writer, loop: Loop) -> None:

@@ -45,11 +45,17 @@ class Outcome(NamedTuple):
 
 
 def new_job(
-    operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], group: Group | None = None
+    operation: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    group: Group | None = None,
+    *,
+    is_soft: bool = False,
+    is_patient: bool = False,
 ) -> Job:
     """Return a job for which the running event loop waits."""
     loop = asyncio.get_running_loop()
-    return Job(operation, args, kwargs, loop.create_future(), loop, group)
+    return Job(operation, args, kwargs, loop.create_future(), loop, group, is_soft, is_patient)
 
 
 def in_groups(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:

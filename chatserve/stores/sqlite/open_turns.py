@@ -5,11 +5,9 @@ Lives in the event loop's thread. Knows no connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from chatserve.errors import LeaseLost, StoreError
+from chatserve.errors import StoreError
 
 MANY_OPEN: Final = 100
 """So many turns that are open make it worth the while of one that ends to wait for others that end."""
@@ -35,12 +33,13 @@ class _Begun(NamedTuple):
 class OpenTurns:
     """Turns from the moment they are to begin until their end was committed.
 
-    `can_begin`: the last one that was to begin did not fail of the store.
+    `can_begin`: the last one that was to begin did not fail of the store. `ending`: how many are about to end; they are
+    forgotten when they have.
     """
 
     def __init__(self) -> None:
         self._turns: dict[str, _Begun] = {}  # in the order in which they began
-        self._ending = 0
+        self.ending = 0
         self._newest_record = 0
         self.can_begin = True
 
@@ -50,38 +49,24 @@ class OpenTurns:
     @property
     def are_many(self) -> bool:
         """Whether a turn that ends now will soon be followed by others."""
-        return len(self._turns) - self._ending >= MANY_OPEN
+        return len(self._turns) - self.ending >= MANY_OPEN
 
-    @contextmanager
-    def beginning(self, turn_id: str, session_id: str) -> Iterator[None]:
-        """Count in a turn whose beginning is committed within. The journal tells of it from now on, and not before."""
+    def begin(self, turn_id: str, session_id: str) -> None:
+        """Count in a turn that is to begin. The journal tells of it from now on, and not before."""
         self._turns[turn_id] = _Begun(session_id, self._newest_record)
-        try:
-            yield
-        except BaseException as error:
-            self.forget(turn_id)
-            self.can_begin = not isinstance(error, StoreError)
-            raise
-        else:
-            self.can_begin = True
+
+    def has_begun(self) -> None:
+        """Note that the store has taken a turn."""
+        self.can_begin = True
+
+    def has_not_begun(self, turn_id: str, error: BaseException) -> None:
+        """Count out a turn that did not begin, and note whether that is the store's fault."""
+        self.forget(turn_id)
+        self.can_begin = not isinstance(error, StoreError)
 
     def forget(self, turn_id: str) -> None:
-        """Count out a turn that is not open after all."""
+        """Count out a turn that is not open, or not any more."""
         self._turns.pop(turn_id, None)
-
-    @contextmanager
-    def ending(self, turn_id: str) -> Iterator[None]:
-        """Count out a turn whose end is committed within. Where that fails it stays, unless it was open no more."""
-        self._ending += 1
-        try:
-            yield
-        except LeaseLost:
-            self.forget(turn_id)
-            raise
-        else:
-            self.forget(turn_id)
-        finally:
-            self._ending -= 1
 
     def next_record(self, old_after: int) -> NewRecord:
         """Return what the journal must know of a new record. `old_after`: how many follow one that is old."""

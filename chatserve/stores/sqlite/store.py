@@ -26,6 +26,7 @@ from chatserve.contracts import (
     SessionRecord,
     TurnRecord,
 )
+from chatserve.errors import LeaseLost
 from chatserve.events import LogEntry
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import (
@@ -105,10 +106,15 @@ class SqliteStore:
     # turns
 
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
-        with self._open_turns.beginning(begin.turn_id, begin.session_id):
+        self._open_turns.begin(begin.turn_id, begin.session_id)
+        try:
             begun = await self._begin_turn(begin)
-            if begun.replayed:
-                self._open_turns.forget(begin.turn_id)
+        except BaseException as error:
+            self._open_turns.has_not_begun(begin.turn_id, error)
+            raise
+        self._open_turns.has_begun()
+        if begun.replayed:
+            self._open_turns.forget(begin.turn_id)
         return begun
 
     async def _begin_turn(self, begin: BeginTurn) -> BegunTurn:
@@ -136,8 +142,16 @@ class SqliteStore:
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
         group = Group(turns.commit_turns, commit.session_id)
         is_patient = self._open_turns.are_many
-        with self._open_turns.ending(commit.turn_id):
-            return await self._writer.submit_grouped(turns.commit_turn, commit, group, is_patient=is_patient)
+        self._open_turns.ending += 1
+        try:
+            committed = await self._writer.submit_grouped(turns.commit_turn, commit, group, is_patient=is_patient)
+        except LeaseLost:  # it was open no more
+            self._open_turns.forget(commit.turn_id)
+            raise
+        finally:
+            self._open_turns.ending -= 1
+        self._open_turns.forget(commit.turn_id)
+        return committed
 
     async def get_turn(self, owner: str, turn_id: str) -> TurnRecord:
         return await self._readers.submit(turns.get_turn, owner, turn_id)

@@ -36,7 +36,12 @@ IDLE_S: Final = 0.00005
 """An event loop that turns faster has nothing else to do."""
 
 GATHER_S: Final = 0.004
-"""How long operations may wait for a loop that is busy: it makes more of them meanwhile, to share their commit."""
+GATHER_TURNS: Final = 4
+MAX_GATHER_S: Final = 0.03
+"""How long operations may wait for a loop that is busy: it makes more of them meanwhile, to share their commit.
+
+A loop that is full takes longer for each of its turns, and uvloop accepts one connection in each: it is given a few.
+"""
 
 PATIENCE_S: Final = 0.008
 """How long patient operations wait for others."""
@@ -87,13 +92,13 @@ class Writer:
         self, operation: Callable[[sqlite3.Connection, V], T], value: V, group: Group, *, is_patient: bool = False
     ) -> T:
         """Run `operation(connection, value)` like `submit`, or `group.operation` for it and others."""
-        return cast("T", await self._put(new_job(operation, (value,), {}, group)._replace(is_patient=is_patient)))
+        return cast("T", await self._put(new_job(operation, (value,), {}, group, is_patient=is_patient)))
 
     async def submit_soft(
         self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Do like `submit`; until the next commit of another kind, a power failure may undo the operation."""
-        return cast("T", await self._put(new_job(operation, args, kwargs)._replace(is_soft=True)))
+        return cast("T", await self._put(new_job(operation, args, kwargs, is_soft=True)))
 
     def _put(self, job: Job) -> asyncio.Future[Any]:
         if not self._is_open:
@@ -109,18 +114,19 @@ class Writer:
         elif not job.is_patient and not self._is_looking:
             self._is_looking = True
             now = monotonic()
-            job.loop.call_soon(self._look, job.loop, now, now)
+            job.loop.call_soon(self._look, job.loop, now, now, 1)
         return job.future
 
     def _wait_no_longer(self) -> None:
         self._is_waiting = False
         self._hand_over()
 
-    def _look(self, loop: asyncio.AbstractEventLoop, since: float, looked_at: float) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop, since: float, looked_at: float, turns: int) -> None:
         """Hand over what was gathered once the loop has nothing else to do, or has had other things to do for long."""
         now = monotonic()
-        if self._gathered and now - looked_at >= IDLE_S and now - since < GATHER_S:
-            loop.call_soon(self._look, loop, since, now)
+        is_early = now - since < (GATHER_S if turns >= GATHER_TURNS else MAX_GATHER_S)
+        if self._gathered and now - looked_at >= IDLE_S and is_early:
+            loop.call_soon(self._look, loop, since, now, turns + 1)
             return
         self._is_looking = False
         self._hand_over()
