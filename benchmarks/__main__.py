@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.facts import describe_run, installed_versions
+from benchmarks.goals import NAMED
 from benchmarks.process import REPOSITORY, Cores, ServerFailed
 from benchmarks.regimes import FULL, QUICK, REGIMES
 from benchmarks.report import markdown, write_docs
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure chatserve beside its peers.")
-    parser.add_argument("--quick", action="store_true", help="the short form: under three minutes, one repeat")
+    parser.add_argument("--quick", action="store_true", help="what goals are about, once: under three minutes")
     parser.add_argument("--servers", type=KeysOf(SERVERS), default=list(SERVERS), help="comma-separated: %(default)s")
     parser.add_argument("--regimes", type=KeysOf(REGIMES), default=list(REGIMES), help="comma-separated: %(default)s")
     parser.add_argument("--repeats", type=int, help="how often; medians are shown (default: 3, with --quick 1)")
@@ -98,7 +99,8 @@ def _measure(options: argparse.Namespace, pythons: Mapping[str, str], results: R
     for _ in range(options.repeats or (1 if options.quick else 3)):
         for regime in options.regimes:
             for name in options.servers:
-                if name not in results.absent and REGIMES[regime].suits(SERVERS[name], quick=options.quick):
+                is_wanted = (name, regime) in NAMED if options.quick else REGIMES[regime].suits(SERVERS[name])
+                if is_wanted and name not in results.absent:
                     _measure_cell(name, regime, pythons[name], cores, options.quick, results)
 
 

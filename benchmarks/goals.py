@@ -42,6 +42,11 @@ class Goal:
     unit: str = "×"
 
     @property
+    def parts(self) -> tuple[Measured, ...]:
+        """What is compared."""
+        return tuple(part for part in (self.value, self.over, self.minus) if part is not None)
+
+    @property
     def limit(self) -> str:
         """The number to reach, as text."""
         return f"≤ {self.at_most:g} {self.unit}" if self.at_least is None else f"≥ {self.at_least:g} {self.unit}"
@@ -160,6 +165,7 @@ GOALS: Final[tuple[Goal, ...]] = (
     ),
     Goal("2,000 streams, behind their pace, p99", _of("fanout", "behind_p99_ms"), at_most=100, unit="ms"),
     Goal("2,000 streams begun in 4 s, late since asked for, p99", _of("fanout", "late_p99_ms"), at_most=100, unit="ms"),
+    Goal("Idle stream", _of("idle", "kib_per_stream"), at_most=25, unit="KiB"),
     Goal("Idle reader of a session", _of("idle-readers", "kib_per_reader"), at_most=25, unit="KiB"),
     Goal("Memory per stored session", _of("stored", "kib_per_session"), at_most=2, unit="KiB"),
     Goal("Answer of 1 MiB, 64 readers, peak memory", _of("large", "peak_mib_64"), at_most=128, unit="MiB"),
@@ -184,3 +190,6 @@ GOALS: Final[tuple[Goal, ...]] = (
     ),
     Goal("Short turns, SQLite", _of("turns", "turns_per_s"), at_least=1500, unit="turns/s"),
 )
+
+NAMED: Final = frozenset((part.server, part.regime) for goal in GOALS for part in goal.parts)
+"""The servers and regimes that goals are about: all that the short form runs."""

@@ -65,19 +65,18 @@ QUICK: Final = Scale(
 
 @dataclass(frozen=True, slots=True)
 class Regime:
-    """One way to load a server. It suits servers with any of `traits`; in the short form, of `quick_traits`."""
+    """One way to load a server. It suits servers with any of `traits`."""
 
     title: str
     measure: Callable[[Subject, Scale], Metrics]
     traits: frozenset[Trait]
-    quick_traits: frozenset[Trait]
     needs_answer: bool = False
 
-    def suits(self, server: Server, *, quick: bool) -> bool:
+    def suits(self, server: Server) -> bool:
         """Tell whether this regime is run for `server`."""
         if self.needs_answer and server.dialect.answer is None:
             return False
-        return bool((self.quick_traits if quick else self.traits) & server.traits)
+        return bool(self.traits & server.traits)
 
 
 def measure_burst(subject: Subject, scale: Scale) -> Metrics:
@@ -227,26 +226,23 @@ def _having(*traits: Trait) -> frozenset[Trait]:
     return frozenset(traits)
 
 
-ALL: Final = _having("async", "sync", "snapshots", "protocol")
-CORE: Final = _having("core")
-
 REGIMES: Final[Mapping[str, Regime]] = {
-    "burst": Regime("Burst: 32 clients, 200-token answers without a pause", measure_burst, ALL, _having("goal")),
-    "paced": Regime("Paced: 500 streams × 20 tokens/s", measure_paced, _having("async", "protocol"), CORE),
-    "fanout": Regime("2,000 streams × 10 tokens/s", measure_fanout, _having("fast"), _having("durable", "floor")),
-    "first-token": Regime("First token", measure_first_token, _having("async"), CORE),
-    "idle": Regime("1,000 idle streams", measure_idle, _having("async"), CORE),
-    "idle-readers": Regime(
-        "1,000 readers of silent sessions", measure_idle_readers, _having("sessions"), _having("durable")
+    "burst": Regime(
+        "Burst: 32 clients, 200-token answers without a pause",
+        measure_burst,
+        _having("async", "sync", "snapshots", "protocol"),
     ),
-    "turns": Regime("Short turns: 64 connections, no stream", measure_turns, _having("async"), CORE, needs_answer=True),
-    "history": Regime("A turn in a long session", measure_history, _having("sessions"), _having("durable")),
-    "readers": Regime(
-        "One answer, many readers", measure_readers, _having("sessions", "floor"), _having("durable", "floor")
-    ),
-    "length": Regime("Long answers", measure_length, _having("async", "snapshots"), _having("durable")),
-    "large": Regime("An answer of 1 MiB, 64 readers", measure_large, _having("durable"), _having()),
-    "stored": Regime("Stored sessions", measure_stored, _having("sessions"), _having("durable")),
+    "paced": Regime("Paced: 500 streams × 20 tokens/s", measure_paced, _having("async", "protocol")),
+    "fanout": Regime("2,000 streams × 10 tokens/s", measure_fanout, _having("fast")),
+    "first-token": Regime("First token", measure_first_token, _having("async")),
+    "idle": Regime("1,000 idle streams", measure_idle, _having("async")),
+    "idle-readers": Regime("1,000 readers of silent sessions", measure_idle_readers, _having("sessions")),
+    "turns": Regime("Short turns: 64 connections, no stream", measure_turns, _having("async"), needs_answer=True),
+    "history": Regime("A turn in a long session", measure_history, _having("sessions")),
+    "readers": Regime("One answer, many readers", measure_readers, _having("sessions", "floor")),
+    "length": Regime("Long answers", measure_length, _having("async", "snapshots")),
+    "large": Regime("An answer of 1 MiB, 64 readers", measure_large, _having("durable")),
+    "stored": Regime("Stored sessions", measure_stored, _having("sessions")),
 }
 
 

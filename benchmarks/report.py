@@ -33,8 +33,9 @@ NOTES: Final = """\
 A *token* is what the chat function yields; it is counted in the bytes that clients receive. An *event* is one `data:`
 line. *CPU* is that of the server's whole process tree until a quarter of a second after the last byte. The *cores*
 columns say how busy the server, the load generator, and everybody else on the server's core were: a load generator
-near 1 measures itself. *late* is the end of an answer against its ideal end. Times include connecting. Each regime
-starts its server afresh; *ready* is the time from that start to the end of its first answer."""
+near 1 measures itself. *late* is the end of an answer against its ideal end, counted from the request; *behind* is its
+last token against its pace, counted from its first. Times include connecting. Each regime starts its server afresh;
+*ready* is the time from that start to the end of its first answer."""
 
 _UNITS: Final[Mapping[str, str]] = {"us": "µs", "kib": "KiB", "cpu": "CPU", "p50": "p50", "p99": "p99"}
 

@@ -25,9 +25,7 @@ from benchmarks.dialects import (
     Dialect,
 )
 
-Trait: TypeAlias = Literal[
-    "async", "sync", "fast", "sessions", "durable", "floor", "snapshots", "core", "goal", "protocol"
-]
+Trait: TypeAlias = Literal["async", "sync", "fast", "sessions", "durable", "floor", "snapshots", "protocol"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Server:
     `command` follows the interpreter; `{port}`, `{folder}` (a fresh one) and `{servers}` (this one) are filled in,
     in `environment` too. `packages` are distributions to install. Traits: `async` carries thousands of streams in one
     process, `sync` runs a sync generator, `fast` is worth asking for 20,000 tokens per second, `floor` is what nothing
-    can be cheaper than; the short form keeps to `goal` (some goal names it) and `core` (several do).
+    can be cheaper than.
     """
 
     title: str
@@ -80,7 +78,7 @@ def speaking(protocol: str, dialect: Dialect) -> Server:
         CHATSERVE_PACKAGES,
         chatserve("chatserve_async", SQLITE),
         dialect,
-        frozenset({"protocol", "goal"}),
+        frozenset({"protocol"}),
     )
 
 
@@ -90,7 +88,7 @@ SERVERS: Final[Mapping[str, Server]] = {
         CHATSERVE_PACKAGES,
         chatserve("chatserve_async", SQLITE),
         CHATSERVE,
-        CHATSERVE_TRAITS | {"durable", "core", "goal"},
+        CHATSERVE_TRAITS | {"durable"},
     ),
     "chatserve-memory": Server(
         "chatserve, memory, async function",
@@ -104,21 +102,21 @@ SERVERS: Final[Mapping[str, Server]] = {
         CHATSERVE_PACKAGES,
         chatserve("chatserve_unheld", SQLITE),
         CHATSERVE,
-        frozenset({"snapshots", "goal"}),
+        frozenset({"snapshots"}),
     ),
     "chatserve-snapshots": Server(
         "chatserve, SQLite, async snapshots",
         CHATSERVE_PACKAGES,
         chatserve("chatserve_snapshots", SQLITE),
         CHATSERVE,
-        frozenset({"snapshots", "goal"}),
+        frozenset({"snapshots"}),
     ),
     "chatserve-sync": Server(
         "chatserve, SQLite, sync function",
         CHATSERVE_PACKAGES,
         chatserve("chatserve_sync", SQLITE),
         CHATSERVE,
-        frozenset({"sync", "goal"}),
+        frozenset({"sync"}),
     ),
     "chatserve-sync-memory": Server(
         "chatserve, memory, sync function",
@@ -136,28 +134,28 @@ SERVERS: Final[Mapping[str, Server]] = {
         UVICORN_PACKAGES,
         uvicorn("raw_asgi"),
         PLAIN,
-        frozenset({"async", "fast", "floor", "core", "goal"}),
+        frozenset({"async", "fast", "floor"}),
     ),
     "starlette": Server(
         "Starlette StreamingResponse, async",
         (*UVICORN_PACKAGES, "starlette"),
         uvicorn("starlette_stream"),
         PLAIN,
-        frozenset({"async", "fast", "core", "goal"}),
+        frozenset({"async", "fast"}),
     ),
     "starlette-sync": Server(
         "Starlette StreamingResponse, sync",
         (*UVICORN_PACKAGES, "starlette"),
         uvicorn("starlette_stream"),
         STARLETTE_SYNC,
-        frozenset({"sync", "goal"}),
+        frozenset({"sync"}),
     ),
     "sse-starlette": Server(
         "sse-starlette by hand, no sessions",
         (*UVICORN_PACKAGES, "starlette", "sse-starlette"),
         uvicorn("sse_starlette_endpoint"),
         STREAM_ONLY,
-        frozenset({"async", "fast", "core", "goal"}),
+        frozenset({"async", "fast"}),
     ),
     "fastapi-sqlite": Server(
         "FastAPI SSE, an SQLite insert per delta",
@@ -172,7 +170,7 @@ SERVERS: Final[Mapping[str, Server]] = {
         ("gradio", "uvloop", "httptools"),
         ("-m", "benchmarks.servers.gradio_chat", "{port}", "async"),
         GRADIO,
-        frozenset({"async", "snapshots", "goal"}),
+        frozenset({"async", "snapshots"}),
         {"GRADIO_ANALYTICS_ENABLED": "False"},
     ),
     "gradio-sync": Server(
@@ -180,7 +178,7 @@ SERVERS: Final[Mapping[str, Server]] = {
         ("gradio", "uvloop", "httptools"),
         ("-m", "benchmarks.servers.gradio_chat", "{port}", "sync"),
         GRADIO,
-        frozenset({"sync", "goal"}),
+        frozenset({"sync"}),
         {"GRADIO_ANALYTICS_ENABLED": "False"},
     ),
     "adk": Server(
@@ -188,7 +186,7 @@ SERVERS: Final[Mapping[str, Server]] = {
         ADK_PACKAGES,
         adk("sqlite:///{folder}/sessions.db"),
         ADK,
-        frozenset({"async", "goal"}),
+        frozenset({"async"}),
     ),
     "adk-memory": Server(
         "Google ADK api_server, memory",
@@ -202,6 +200,6 @@ SERVERS: Final[Mapping[str, Server]] = {
         ("litserve", "uvloop", "httptools"),
         ("-m", "benchmarks.servers.litserve_openai", "{port}"),
         LITSERVE,
-        frozenset({"async", "goal"}),
+        frozenset({"async"}),
     ),
 }
