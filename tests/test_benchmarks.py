@@ -5,8 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks import load, regimes
+from benchmarks.goals import NAMED
+from benchmarks.load import Client, Exchange, Load
 from benchmarks.process import Cores
-from benchmarks.regimes import Scale, measure_burst
+from benchmarks.regimes import REGIMES, Scale, measure_burst
 from benchmarks.responses import BadResponse, Marks, Response
 from benchmarks.servers import SERVERS
 from benchmarks.servers.answer import TOKEN
@@ -45,6 +48,28 @@ def test_a_missing_token_is_a_failure(subject: Subject):
 def test_a_stream_that_never_ends_is_a_failure(subject: Subject):
     seen = subject.drive([(0.0, [subject.stream("tokens=1 delay_ms=1000")])], give_up_s=0.1)
     assert seen.tally.failures == ["no end in time"]
+
+
+def test_an_answer_is_spoken_from_its_first_token_to_its_last(monkeypatch: pytest.MonkeyPatch):
+    client = Client(iter(()), Exchange((b"",), tokens=3), Response(Marks(TOKEN.encode())), begun=10.0)
+    with Load(0, Marks(TOKEN.encode())) as loading:
+        for now, tokens in ((10.5, 1), (11.0, 2), (12.0, 3), (15.0, 3)):
+            monkeypatch.setattr(load.time, "perf_counter", lambda now=now: now)
+            client.response.tokens = tokens
+            loading._note_tokens(client)
+    assert loading.tally.first_token_s == [0.5]
+    assert client.spoken_s == 1.5
+
+
+def test_every_answer_says_how_far_it_fell_behind_its_pace(subject: Subject, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Load, "_note_tokens", lambda _, client: setattr(client, "spoken_s", 1.0))
+    metrics = regimes._measure_paced(subject, streams=4, per_s=10, tokens=3, ramp_s=0.01)
+    assert (metrics["behind_p50_ms"], metrics["behind_p99_ms"]) == pytest.approx((800, 800))
+
+
+def test_goals_are_about_what_the_full_form_measures():
+    cells = {(server, regime) for server, regime in NAMED if regime != "ready"}
+    assert {cell for cell in cells if not REGIMES[cell[1]].suits(SERVERS[cell[0]])} == set()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, len(CHUNKED)])

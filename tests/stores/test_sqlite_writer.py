@@ -9,7 +9,7 @@ import pytest
 
 from chatserve.contracts import Idempotency
 from chatserve.errors import LeaseLost
-from chatserve.stores.sqlite import SqliteStore, open_turns
+from chatserve.stores.sqlite import SqliteStore, open_turns, turns
 from chatserve.stores.sqlite import writer as writer_module
 from chatserve.stores.sqlite.database import Database
 from chatserve.stores.sqlite.jobs import Group, Job
@@ -183,6 +183,19 @@ async def test_turn_that_is_begun_again_or_ended_twice_is_counted_once(tmp_path:
     with pytest.raises(LeaseLost):
         await store.commit_turn(end)
     assert len(store._open_turns) == 1
+    assert store._open_turns.ending == 0
+    await store.close()
+
+
+async def test_turn_whose_end_was_written_though_that_seemed_to_fail_is_open_no_more(tmp_path: Path) -> None:
+    store = SqliteStore(f"sqlite:///{tmp_path}/chat.db")
+    await store.open(now=1.0)
+    await store.begin_turn(begin(1, "s_1"))
+    end = commit(1, session_id="s_1", done_seq=5)
+    await store._writer.submit(turns.commit_turn, end)  # as if the disk had it, and the answer was an error
+    with pytest.raises(LeaseLost):
+        await store.commit_turn(end)
+    assert (len(store._open_turns), store._open_turns.ending) == (0, 0)
     await store.close()
 
 
