@@ -2,7 +2,7 @@
 
 from chatserve.app import ChatServer
 from chatserve.chat_function import ChatContext
-from chatserve.errors import ChatError
-from chatserve.types import ChatMessage, File
+from chatserve.core.errors import ChatError
+from chatserve.core.types import ChatMessage, File
 
 __all__ = ["ChatContext", "ChatError", "ChatMessage", "ChatServer", "File"]

@@ -16,18 +16,18 @@ from starlette.types import Receive, Scope, Send
 
 from chatserve.chat_function import Chat, ChatOptions
 from chatserve.chat_function.chat import SYNC_CONCURRENCY, is_async
+from chatserve.core.errors import ConfigurationError
+from chatserve.core.ids import Ids
+from chatserve.core.types import HistoryFormatName, OnDisconnect, WhenBusy, YieldMode
 from chatserve.engine import EngineParts, TurnEngine
-from chatserve.errors import ConfigurationError
-from chatserve.files import FileFolder
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
 from chatserve.formats.wire import WIRE_FORMATS
-from chatserve.ids import Ids
 from chatserve.routes.service import Service, build_application
-from chatserve.routes.sse import SERVER_SEND, drain_with_server
+from chatserve.routes.streams.sse import SERVER_SEND, drain_with_server
 from chatserve.settings import Settings, read_settings
 from chatserve.stores import create_store
-from chatserve.types import HistoryFormatName, OnDisconnect, WhenBusy, YieldMode
+from chatserve.stores.file_folder import FileFolder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from chatserve.errors import ConfigurationError
+from chatserve.core.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "CHATSERVE_"
 

@@ -13,8 +13,8 @@ from starlette.requests import HTTPConnection, Request
 from chatserve import ChatContext, ChatError
 from chatserve.chat_function import Report
 from chatserve.chat_function.call import join_deltas, skip_snapshots
-from chatserve.errors import ConfigurationError, InputsInvalid
-from chatserve.types import TextPart, ToolResultPart, Usage, UserInput
+from chatserve.core.errors import ConfigurationError, InputsInvalid
+from chatserve.core.types import TextPart, ToolResultPart, Usage, UserInput
 from tests.support.engine import NATIVE, chat_of, decode, open_engine
 from tests.support.reducer import ClientAnswer
 

@@ -23,9 +23,9 @@ import chatserve
 from chatserve import ChatServer
 from chatserve.chat_function import ChatOptions
 from chatserve.cli.commands import dev, run
-from chatserve.errors import ChatError, ChatserveError
-from chatserve.events import EVENT_NAMES
-from chatserve.routes.event_schemas import event_schema_name
+from chatserve.core.errors import ChatError, ChatserveError
+from chatserve.core.events import EVENT_NAMES
+from chatserve.routes.openapi.event_schemas import event_schema_name
 from chatserve.settings import Settings
 from chatserve.testing import ChatClient
 from tests.support.asgi import serve_in_thread

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatserve.answer import fold_events
+from chatserve.answers.draft import MessageDraft
+from chatserve.answers.fold import fold_events
 from chatserve.codec import clean_text, decode_events, encode_events, encode_payload, message_json
-from chatserve.contracts import (
+from chatserve.contracts.formats import (
     AnswerFinished,
     AnswerSnapshot,
     MessageAppended,
@@ -23,10 +24,9 @@ from chatserve.contracts import (
     ToolArgumentsAppended,
     ToolCallOpened,
 )
-from chatserve.draft import MessageDraft
-from chatserve.errors import AnswerInvalid, AnswerTooLarge
-from chatserve.events import EVENT_NAMES, Delta, Event, NumberedEvent, TurnAccepted
-from chatserve.types import (
+from chatserve.core.errors import AnswerInvalid, AnswerTooLarge
+from chatserve.core.events import EVENT_NAMES, Delta, Event, NumberedEvent, TurnAccepted
+from chatserve.core.types import (
     DataPart,
     FilePart,
     LocalFile,

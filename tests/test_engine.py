@@ -11,9 +11,8 @@ from typing import Any, Literal
 import pytest
 
 from chatserve import ChatContext
-from chatserve.contracts import Store
-from chatserve.engine import RunningTurn, commits, lifecycle
-from chatserve.errors import (
+from chatserve.contracts.store import Store
+from chatserve.core.errors import (
     ChatUnknown,
     IdempotencyConflict,
     Overloaded,
@@ -25,8 +24,10 @@ from chatserve.errors import (
     TurnUnknown,
     VersionConflict,
 )
+from chatserve.core.types import ChatMessage, Message, TextPart, TurnRequest, UserInput
+from chatserve.engine import RunningTurn
+from chatserve.engine.turns import commits, lifecycle
 from chatserve.stores import create_store
-from chatserve.types import ChatMessage, Message, TextPart, TurnRequest, UserInput
 from tests.support.engine import NATIVE, Engine, Slow, chat_of, decode, open_engine, until, within
 
 History = list[Any]

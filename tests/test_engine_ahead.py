@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chatserve.errors import StoreError
+from chatserve.core.errors import StoreError
 from chatserve.stores.sqlite import SqliteStore, tables
 from tests.support.engine import open_engine, until, within
 

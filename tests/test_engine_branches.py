@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import Store
-from chatserve.errors import FileUnknown, MessageUnknown, SessionBusy, SessionUnknown, TurnUnknown, VersionConflict
+from chatserve.contracts.store import Store
+from chatserve.core.errors import FileUnknown, MessageUnknown, SessionBusy, SessionUnknown, TurnUnknown, VersionConflict
+from chatserve.core.types import FilePart, Message, StoredFile, TextPart
 from chatserve.stores import create_store
-from chatserve.types import FilePart, Message, StoredFile, TextPart
 from tests.support.engine import NATIVE, Engine, decode, open_engine, until, within
 
 History = list[Any]

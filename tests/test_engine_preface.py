@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chatserve.types import Message, TextPart, UserInput
+from chatserve.core.types import Message, TextPart, UserInput
 from tests.support.engine import open_engine
 
 PREFACE = (Message("m_p", "system", (TextPart("Be brief."),), 1),)

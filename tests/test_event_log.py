@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserve.codec import decode_events, encode_events, last_number, numbered_json
-from chatserve.engine.log import SessionLog
-from chatserve.events import Delta, Event, MessageOpened, NumberedEvent, ReasoningDelta, last_seq_of, spelled_out
+from chatserve.core.events import Delta, Event, MessageOpened, NumberedEvent, ReasoningDelta, last_seq_of, spelled_out
+from chatserve.engine.log.log import SessionLog
 
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Delta, st.text(max_size=3)),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserve.errors import AnswerInvalid, BodyTooLarge, StoreError
-from chatserve.files import MAX_NAME_BYTES, PIECE_BYTES, FileFolder, safe_name
-from chatserve.types import FilePart, LocalFile
+from chatserve.core.errors import AnswerInvalid, BodyTooLarge, StoreError
+from chatserve.core.types import FilePart, LocalFile
+from chatserve.stores.file_folder import MAX_NAME_BYTES, PIECE_BYTES, FileFolder, safe_name
 
 FILE_ID = "f_abcdef"
 HOUR_S = 3600.0

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import Store, TurnRecord
+from chatserve.contracts.store import Store
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.errors import ChatError
+from chatserve.core.types import ChatMessage, FinalStatus, ToolCallPart
 from chatserve.engine import RunningTurn
-from chatserve.errors import ChatError
 from chatserve.stores import create_store
-from chatserve.types import ChatMessage, FinalStatus, ToolCallPart
 from tests.support.engine import Engine, open_engine, until, within
 from tests.support.reducer import ClientAnswer
 

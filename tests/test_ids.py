@@ -4,7 +4,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from chatserve.ids import STOCK, Ids
+from chatserve.core.ids import STOCK, Ids
 
 MORE_THAN_A_STOCK = 2 * STOCK
 

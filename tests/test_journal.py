@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from chatserve.engine import journal as engine_journal
-from chatserve.engine.journal import Journal
-from chatserve.engine.log import KEPT_EVENTS, SessionLog
+from chatserve.core.errors import SessionUnknown, StoreError
+from chatserve.core.events import NumberedEvent, StatusReported
+from chatserve.engine.log import journal as engine_journal
+from chatserve.engine.log.journal import Journal
+from chatserve.engine.log.log import KEPT_EVENTS, SessionLog
 from chatserve.engine.tasks import OwnedTasks
-from chatserve.errors import SessionUnknown, StoreError
-from chatserve.events import NumberedEvent, StatusReported
 from tests.support.engine import within
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from chatserve.contracts import FrameEncoder
-from chatserve.engine import log as engine_log
-from chatserve.engine.log import MAX_UNJOURNALED, SessionLog
-from chatserve.events import Delta, MessageOpened, NumberedEvent, StatusReported
+from chatserve.contracts.formats import FrameEncoder
+from chatserve.core.events import Delta, MessageOpened, NumberedEvent, StatusReported
+from chatserve.engine.log import log as engine_log
+from chatserve.engine.log.log import MAX_UNJOURNALED, SessionLog
 from chatserve.formats.wire.native import NativeEncoder
 
 NATIVE = NativeEncoder()

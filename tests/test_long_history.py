@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserve.engine.long_history import LongHistory
+from chatserve.engine.sessions.long_history import LongHistory
 from chatserve.formats.history import HISTORY_FORMATS
 
 

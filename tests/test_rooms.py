@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatserve.engine import rooms as rooms_module
-from chatserve.engine.room import Room
-from chatserve.engine.rooms import LOOKED_AT, Rooms
+from chatserve.engine.sessions import rooms as rooms_module
+from chatserve.engine.sessions.room import Room
+from chatserve.engine.sessions.rooms import LOOKED_AT, Rooms
 from chatserve.stores.memory import MemoryStore
 
 KEPT = 5

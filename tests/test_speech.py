@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from chatserve import ChatContext, ChatMessage
-from chatserve.engine import RunningTurn, speech
-from chatserve.engine.journal import MAX_UNJOURNALED
+from chatserve.engine import RunningTurn
+from chatserve.engine.log import speech
+from chatserve.engine.log.journal import MAX_UNJOURNALED
 from tests.support.engine import NATIVE, WAIT_S, Engine, open_engine, until, within
 
 NEVER_S = 3600.0

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatserve.contracts import Purge, Store, TurnRecord
-from chatserve.engine import Reader, RunningTurn, journal, log, readers
-from chatserve.events import Delta, NumberedEvent
+from chatserve.contracts.store import Purge, Store
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.events import Delta, NumberedEvent
+from chatserve.core.types import ChatMessage
+from chatserve.engine import Reader, RunningTurn, readers
+from chatserve.engine.log import journal, log
 from chatserve.formats.wire.native import PING, NativeEncoder
 from chatserve.formats.wire.plain import PlainEncoder
-from chatserve.routes.sse import EventStream, native_manners
+from chatserve.routes.streams.sse import EventStream, native_manners
 from chatserve.stores import create_store
-from chatserve.types import ChatMessage
 from tests.support.blocking import nothing_blocks
 from tests.support.engine import NATIVE, Engine, decode, open_engine, until, within
 from tests.support.reducer import ClientAnswer, comparable

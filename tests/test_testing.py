@@ -203,7 +203,7 @@ def test_closing_ends_what_runs():
 
 
 def test_an_application_that_cannot_start_is_told():
-    from chatserve.errors import ConfigurationError
+    from chatserve.core.errors import ConfigurationError
 
     with pytest.raises(ConfigurationError, match="no chat function"), ChatClient(ChatServer()):
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.servers.chatserve_async import app
-from chatserve.engine import speech
+from chatserve.engine.log import speech
 
 __all__ = ["app"]
 

@@ -18,8 +18,8 @@ from chatserve.chat_function.call import Interpret
 from chatserve.chat_function.context import ChatContext, is_context, is_named
 from chatserve.chat_function.pumps import MixedCall, prepare_call
 from chatserve.chat_function.threads import Threads
-from chatserve.errors import ChatError, ConfigurationError, InputsInvalid
-from chatserve.types import HistoryFormatName, Json, OnDisconnect, WhenBusy, YieldMode
+from chatserve.core.errors import ChatError, ConfigurationError, InputsInvalid
+from chatserve.core.types import HistoryFormatName, Json, OnDisconnect, WhenBusy, YieldMode
 
 Parameter = inspect.Parameter
 SYNC_CONCURRENCY = 64

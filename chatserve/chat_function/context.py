@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chatserve.frozen import frozen
-from chatserve.types import Json, ToolResultPart, Usage
+from chatserve.core.frozen import frozen
+from chatserve.core.types import Json, ToolResultPart, Usage
 
 
 @frozen

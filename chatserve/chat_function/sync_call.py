@@ -17,7 +17,7 @@ from typing import Any, Final
 from chatserve.chat_function.call import Awaited, Batch, Interpret, as_error
 from chatserve.chat_function.context import Report
 from chatserve.chat_function.threads import Threads
-from chatserve.contracts import TextAppended
+from chatserve.contracts.formats import TextAppended
 
 HANDOVER_ITEMS: Final = 128
 

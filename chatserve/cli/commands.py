@@ -16,7 +16,7 @@ from chatserve.cli.logs import clean
 from chatserve.cli.options import given_settings, server_options, setting_options
 from chatserve.cli.reload import develop
 from chatserve.cli.target import load_target
-from chatserve.errors import ConfigurationError
+from chatserve.core.errors import ConfigurationError
 
 MISUSED: Final = 2
 INTERRUPTED: Final = 130

@@ -11,8 +11,8 @@ from chatserve.chat_function import Chat
 from chatserve.cli.options import environment_name, option_name
 from chatserve.cli.target import Target
 from chatserve.codec import dumps
+from chatserve.core.types import Json
 from chatserve.settings import Settings
-from chatserve.types import Json
 
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - shown, not bound
 _PLACEHOLDERS: Final[Mapping[str, Json]] = {

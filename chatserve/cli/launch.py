@@ -15,7 +15,7 @@ from chatserve.cli.logs import LogFormat, configure_logging
 from chatserve.cli.options import given_settings
 from chatserve.cli.server import serve
 from chatserve.cli.target import Target, load_target
-from chatserve.errors import ConfigurationError
+from chatserve.core.errors import ConfigurationError
 from chatserve.settings import Settings
 from chatserve.stores import create_store
 

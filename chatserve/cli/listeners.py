@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from chatserve.errors import ConfigurationError
+from chatserve.core.errors import ConfigurationError
 
 BACKLOG: Final = 2048
 UNSENT_BYTES: Final = 64 * 1024

@@ -26,7 +26,7 @@ from chatserve.cli.launch import Launch, prepare, print_line, serve_on
 from chatserve.cli.listeners import close, listen
 from chatserve.cli.logs import clean
 from chatserve.cli.target import TargetError, locate
-from chatserve.errors import ConfigurationError
+from chatserve.core.errors import ConfigurationError
 from chatserve.settings import read_settings
 
 DRAIN_TIMEOUT_S: Final = 1.0

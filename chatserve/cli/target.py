@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from chatserve.app import ChatServer
-from chatserve.errors import ConfigurationError
+from chatserve.core.errors import ConfigurationError
 
 PREFERRED_NAMES: Final = ("predict", "chat", "respond")
 PARAMETER_NAMES: Final = ("message", "history")

@@ -8,7 +8,7 @@ from typing import Any, Final, assert_never
 from chatserve.codec.messages import decode_message, decode_part, message_json, part_json
 from chatserve.codec.records import decode_error, decode_turn, error_json, turn_json, usage_json
 from chatserve.codec.values import decode_time, dumps, dumps_line, encode_time, escape_line_ends, loads_stored
-from chatserve.events import (
+from chatserve.core.events import (
     EVENT_NAMES,
     Bye,
     Delta,
@@ -29,11 +29,7 @@ from chatserve.events import (
     TurnAccepted,
     Words,
 )
-from chatserve.types import (
-    Json,
-    Turn,
-    Usage,
-)
+from chatserve.core.types import Json, Turn, Usage
 
 _RUN: Final = "deltas"
 """What an entry is called that holds several deltas; no event has this name."""

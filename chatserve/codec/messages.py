@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, assert_never, cast
 
 from chatserve.codec.values import decode_time, dumps, encode_time, loads_stored
-from chatserve.types import (
+from chatserve.core.types import (
     DataPart,
     Feedback,
     FilePart,

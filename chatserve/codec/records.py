@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chatserve.codec.values import decode_time, encode_time
-from chatserve.types import (
-    Json,
-    Session,
-    StoredFile,
-    Turn,
-    TurnError,
-    Usage,
-)
+from chatserve.core.types import Json, Session, StoredFile, Turn, TurnError, Usage
 
 
 def session_json(session: Session) -> dict[str, Json]:

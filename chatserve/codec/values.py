@@ -10,9 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from chatserve.types import (
-    Json,
-)
+from chatserve.core.types import Json
 
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 200_000

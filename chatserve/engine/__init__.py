@@ -7,6 +7,6 @@ to see them follows the log. Knows stores, formats and files only by their contr
 from chatserve.engine.engine import TICK_S, EngineParts, TurnEngine
 from chatserve.engine.readers import Outlet, Reader, ended_turn_frames
 from chatserve.engine.timeouts import Timeouts
-from chatserve.engine.turn import RunningTurn
+from chatserve.engine.turns.turn import RunningTurn
 
 __all__ = ["TICK_S", "EngineParts", "Outlet", "Reader", "RunningTurn", "Timeouts", "TurnEngine", "ended_turn_frames"]

@@ -13,37 +13,30 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from chatserve.chat_function import Chat
-from chatserve.contracts import (
-    FileKeeper,
-    FrameEncoder,
-    HistoryFormat,
-    HistoryMove,
-    Interpreter,
-    MovedHistory,
-    RenderOptions,
-    Store,
-    TurnRecord,
-)
-from chatserve.engine.attachments import Attachments
-from chatserve.engine.examples import ExampleCache
-from chatserve.engine.histories import Histories
-from chatserve.engine.janitor import keep_clean
-from chatserve.engine.journal import Journal
-from chatserve.engine.lifecycle import TurnLifecycle
-from chatserve.engine.log import SessionLog
+from chatserve.contracts.files import FileKeeper
+from chatserve.contracts.formats import FrameEncoder, HistoryFormat, Interpreter, RenderOptions
+from chatserve.contracts.store import HistoryMove, MovedHistory, Store
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.errors import RequestError, SessionBusy
+from chatserve.core.events import HistoryChanged
+from chatserve.core.types import Message, Turn, TurnRequest, UserInput
+from chatserve.engine.log.journal import Journal
+from chatserve.engine.log.log import SessionLog
+from chatserve.engine.log.speech import Teller
 from chatserve.engine.readers import Reader, Readers
-from chatserve.engine.room import Room
-from chatserve.engine.rooms import Rooms
-from chatserve.engine.runner import TurnRunner
-from chatserve.engine.sessions import Sessions
-from chatserve.engine.speech import Teller
-from chatserve.engine.submission import Submission
+from chatserve.engine.sessions.attachments import Attachments
+from chatserve.engine.sessions.histories import Histories
+from chatserve.engine.sessions.janitor import keep_clean
+from chatserve.engine.sessions.room import Room
+from chatserve.engine.sessions.rooms import Rooms
+from chatserve.engine.sessions.sessions import Sessions
 from chatserve.engine.tasks import OwnedTasks
-from chatserve.engine.turn import RunningTurn
-from chatserve.errors import RequestError, SessionBusy
-from chatserve.events import HistoryChanged
+from chatserve.engine.turns.examples import ExampleCache
+from chatserve.engine.turns.lifecycle import TurnLifecycle
+from chatserve.engine.turns.runner import TurnRunner
+from chatserve.engine.turns.submission import Submission
+from chatserve.engine.turns.turn import RunningTurn
 from chatserve.settings import Settings
-from chatserve.types import Message, Turn, TurnRequest, UserInput
 
 logger = logging.getLogger("chatserve.engine")
 

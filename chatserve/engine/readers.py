@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from chatserve.contracts import EventPage, FrameEncoder, Store, TurnRecord
-from chatserve.engine.log import SessionLog
-from chatserve.engine.room import Room
+from chatserve.contracts.formats import FrameEncoder
+from chatserve.contracts.store import EventPage, Store
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.errors import Overloaded
+from chatserve.core.events import Done, NumberedEvent, Snapshot, TurnAccepted
+from chatserve.core.types import Message, Turn
+from chatserve.engine.log.log import SessionLog
+from chatserve.engine.sessions.room import Room
 from chatserve.engine.timeouts import Timeouts
-from chatserve.errors import Overloaded
-from chatserve.events import Done, NumberedEvent, Snapshot, TurnAccepted
-from chatserve.types import Message, Turn
 
 READ_EVENTS: Final = 512
 """How many events a reader takes in one piece at the most."""

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatserve.errors import (
-    FileUnknown,
-    IdempotencyConflict,
-    SessionExists,
-    SessionUnknown,
-)
-from chatserve.routes.operations import IDEMPOTENCY_KEY, Answer, Link, Operation, Parameter, flag, json_of
-from chatserve.routes.schemas import STRING, record
+from chatserve.core.errors import FileUnknown, IdempotencyConflict, SessionExists, SessionUnknown
+from chatserve.routes.openapi.operations import IDEMPOTENCY_KEY, Answer, Link, Operation, Parameter, flag, json_of
+from chatserve.routes.openapi.schemas import STRING, record
 
 _BYTES: Final = {"type": "string", "format": "binary"}
 

@@ -20,16 +20,16 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from chatserve.codec import clean_text, file_json
+from chatserve.core.errors import BodyInvalid, FileUnknown, MediaTypeUnsupported
+from chatserve.core.types import StoredFile
 from chatserve.engine import TurnEngine
-from chatserve.errors import BodyInvalid, FileUnknown, MediaTypeUnsupported
-from chatserve.files import DEFAULT_MEDIA_TYPE, FileFolder, guess_media_type
 from chatserve.routes.file_operations import DOWNLOAD_FILE, UPLOAD_FILE
-from chatserve.routes.given import claim_id
-from chatserve.routes.media_types import Sniffer, is_allowed
-from chatserve.routes.operations import describe
-from chatserve.routes.requests import owner_of, stream_body
+from chatserve.routes.http.given import claim_id
+from chatserve.routes.http.media_types import Sniffer, is_allowed
+from chatserve.routes.http.requests import owner_of, stream_body
+from chatserve.routes.openapi.operations import describe
 from chatserve.routes.turns import json_response
-from chatserve.types import StoredFile
+from chatserve.stores.file_folder import DEFAULT_MEDIA_TYPE, FileFolder, guess_media_type
 
 MAX_NAME_LENGTH: Final = 255
 MULTIPART_OVERHEAD_BYTES: Final = 64 * 1024

@@ -11,13 +11,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from chatserve.chat_function import Chat
+from chatserve.core.errors import ShuttingDown, StoreError, StoreFull
+from chatserve.core.types import Json
 from chatserve.engine import TurnEngine
-from chatserve.errors import ShuttingDown, StoreError, StoreFull
-from chatserve.routes.openapi import About, openapi_document
-from chatserve.routes.operations import Answer, Operation, describe
-from chatserve.routes.schemas import BOOLEAN, STRING, list_of, record
+from chatserve.routes.openapi.document import About, openapi_document
+from chatserve.routes.openapi.operations import Answer, Operation, describe
+from chatserve.routes.openapi.schemas import BOOLEAN, STRING, list_of, record
 from chatserve.routes.turns import json_response
-from chatserve.types import Json
 
 _CHAT_SCHEMA = record(
     {

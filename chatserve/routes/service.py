@@ -12,22 +12,22 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from chatserve.chat_function import Chat
-from chatserve.contracts import HistoryFormat
+from chatserve.contracts.formats import HistoryFormat
+from chatserve.contracts.wire import WireFormat
+from chatserve.core.errors import ChatserveError
 from chatserve.engine import TurnEngine
-from chatserve.errors import ChatserveError
-from chatserve.files import FileFolder
-from chatserve.routes.feedback import FeedbackRoutes
 from chatserve.routes.files import FileRoutes
-from chatserve.routes.guards import Guards
-from chatserve.routes.history import HistoryRoutes
+from chatserve.routes.http.guards import Guards
+from chatserve.routes.http.problems import problem_of
+from chatserve.routes.http.router import LiteralPaths
 from chatserve.routes.info import InfoRoutes
-from chatserve.routes.problems import problem_of
-from chatserve.routes.router import LiteralPaths
-from chatserve.routes.sessions import SessionRoutes
-from chatserve.routes.transfer import TransferRoutes
+from chatserve.routes.sessions.feedback import FeedbackRoutes
+from chatserve.routes.sessions.history import HistoryRoutes
+from chatserve.routes.sessions.sessions import SessionRoutes
+from chatserve.routes.sessions.transfer import TransferRoutes
 from chatserve.routes.turns import TurnRoutes
 from chatserve.routes.wire.endpoints import WireRoutes
-from chatserve.wire import WireFormat
+from chatserve.stores.file_folder import FileFolder
 
 
 @dataclass(frozen=True, slots=True)

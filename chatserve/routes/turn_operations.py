@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatserve.errors import (
+from chatserve.core.errors import (
     FileUnknown,
     IdempotencyConflict,
     Overloaded,
@@ -15,7 +15,7 @@ from chatserve.errors import (
     TurnUnknown,
     VersionConflict,
 )
-from chatserve.routes.operations import (
+from chatserve.routes.openapi.operations import (
     AFTER_EVENT,
     EVENTS,
     IDEMPOTENCY_KEY,
@@ -28,7 +28,7 @@ from chatserve.routes.operations import (
     component,
     json_of,
 )
-from chatserve.routes.schemas import list_of, record
+from chatserve.routes.openapi.schemas import list_of, record
 
 _TURN_HEADERS: Final = ("X-Turn-Id", "X-Session-Id", "Idempotency-Replayed")
 _TURN: Final = {"turn_id": "$response.header.X-Turn-Id"}

@@ -12,17 +12,14 @@ from starlette.routing import Route
 
 from chatserve.chat_function import Chat
 from chatserve.codec import clean_json, dumps, message_json, turn_json, usage_json
-from chatserve.contracts import HistoryFormat, TurnRecord
+from chatserve.contracts.formats import HistoryFormat
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.errors import BodyTooLarge, InputsInvalid, Overloaded
+from chatserve.core.types import Json, Message, OnDisconnect, ToolResultPart, TurnRequest, UserInput, WhenBusy
 from chatserve.engine import RunningTurn, TurnEngine, ended_turn_frames
-from chatserve.errors import (
-    BodyTooLarge,
-    InputsInvalid,
-    Overloaded,
-)
-from chatserve.routes.given import is_client_chosen, read_history
-from chatserve.routes.operations import describe
-from chatserve.routes.problems import turn_problem
-from chatserve.routes.requests import (
+from chatserve.routes.http.given import is_client_chosen, read_history
+from chatserve.routes.http.problems import turn_problem
+from chatserve.routes.http.requests import (
     body_hash,
     decode_body,
     headers_of,
@@ -33,8 +30,10 @@ from chatserve.routes.requests import (
     read_cursor,
     require_json,
 )
-from chatserve.routes.sse import EventStream, SoftReject, native_manners
-from chatserve.routes.text import WordStream
+from chatserve.routes.openapi.operations import describe
+from chatserve.routes.streams.sse import EventStream, SoftReject, native_manners
+from chatserve.routes.streams.text import WordStream
+from chatserve.routes.streams.waiting import NATIVE, on_leave, wait_for_end
 from chatserve.routes.turn_operations import (
     FOLLOW_SESSION,
     FOLLOW_TURN,
@@ -42,16 +41,6 @@ from chatserve.routes.turn_operations import (
     START_TURN,
     STOP_SESSION,
     STOP_TURN,
-)
-from chatserve.routes.waiting import NATIVE, on_leave, wait_for_end
-from chatserve.types import (
-    Json,
-    Message,
-    OnDisconnect,
-    ToolResultPart,
-    TurnRequest,
-    UserInput,
-    WhenBusy,
 )
 
 

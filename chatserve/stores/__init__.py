@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final, cast
 
-from chatserve.contracts import Store
-from chatserve.errors import ConfigurationError
+from chatserve.contracts.store import Store
+from chatserve.core.errors import ConfigurationError
 
 STORES: Final[Mapping[str, str]] = {
     "sqlite": "chatserve.stores.sqlite.store:SqliteStore",

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from chatserve.errors import InputsInvalid
-from chatserve.types import FilePart, Message, Part, ToolCallPart, ToolResultPart, Turn
+from chatserve.core.errors import InputsInvalid
+from chatserve.core.types import FilePart, Message, Part, ToolCallPart, ToolResultPart, Turn
 
 
 def linked(message: Message, turn_id: str | None, parent_id: str | None) -> Message:

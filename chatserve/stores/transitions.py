@@ -9,20 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from chatserve.answer import fold_events
-from chatserve.contracts import (
-    RECOVERY_GAP,
-    TURN_OPEN,
-    BeginTurn,
-    BegunTurn,
-    CommitTurn,
-    HistoryMove,
-    Idempotency,
-    NewSession,
-    SessionChanges,
-    SessionRecord,
-)
-from chatserve.errors import (
+from chatserve.answers.fold import fold_events
+from chatserve.contracts.store import HistoryMove, SessionChanges, SessionRecord
+from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, BegunTurn, CommitTurn, Idempotency, NewSession
+from chatserve.core.errors import (
     FileUnknown,
     IdempotencyConflict,
     InputsInvalid,
@@ -35,10 +25,10 @@ from chatserve.errors import (
     TurnUnknown,
     VersionConflict,
 )
-from chatserve.events import Done, LogEntry, NumberedEvent, last_seq_of, spelled_out
-from chatserve.frozen import frozen
+from chatserve.core.events import Done, LogEntry, NumberedEvent, last_seq_of, spelled_out
+from chatserve.core.frozen import frozen
+from chatserve.core.types import Json, Message, Session, Turn
 from chatserve.stores import branches
-from chatserve.types import Json, Message, Session, Turn
 
 
 @frozen

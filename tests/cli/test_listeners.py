@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from chatserve.cli.listeners import UNACKNOWLEDGED_MS, UNSENT_BYTES, close, listen, port_of
-from chatserve.errors import ConfigurationError
+from chatserve.core.errors import ConfigurationError
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from chatserve.contracts import CommittedTurn, CommitTurn
+from chatserve.contracts.turns import CommittedTurn, CommitTurn
+from chatserve.core.events import NumberedEvent
 from chatserve.engine import ended_turn_frames
-from chatserve.events import NumberedEvent
 from chatserve.stores.memory import MemoryStore
 from tests.support.engine import NATIVE, decode, open_engine, within
 

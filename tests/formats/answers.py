@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from chatserve.contracts import (
+from chatserve.answers.draft import MessageDraft
+from chatserve.contracts.formats import (
     AnswerFinished,
     AnswerSnapshot,
     AnswerView,
@@ -14,9 +15,8 @@ from chatserve.contracts import (
     ToolArgumentsAppended,
     ToolCallOpened,
 )
-from chatserve.draft import MessageDraft
+from chatserve.core.types import Message, TextPart, Turn
 from chatserve.formats.output import AnswerNormalizer
-from chatserve.types import Message, TextPart, Turn
 
 SNAPSHOTS = AnswerView(0, None, "hi", "snapshots", streaming=True)
 DELTAS = AnswerView(0, None, "hi", "deltas", streaming=True)

@@ -4,8 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from chatserve.contracts import RenderOptions
-from chatserve.types import (
+from chatserve.contracts.formats import RenderOptions
+from chatserve.core.types import (
     DataPart,
     FilePart,
     Message,

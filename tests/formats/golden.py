@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from chatserve.engine import speech
-from chatserve.files import FileFolder
+from chatserve.engine.log import speech
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.wire import WIRE_FORMATS
 from chatserve.routes.service import Service, build_application
+from chatserve.stores.file_folder import FileFolder
 from tests.formats.golden_rows import CHAT, ROWS, Ask, FormatRow, Request
 from tests.formats.scenarios import SCENARIOS, Scenario
 from tests.support.engine import Engine, open_engine, until, within

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserve.contracts import TurnRecord
-from chatserve.events import (
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.events import (
     Delta,
     Done,
     Event,
@@ -21,7 +21,20 @@ from chatserve.events import (
     Snapshot,
     StatusReported,
 )
-from chatserve.formats.appended import (
+from chatserve.core.types import (
+    DataPart,
+    FilePart,
+    Message,
+    Part,
+    ReasoningPart,
+    SourcePart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    Turn,
+    TurnError,
+)
+from chatserve.formats.shared.appended import (
     BREAK,
     AppendedAnswer,
     ArgumentsAdded,
@@ -35,19 +48,6 @@ from chatserve.formats.appended import (
     Said,
     TextAdded,
     tell_whole,
-)
-from chatserve.types import (
-    DataPart,
-    FilePart,
-    Message,
-    Part,
-    ReasoningPart,
-    SourcePart,
-    TextPart,
-    ToolCallPart,
-    ToolResultPart,
-    Turn,
-    TurnError,
 )
 
 OPENED = MessageOpened("m_1", "assistant")

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import ParsedMessage, RenderOptions
-from chatserve.errors import InputsInvalid
-from chatserve.formats.history import HISTORY_FORMATS
-from chatserve.types import (
+from chatserve.contracts.formats import ParsedMessage, RenderOptions
+from chatserve.core.errors import InputsInvalid
+from chatserve.core.types import (
     DataPart,
     FilePart,
     Message,
@@ -17,6 +16,7 @@ from chatserve.types import (
     ToolCallPart,
     ToolResultPart,
 )
+from chatserve.formats.history import HISTORY_FORMATS
 from tests.formats.conversations import CALL, IMAGE, MULTIMODAL, RESULT, TEXT_ONLY, assistant, message, user
 
 FORMAT = HISTORY_FORMATS["messages"]

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserve.contracts import HistoryFormat, RenderOptions
-from chatserve.errors import InputsInvalid
+from chatserve.contracts.formats import HistoryFormat, RenderOptions
+from chatserve.core.errors import InputsInvalid
+from chatserve.core.types import Message
 from chatserve.formats.history import HISTORY_FORMATS
-from chatserve.types import Message
 from tests.formats.conversations import MULTIMODAL, TEXT_ONLY, turns
 
 FORMATS = pytest.mark.parametrize("form", HISTORY_FORMATS.values(), ids=HISTORY_FORMATS.keys())

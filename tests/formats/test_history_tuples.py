@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import ParsedMessage
-from chatserve.errors import InputsInvalid
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.core.errors import InputsInvalid
+from chatserve.core.types import DataPart, FilePart, Message, ReasoningPart, TextPart
 from chatserve.formats.history import HISTORY_FORMATS
-from chatserve.types import DataPart, FilePart, Message, ReasoningPart, TextPart
 from tests.formats.conversations import CALL, IMAGE, MULTIMODAL, RESULT, TEXT_ONLY, assistant, message, user
 
 FORMAT = HISTORY_FORMATS["tuples"]

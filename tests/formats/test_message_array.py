@@ -2,11 +2,11 @@
 
 import pytest
 
-from chatserve.contracts import ParsedMessage
-from chatserve.errors import InputsInvalid
-from chatserve.formats.message_array import keep_files, read_data_url, split_turn
-from chatserve.types import DraftPart, FilePart, LocalFile, TextPart, ToolCallPart, ToolResultPart
-from chatserve.wire import ChatProfile, KeepFile
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.wire import ChatProfile, KeepFile
+from chatserve.core.errors import InputsInvalid
+from chatserve.core.types import DraftPart, FilePart, LocalFile, TextPart, ToolCallPart, ToolResultPart
+from chatserve.formats.shared.message_array import keep_files, read_data_url, split_turn
 
 PICTURE = LocalFile(b"png", "image.png", "image/png")
 STORED = FilePart("f_1", "image.png", "image/png", 3)

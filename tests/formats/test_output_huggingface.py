@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import TextAppended
-from chatserve.errors import AnswerInvalid
-from chatserve.types import DataPart, Usage
+from chatserve.contracts.formats import TextAppended
+from chatserve.core.errors import AnswerInvalid
+from chatserve.core.types import DataPart, Usage
 from tests.formats.answers import end_of, normalize, normalize_all, text_of
 from tests.support.libraries import require
 

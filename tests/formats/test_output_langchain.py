@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import MessageAppended, ParsedMessage, PartAppended
-from chatserve.types import LocalFile, SourcePart, TextPart, ToolResultPart, Usage
+from chatserve.contracts.formats import MessageAppended, ParsedMessage, PartAppended
+from chatserve.core.types import LocalFile, SourcePart, TextPart, ToolResultPart, Usage
 from tests.formats.answers import calls_of, end_of, normalize, normalize_all, reasoning_of, text_of
 from tests.support.libraries import require
 

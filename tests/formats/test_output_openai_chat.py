@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import PartAppended, ReasoningAppended, TextAppended
+from chatserve.contracts.formats import PartAppended, ReasoningAppended, TextAppended
+from chatserve.core.types import SourcePart, TextPart, Usage
 from chatserve.formats.output import AnswerNormalizer
-from chatserve.types import SourcePart, TextPart, Usage
 from tests.formats.answers import (
     DELTAS,
     SNAPSHOTS,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import PartAppended
-from chatserve.errors import AnswerInvalid
-from chatserve.types import LocalFile, SourcePart, ToolResultPart, Usage
+from chatserve.contracts.formats import PartAppended
+from chatserve.core.errors import AnswerInvalid
+from chatserve.core.types import LocalFile, SourcePart, ToolResultPart, Usage
 from tests.formats.answers import answer_of, calls_of, end_of, normalize, normalize_all, reasoning_of, text_of
 from tests.formats.served import http_client
 from tests.support.libraries import require

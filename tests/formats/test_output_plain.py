@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserve.contracts import (
+from chatserve.contracts.formats import (
     AnswerView,
     MessageAppended,
     OutputNormalizer,
@@ -21,9 +21,8 @@ from chatserve.contracts import (
     PartAppended,
     TextAppended,
 )
-from chatserve.errors import AnswerInvalid
-from chatserve.formats.output import OUTPUT_NORMALIZERS, AnswerNormalizer
-from chatserve.types import (
+from chatserve.core.errors import AnswerInvalid
+from chatserve.core.types import (
     ChatMessage,
     DataPart,
     File,
@@ -35,6 +34,7 @@ from chatserve.types import (
     ToolCallPart,
     ToolResultPart,
 )
+from chatserve.formats.output import OUTPUT_NORMALIZERS, AnswerNormalizer
 from tests.formats.answers import DELTAS, SNAPSHOTS, answer_of, normalize, said, snapshot
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserve.contracts import TurnRecord
-from chatserve.events import (
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.events import (
     Delta,
     Done,
     Event,
@@ -19,15 +19,8 @@ from chatserve.events import (
     ReasoningDelta,
     TurnAccepted,
 )
+from chatserve.core.types import FilePart, Message, TextPart, ToolCallPart, ToolResultPart, Turn
 from chatserve.formats.wire.anthropic.replies import Heading, MessageEncoder, message_document
-from chatserve.types import (
-    FilePart,
-    Message,
-    TextPart,
-    ToolCallPart,
-    ToolResultPart,
-    Turn,
-)
 from tests.support.sse import read_events
 
 HEADING = Heading("t_1", "chat", "req_1", "http://localhost")

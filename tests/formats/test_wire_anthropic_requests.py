@@ -6,20 +6,24 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import ParsedMessage
-from chatserve.errors import BodyTooLarge, ChatUnknown, IdempotencyConflict, InputsInvalid, QueueFull, ShuttingDown
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.wire import (
+    ChatProfile,
+    JsonReply,
+    KeepFile,
+    RawRequest,
+    StartedTurn,
+    Step,
+    Submit,
+    TurnCall,
+    TurnStream,
+)
+from chatserve.core.errors import BodyTooLarge, ChatUnknown, IdempotencyConflict, InputsInvalid, QueueFull, ShuttingDown
+from chatserve.core.types import FilePart, LocalFile, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.wire.anthropic import Anthropic, create_message, list_models, read_model
 from chatserve.formats.wire.anthropic.requests import read_messages
 from chatserve.formats.wire.anthropic.token_count import IMAGE_TOKENS, MESSAGE_TOKENS, estimate_tokens
 from chatserve.settings import Settings
-from chatserve.types import (
-    FilePart,
-    LocalFile,
-    TextPart,
-    ToolCallPart,
-    ToolResultPart,
-)
-from chatserve.wire import ChatProfile, JsonReply, KeepFile, RawRequest, StartedTurn, Step, Submit, TurnCall, TurnStream
 
 PNG = b64encode(b"\x89PNG").decode()
 CALL = {"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Paris"}}

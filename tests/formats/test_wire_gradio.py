@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatserve.contracts import (
+from chatserve.contracts.formats import (
     ParsedMessage,
     ReasoningAppended,
     TextAppended,
     ToolArgumentsAppended,
     ToolCallOpened,
-    TurnRecord,
 )
-from chatserve.engine import ended_turn_frames
-from chatserve.events import (
+from chatserve.contracts.turns import TurnRecord
+from chatserve.contracts.wire import COLLECTED, Inbox
+from chatserve.core.events import (
     Delta,
     Done,
     Event,
@@ -30,12 +30,7 @@ from chatserve.events import (
     StatusReported,
     TurnAccepted,
 )
-from chatserve.formats.wire.gradio.calls import CallEncoder
-from chatserve.formats.wire.gradio.diffs import compare
-from chatserve.formats.wire.gradio.frames import CLOSE_STREAM, HEARTBEAT
-from chatserve.formats.wire.gradio.queue import QueueEncoder
-from chatserve.formats.wire.gradio.values import answer_value, downloadless
-from chatserve.types import (
+from chatserve.core.types import (
     DataPart,
     FilePart,
     Message,
@@ -49,7 +44,12 @@ from chatserve.types import (
     TurnError,
     TurnStatus,
 )
-from chatserve.wire import COLLECTED, Inbox
+from chatserve.engine import ended_turn_frames
+from chatserve.formats.wire.gradio.calls import CallEncoder
+from chatserve.formats.wire.gradio.diffs import compare
+from chatserve.formats.wire.gradio.frames import CLOSE_STREAM, HEARTBEAT
+from chatserve.formats.wire.gradio.queue import QueueEncoder
+from chatserve.formats.wire.gradio.values import answer_value, downloadless
 from tests.test_draft import Spoken, message, message_snapshots, snapshot, text_snapshots
 
 BASE = "http://host"

@@ -9,9 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatserve.contracts import AnswerView, ParsedMessage, TurnRecord
-from chatserve.draft import MessageDraft
-from chatserve.errors import (
+from chatserve.answers.draft import MessageDraft
+from chatserve.contracts.formats import AnswerView, ParsedMessage
+from chatserve.contracts.turns import TurnRecord
+from chatserve.contracts.wire import (
+    ChatProfile,
+    FindFiles,
+    JsonReply,
+    KeepFile,
+    RawRequest,
+    StartedTurn,
+    Submit,
+    TurnStream,
+    Wait,
+)
+from chatserve.core.errors import (
     BodyInvalid,
     ChatserveError,
     ChatUnknown,
@@ -23,13 +35,8 @@ from chatserve.errors import (
     ShuttingDown,
     StoreError,
 )
-from chatserve.events import Delta, Done, Event, Failed, NumberedEvent, Snapshot, StatusReported, TurnAccepted
-from chatserve.formats.wire.openai_chat import OpenAIChat
-from chatserve.formats.wire.openai_chat.completions import Completion, CompletionEncoder, describe
-from chatserve.formats.wire.openai_chat.messages import read_messages
-from chatserve.formats.wire.openai_chat.requests import CompletionRequest, read_request
-from chatserve.settings import Settings
-from chatserve.types import (
+from chatserve.core.events import Delta, Done, Event, Failed, NumberedEvent, Snapshot, StatusReported, TurnAccepted
+from chatserve.core.types import (
     FilePart,
     LocalFile,
     ReasoningPart,
@@ -41,17 +48,11 @@ from chatserve.types import (
     TurnError,
     Usage,
 )
-from chatserve.wire import (
-    ChatProfile,
-    FindFiles,
-    JsonReply,
-    KeepFile,
-    RawRequest,
-    StartedTurn,
-    Submit,
-    TurnStream,
-    Wait,
-)
+from chatserve.formats.wire.openai_chat import OpenAIChat
+from chatserve.formats.wire.openai_chat.completions import Completion, CompletionEncoder, describe
+from chatserve.formats.wire.openai_chat.messages import read_messages
+from chatserve.formats.wire.openai_chat.requests import CompletionRequest, read_request
+from chatserve.settings import Settings
 from tests.formats.answers import DELTAS, SNAPSHOTS, normalize_all
 
 PLAIN = ChatProfile("plain", "Plain", "", {}, ("temperature", "max_tokens", "stream", "style"), takes_files=False)

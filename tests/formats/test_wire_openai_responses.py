@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatserve.contracts import (
+from chatserve.answers.draft import MessageDraft
+from chatserve.contracts.formats import (
     AnswerSnapshot,
     Output,
     ParsedMessage,
@@ -20,11 +21,10 @@ from chatserve.contracts import (
     TextAppended,
     ToolArgumentsAppended,
     ToolCallOpened,
-    TurnRecord,
 )
-from chatserve.draft import MessageDraft
-from chatserve.errors import AnswerInvalid
-from chatserve.events import (
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.errors import AnswerInvalid
+from chatserve.core.events import (
     Done,
     Event,
     Failed,
@@ -37,10 +37,7 @@ from chatserve.events import (
     Snapshot,
     TurnAccepted,
 )
-from chatserve.formats.wire.openai_responses.documents import output_of, response_json, response_object
-from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
-from chatserve.formats.wire.openai_responses.lists import items_of, page, without_item
-from chatserve.types import (
+from chatserve.core.types import (
     DataPart,
     FilePart,
     FinalStatus,
@@ -54,6 +51,9 @@ from chatserve.types import (
     TurnError,
     Usage,
 )
+from chatserve.formats.wire.openai_responses.documents import output_of, response_json, response_object
+from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
+from chatserve.formats.wire.openai_responses.lists import items_of, page, without_item
 from tests.formats.response_grammar import DONE, StrictReader, read_frames, read_stream
 from tests.formats.scenarios import SCENARIOS, Scenario
 from tests.support.engine import open_engine, until

@@ -7,25 +7,9 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import ParsedMessage, TurnRecord
-from chatserve.errors import (
-    ChatserveError,
-    ChatUnknown,
-    InputsInvalid,
-    MessageUnknown,
-    QueueFull,
-    SessionUnknown,
-    StoreError,
-    TurnUnknown,
-)
-from chatserve.formats.wire.openai_responses import OpenAIResponses
-from chatserve.formats.wire.openai_responses.documents import DEFAULTS, response_object
-from chatserve.formats.wire.openai_responses.echo import MAX_BYTES, echo_of
-from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
-from chatserve.formats.wire.openai_responses.requests import ResponseRequest, read_request
-from chatserve.settings import Settings
-from chatserve.types import FilePart, Message, TextPart, ToolCallPart, ToolResultPart, Turn, TurnError
-from chatserve.wire import (
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.turns import TurnRecord
+from chatserve.contracts.wire import (
     ChatProfile,
     FindFiles,
     FindMessage,
@@ -41,6 +25,23 @@ from chatserve.wire import (
     TurnStream,
     Wait,
 )
+from chatserve.core.errors import (
+    ChatserveError,
+    ChatUnknown,
+    InputsInvalid,
+    MessageUnknown,
+    QueueFull,
+    SessionUnknown,
+    StoreError,
+    TurnUnknown,
+)
+from chatserve.core.types import FilePart, Message, TextPart, ToolCallPart, ToolResultPart, Turn, TurnError
+from chatserve.formats.wire.openai_responses import OpenAIResponses
+from chatserve.formats.wire.openai_responses.documents import DEFAULTS, response_object
+from chatserve.formats.wire.openai_responses.echo import MAX_BYTES, echo_of
+from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
+from chatserve.formats.wire.openai_responses.requests import ResponseRequest, read_request
+from chatserve.settings import Settings
 
 PLAIN = ChatProfile("plain", "Plain", "", {}, ("temperature", "stream"), takes_files=False)
 FILES = ChatProfile("files", "Files", "", {}, (), takes_files=True)

@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field
 
 from chatserve import ChatServer
-from chatserve.contracts import SessionRecord
+from chatserve.contracts.store import SessionRecord
 from tests.routes.service import Service, problem, say, say_later, serving
 
 JSON = {"content-type": "application/json"}

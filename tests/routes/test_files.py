@@ -11,7 +11,7 @@ import pytest
 from chatserve import ChatServer, File
 from chatserve.routes import files as file_routes
 from chatserve.routes.files import clean_name
-from chatserve.routes.media_types import Sniffer
+from chatserve.routes.http.media_types import Sniffer
 from tests.routes.service import history, problem, say, serving
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20

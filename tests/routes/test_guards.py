@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from chatserve.errors import ConfigurationError
-from chatserve.routes.guards import Guards
+from chatserve.core.errors import ConfigurationError
+from chatserve.routes.http.guards import Guards
 
 Headers = list[tuple[bytes, bytes]]
 

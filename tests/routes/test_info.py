@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chatserve.errors import StoreError
+from chatserve.core.errors import StoreError
 from tests.routes.service import problem, serving
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from chatserve import ChatContext, ChatError, ChatMessage, ChatServer
 from chatserve.codec import encode_payload, file_json, message_json, part_json, session_json, turn_json
-from chatserve.events import (
+from chatserve.core.events import (
     EVENT_NAMES,
     Bye,
     Delta,
@@ -31,12 +31,7 @@ from chatserve.events import (
     StatusReported,
     TurnAccepted,
 )
-from chatserve.routes.event_schemas import event_schema_name
-from chatserve.routes.openapi import HEADERS
-from chatserve.routes.operations import operation_of
-from chatserve.routes.schemas import part_name
-from chatserve.routes.service import native_routes
-from chatserve.types import (
+from chatserve.core.types import (
     DataPart,
     Feedback,
     FilePart,
@@ -53,6 +48,11 @@ from chatserve.types import (
     TurnError,
     Usage,
 )
+from chatserve.routes.openapi.document import HEADERS
+from chatserve.routes.openapi.event_schemas import event_schema_name
+from chatserve.routes.openapi.operations import operation_of
+from chatserve.routes.openapi.schemas import part_name
+from chatserve.routes.service import native_routes
 from tests.routes.service import history, say, serving
 from tests.support.sse import read_events
 

@@ -12,10 +12,10 @@ import pytest
 import uvicorn
 
 from chatserve import ChatServer
+from chatserve.core.types import TurnRequest, UserInput
 from chatserve.engine import Reader, RunningTurn, readers
-from chatserve.routes.outlets import ChunkedOutlet, Cork, open_outlet
-from chatserve.routes.sse import SERVER_SEND, EventStream, native_manners
-from chatserve.types import TurnRequest, UserInput
+from chatserve.routes.streams.outlets import ChunkedOutlet, Cork, open_outlet
+from chatserve.routes.streams.sse import SERVER_SEND, EventStream, native_manners
 from tests.support.engine import NATIVE, WAIT_S, Engine, open_engine, until, within
 from tests.support.sse import read_events
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatserve.engine.sessions import LOOSE_FILES_KEPT_S, ORPHANS_KEPT_S
+from chatserve.engine.sessions.sessions import LOOSE_FILES_KEPT_S, ORPHANS_KEPT_S
 from tests.routes.service import WAIT_S, Service, history, problem, say, say_later, serving
 
 

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from chatserve.errors import NotFound
-from chatserve.routes.problems import problem_of
-from chatserve.routes.router import LiteralPaths
+from chatserve.core.errors import NotFound
+from chatserve.routes.http.problems import problem_of
+from chatserve.routes.http.router import LiteralPaths
 
 
 async def hello(request: Request) -> Response:

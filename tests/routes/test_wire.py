@@ -11,15 +11,8 @@ import pytest
 
 from chatserve import app as app_module
 from chatserve.codec import dumps_line
-from chatserve.contracts import ParsedMessage
-from chatserve.errors import ChatserveError
-from chatserve.events import Delta, Done, NumberedEvent
-from chatserve.formats.appended import TextAdded, tell_whole
-from chatserve.routes.wire.inboxes import MAX_CLOSED, MAX_INBOXES, MAX_TURNS, REST_S, Inboxes
-from chatserve.routes.wire.session_keys import place_of
-from chatserve.settings import Settings
-from chatserve.types import TextPart
-from chatserve.wire import (
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.wire import (
     BytesReply,
     ChangeSession,
     CreateSession,
@@ -47,6 +40,13 @@ from chatserve.wire import (
     TurnStream,
     Wait,
 )
+from chatserve.core.errors import ChatserveError
+from chatserve.core.events import Delta, Done, NumberedEvent
+from chatserve.core.types import TextPart
+from chatserve.formats.shared.appended import TextAdded, tell_whole
+from chatserve.routes.wire.inboxes import MAX_CLOSED, MAX_INBOXES, MAX_TURNS, REST_S, Inboxes
+from chatserve.routes.wire.session_keys import place_of
+from chatserve.settings import Settings
 from tests.routes.service import WAIT_S, Service, serving
 
 

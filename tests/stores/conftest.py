@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chatserve.contracts import Store
+from chatserve.contracts.store import Store
+from chatserve.core.types import Turn
 from chatserve.stores import create_store
-from chatserve.types import Turn
 from tests.support.blocking import nothing_blocks
 
 Reopen = Callable[[Store], Awaitable[tuple[Store, tuple[Turn, ...]]]]

@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from chatserve.contracts import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, HistoryMove, NewSession, Store
-from chatserve.events import Delta, Done, MessageOpened, NumberedEvent, TurnAccepted
-from chatserve.types import Message, StoredFile, TextPart
+from chatserve.contracts.store import HistoryMove, Store
+from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, NewSession
+from chatserve.core.events import Delta, Done, MessageOpened, NumberedEvent, TurnAccepted
+from chatserve.core.types import Message, StoredFile, TextPart
 
 OWNER = "alice"
 STRANGER = "mallory"

@@ -4,8 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from chatserve.stores.branches import common_start, common_talk, linked
-from chatserve.types import (
+from chatserve.core.types import (
     DataPart,
     Feedback,
     FilePart,
@@ -17,6 +16,7 @@ from chatserve.types import (
     ToolCallPart,
     ToolResultPart,
 )
+from chatserve.stores.branches import common_start, common_talk, linked
 
 FILE = FilePart("f_1", "a.png", "image/png", 3)
 

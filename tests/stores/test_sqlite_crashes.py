@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from chatserve.contracts import Store
-from chatserve.errors import SessionUnknown, StoreError, TurnUnknown
+from chatserve.contracts.store import Store
+from chatserve.core.errors import SessionUnknown, StoreError, TurnUnknown
 from chatserve.stores.sqlite import SqliteStore
 from chatserve.stores.sqlite.writer import KILL_VARIABLE
 from tests.stores.store_values import OWNER, branch_ids
@@ -23,10 +23,10 @@ from tests.stores.store_values import OWNER, branch_ids
 Rows = dict[str, list[tuple[object, ...]]]
 SETUP = """
 import asyncio, os, resource, signal, sys
-from chatserve.contracts import Purge, SessionChanges
-from chatserve.events import Delta, NumberedEvent
+from chatserve.contracts.store import Purge, SessionChanges
+from chatserve.core.events import Delta, NumberedEvent
 from chatserve.stores.sqlite import SqliteStore
-from chatserve.types import Feedback
+from chatserve.core.types import Feedback
 from tests.stores.store_values import *
 
 async def main():

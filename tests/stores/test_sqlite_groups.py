@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import NewSession
-from chatserve.errors import LeaseLost, SessionBusy, SessionUnknown, StoreError, VersionConflict
+from chatserve.contracts.turns import NewSession
+from chatserve.core.errors import LeaseLost, SessionBusy, SessionUnknown, StoreError, VersionConflict
 from chatserve.stores.sqlite import SqliteStore, tables
 from chatserve.stores.sqlite.jobs import Group, Job, in_groups
 from chatserve.stores.sqlite.statements import MAX_ROWS, Statement

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from chatserve.contracts import RECOVERY_GAP, Purge
-from chatserve.errors import StoreError
-from chatserve.events import Delta, HistoryChanged, MessageOpened, NumberedEvent
+from chatserve.contracts.store import Purge
+from chatserve.contracts.turns import RECOVERY_GAP
+from chatserve.core.errors import StoreError
+from chatserve.core.events import Delta, HistoryChanged, MessageOpened, NumberedEvent
+from chatserve.core.types import Turn
 from chatserve.stores.sqlite import SqliteStore, journal, tables
-from chatserve.types import Turn
 from tests.stores.store_values import OWNER, begin, branch_ids, commit, done_of, end_turn, opening_events, run_turn
 from tests.support.engine import until
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from chatserve.contracts import BeginTurn
-from chatserve.errors import ConfigurationError, SessionBusy, SessionUnknown, StoreError, StoreFull
+from chatserve.contracts.turns import BeginTurn
+from chatserve.core.errors import ConfigurationError, SessionBusy, SessionUnknown, StoreError, StoreFull
+from chatserve.core.types import Turn
 from chatserve.stores.sqlite import SqliteStore, tables, writer
 from chatserve.stores.sqlite.schema import MIGRATIONS, migrate
-from chatserve.types import Turn
 from tests.stores.store_values import OWNER, answer, begin, branch_ids, commit, new_session, run_turn, user
 
 Operation = Callable[[sqlite3.Connection], object]

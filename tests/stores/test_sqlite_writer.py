@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from chatserve.contracts import Idempotency
-from chatserve.errors import LeaseLost
+from chatserve.contracts.turns import Idempotency
+from chatserve.core.errors import LeaseLost
 from chatserve.stores.sqlite import SqliteStore, open_turns, turns
 from chatserve.stores.sqlite import writer as writer_module
 from chatserve.stores.sqlite.database import Database

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from chatserve.contracts import Purge, Store
-from chatserve.errors import FileUnknown, SessionUnknown
-from chatserve.types import FilePart
+from chatserve.contracts.store import Purge, Store
+from chatserve.core.errors import FileUnknown, SessionUnknown
+from chatserve.core.types import FilePart
 from tests.stores.store_values import OWNER, STRANGER, file, new_session, run_turn, user
 
 

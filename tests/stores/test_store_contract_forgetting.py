@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from chatserve.contracts import Idempotency, Store
-from chatserve.errors import MessageUnknown, SessionBusy, TurnUnknown
-from chatserve.types import Feedback
+from chatserve.contracts.store import Store
+from chatserve.contracts.turns import Idempotency
+from chatserve.core.errors import MessageUnknown, SessionBusy, TurnUnknown
+from chatserve.core.types import Feedback
 from tests.stores.conftest import Reopen
 from tests.stores.store_values import (
     OWNER,

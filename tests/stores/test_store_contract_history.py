@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from chatserve.contracts import Store
-from chatserve.errors import (
+from chatserve.contracts.store import Store
+from chatserve.core.errors import (
     InputsInvalid,
     MessageUnknown,
     NothingToUndo,
@@ -16,8 +16,8 @@ from chatserve.errors import (
     SessionUnknown,
     VersionConflict,
 )
-from chatserve.events import HistoryChanged, NumberedEvent
-from chatserve.types import Feedback, FilePart, Message, TextPart
+from chatserve.core.events import HistoryChanged, NumberedEvent
+from chatserve.core.types import Feedback, FilePart, Message, TextPart
 from tests.stores.conftest import Reopen
 from tests.stores.store_values import (
     OWNER,

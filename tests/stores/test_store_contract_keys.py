@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from chatserve.contracts import Idempotency, Purge, Store
-from chatserve.errors import IdempotencyConflict, MessageUnknown, SessionExists, VersionConflict
-from chatserve.types import Feedback
+from chatserve.contracts.store import Purge, Store
+from chatserve.contracts.turns import Idempotency
+from chatserve.core.errors import IdempotencyConflict, MessageUnknown, SessionExists, VersionConflict
+from chatserve.core.types import Feedback
 from tests.stores.store_values import OWNER, STRANGER, begin, new_session, run_turn
 
 KEY = Idempotency("key", "hash", 1000.0)

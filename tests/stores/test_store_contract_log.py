@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chatserve.contracts import Purge, Store
-from chatserve.errors import SessionUnknown
-from chatserve.events import (
+from chatserve.contracts.store import Purge, Store
+from chatserve.core.errors import SessionUnknown
+from chatserve.core.events import (
     Delta,
     Event,
     Failed,
@@ -22,7 +22,7 @@ from chatserve.events import (
     TurnAccepted,
     Words,
 )
-from chatserve.types import DataPart, ToolCallPart, TurnError
+from chatserve.core.types import DataPart, ToolCallPart, TurnError
 from tests.stores.store_values import OWNER, answer, begin, commit, new_session, opening_events, run_turn
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chatserve.contracts import RECOVERY_GAP, Store
+from chatserve.contracts.store import Store
+from chatserve.contracts.turns import RECOVERY_GAP
 from tests.stores.conftest import Reopen
 from tests.stores.store_values import (
     OWNER,

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from chatserve.contracts import Idempotency, Purge, Purged, SessionChanges, SessionRecord, Store
-from chatserve.errors import FileUnknown, InputsInvalid, SessionBusy, SessionExists, SessionUnknown, TurnUnknown
-from chatserve.types import Feedback, FilePart, TurnError, Usage
+from chatserve.contracts.store import Purge, Purged, SessionChanges, SessionRecord, Store
+from chatserve.contracts.turns import Idempotency
+from chatserve.core.errors import FileUnknown, InputsInvalid, SessionBusy, SessionExists, SessionUnknown, TurnUnknown
+from chatserve.core.types import Feedback, FilePart, TurnError, Usage
 from tests.stores.store_values import (
     OWNER,
     STRANGER,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chatserve.contracts import SessionChanges, Store
-from chatserve.errors import SessionBusy, SessionExists, SessionUnknown, StoreError, TurnUnknown, VersionConflict
-from chatserve.types import Feedback, Session
+from chatserve.contracts.store import SessionChanges, Store
+from chatserve.core.errors import SessionBusy, SessionExists, SessionUnknown, StoreError, TurnUnknown, VersionConflict
+from chatserve.core.types import Feedback, Session
 from tests.stores.store_values import (
     OWNER,
     STRANGER,

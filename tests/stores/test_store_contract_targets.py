@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from chatserve.contracts import Store
-from chatserve.errors import MessageUnknown, SessionBusy, SessionUnknown
+from chatserve.contracts.store import Store
+from chatserve.core.errors import MessageUnknown, SessionBusy, SessionUnknown
 from tests.stores.conftest import Reopen
 from tests.stores.store_values import (
     OWNER,

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from chatserve.contracts import Idempotency, Store, TurnRecord
-from chatserve.errors import (
+from chatserve.contracts.store import Store
+from chatserve.contracts.turns import Idempotency, TurnRecord
+from chatserve.core.errors import (
     IdempotencyConflict,
     LeaseLost,
     MessageUnknown,
@@ -17,8 +18,8 @@ from chatserve.errors import (
     TurnUnknown,
     VersionConflict,
 )
-from chatserve.events import Delta, Done, NumberedEvent
-from chatserve.types import FilePart, TextPart, ToolResultPart, Turn, TurnError, Usage
+from chatserve.core.events import Delta, Done, NumberedEvent
+from chatserve.core.types import FilePart, TextPart, ToolResultPart, Turn, TurnError, Usage
 from tests.stores.store_values import (
     OWNER,
     answer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatserve.errors import ConfigurationError
+from chatserve.core.errors import ConfigurationError
 from chatserve.stores import STORES, create_store
 from chatserve.stores.memory import MemoryStore
 from chatserve.stores.sqlite import SqliteStore

@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from chatserve.contracts import HistoryMove, Idempotency, NewSession, Purge, SessionChanges, Store
-from chatserve.errors import ChatserveError
-from chatserve.events import Delta, MessageOpened, NumberedEvent
+from chatserve.contracts.store import HistoryMove, Purge, SessionChanges, Store
+from chatserve.contracts.turns import Idempotency, NewSession
+from chatserve.core.errors import ChatserveError
+from chatserve.core.events import Delta, MessageOpened, NumberedEvent
+from chatserve.core.types import Feedback, FilePart, Message, StoredFile, TextPart, Usage
 from chatserve.stores.memory import MemoryStore
 from chatserve.stores.sqlite import SqliteStore
-from chatserve.types import Feedback, FilePart, Message, StoredFile, TextPart, Usage
 from tests.stores.store_values import begin, commit, fresh_ids
 
 OWNERS = st.sampled_from(["alice", "bob"])

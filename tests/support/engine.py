@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chatserve.chat_function import Chat, ChatOptions
-from chatserve.contracts import Store, TurnRecord
+from chatserve.contracts.store import Store
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.types import TurnRequest, UserInput
 from chatserve.engine import EngineParts, Reader, RunningTurn, TurnEngine
-from chatserve.files import FileFolder
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
 from chatserve.formats.wire.native import NativeEncoder
 from chatserve.settings import Settings
+from chatserve.stores.file_folder import FileFolder
 from chatserve.stores.memory import MemoryStore
-from chatserve.types import TurnRequest, UserInput
 from tests.support.sse import SseEvent, read_events
 
 WAIT_S = 20

@@ -7,7 +7,7 @@ ids nobody announced.
 from collections.abc import Iterable
 from typing import Any
 
-from chatserve.events import MAY_FOLLOW
+from chatserve.core.events import MAY_FOLLOW
 
 
 class ClientAnswer:

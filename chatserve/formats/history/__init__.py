@@ -1,6 +1,6 @@
 """The shapes in which chat functions are given history; a new one is one new file here and one line below."""
 
-from chatserve.contracts import HistoryFormat
+from chatserve.contracts.formats import HistoryFormat
 from chatserve.formats.history.messages import MessagesHistory
 from chatserve.formats.history.tuples import TuplesHistory
 

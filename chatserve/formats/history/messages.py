@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chatserve import codec
-from chatserve.contracts import ParsedMessage, RenderOptions
-from chatserve.formats.history_content import entries_of, json_text, parse_content, parse_extras, refuse, text_of
-from chatserve.types import (
+from chatserve.contracts.formats import ParsedMessage, RenderOptions
+from chatserve.core.types import (
     ROLES,
     DataPart,
     FilePart,
@@ -26,6 +25,7 @@ from chatserve.types import (
     ToolCallPart,
     ToolResultPart,
 )
+from chatserve.formats.shared.history_content import entries_of, json_text, parse_content, parse_extras, refuse, text_of
 
 
 class MessagesHistory:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from chatserve.contracts import ParsedMessage, RenderOptions
-from chatserve.formats.history_content import entries_of, parse_content, refuse, text_of
-from chatserve.types import FilePart, Json, Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+from chatserve.contracts.formats import ParsedMessage, RenderOptions
+from chatserve.core.types import FilePart, Json, Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+from chatserve.formats.shared.history_content import entries_of, parse_content, refuse, text_of
 
 Side: TypeAlias = str | tuple[str]
 

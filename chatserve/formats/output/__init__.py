@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
-from chatserve.contracts import AnswerView, Output, OutputNormalizer
-from chatserve.errors import AnswerInvalid
+from chatserve.contracts.formats import AnswerView, Output, OutputNormalizer
+from chatserve.core.errors import AnswerInvalid
 from chatserve.formats.output.anthropic import AnthropicNormalizer
 from chatserve.formats.output.file import FileNormalizer
 from chatserve.formats.output.huggingface import HuggingFaceNormalizer

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from chatserve.codec import clean_json
-from chatserve.contracts import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
-from chatserve.errors import AnswerInvalid
-from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member
-from chatserve.types import SourcePart, ToolResultPart
+from chatserve.contracts.formats import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
+from chatserve.core.errors import AnswerInvalid
+from chatserve.core.types import SourcePart, ToolResultPart
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
 
 _NEEDS: Final[Mapping[str, str]] = {
     "message_start": "message",

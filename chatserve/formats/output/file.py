@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chatserve.contracts import AnswerView, Output
-from chatserve.formats.content import is_file, part_answer, read_file
+from chatserve.contracts.formats import AnswerView, Output
+from chatserve.formats.shared.content import is_file, part_answer, read_file
 
 
 class FileNormalizer:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chatserve.contracts import AnswerView, Output, TextAppended
-from chatserve.formats.model_answer import UsageTally, finished, member
+from chatserve.contracts.formats import AnswerView, Output, TextAppended
+from chatserve.formats.shared.model_answer import UsageTally, finished, member
 
 
 class HuggingFaceNormalizer:

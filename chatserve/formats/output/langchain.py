@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from chatserve.codec import clean_json
-from chatserve.contracts import (
+from chatserve.contracts.formats import (
     AnswerView,
     MessageAppended,
     Output,
@@ -19,9 +19,9 @@ from chatserve.contracts import (
     ReasoningAppended,
     TextAppended,
 )
-from chatserve.formats.content import read_content, read_part
-from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member
-from chatserve.types import ToolResultPart
+from chatserve.core.types import ToolResultPart
+from chatserve.formats.shared.content import read_content, read_part
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
 
 _FILES: Final = frozenset({"image", "image_url", "audio", "video", "file"})
 _ROLES: Final[Mapping[str, str]] = {"human": "user", "HumanMessageChunk": "user"}

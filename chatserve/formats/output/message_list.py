@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chatserve.contracts import AnswerView, Output, ParsedMessage
-from chatserve.errors import AnswerInvalid
-from chatserve.formats.content import (
+from chatserve.contracts.formats import AnswerView, Output, ParsedMessage
+from chatserve.core.errors import AnswerInvalid
+from chatserve.core.types import DraftPart, LocalFile, TextPart
+from chatserve.formats.shared.content import (
     is_file,
     is_message,
     messages_answer,
@@ -23,7 +24,6 @@ from chatserve.formats.content import (
     read_message,
     read_text,
 )
-from chatserve.types import DraftPart, LocalFile, TextPart
 
 
 class MessageListNormalizer:

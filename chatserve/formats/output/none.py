@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chatserve.contracts import AnswerView, Output
+from chatserve.contracts.formats import AnswerView, Output
 
 
 class NoneNormalizer:

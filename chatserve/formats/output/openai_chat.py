@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from chatserve.contracts import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
-from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member
-from chatserve.types import SourcePart
+from chatserve.contracts.formats import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
+from chatserve.core.types import SourcePart
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
 
 _HELPER_MODULE: Final = "openai.lib.streaming.chat"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from chatserve.codec import clean_json
-from chatserve.contracts import (
+from chatserve.contracts.formats import (
     AnswerView,
     Output,
     PartAppended,
@@ -19,9 +19,9 @@ from chatserve.contracts import (
     TextAppended,
     ToolArgumentsAppended,
 )
-from chatserve.errors import AnswerInvalid
-from chatserve.formats.model_answer import ToolCalls, UsageTally, finished, member
-from chatserve.types import LocalFile, SourcePart, ToolResultPart
+from chatserve.core.errors import AnswerInvalid
+from chatserve.core.types import LocalFile, SourcePart, ToolResultPart
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
 
 _CALLS: Final[Mapping[str, Literal["server", "client"]]] = {
     "function_call": "client",

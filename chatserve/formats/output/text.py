@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chatserve.contracts import AnswerView, Output, TextAppended
-from chatserve.formats.content import messages_answer, plain_text, read_text
+from chatserve.contracts.formats import AnswerView, Output, TextAppended
+from chatserve.formats.shared.content import messages_answer, plain_text, read_text
 
 
 class TextNormalizer:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from chatserve.contracts.wire import WireFormat
 from chatserve.formats.wire.anthropic import Anthropic
 from chatserve.formats.wire.gradio import Gradio
 from chatserve.formats.wire.openai_chat import OpenAIChat
 from chatserve.formats.wire.openai_responses import OpenAIResponses
 from chatserve.settings import Settings
-from chatserve.wire import WireFormat
 
 WIRE_FORMATS: Final[Mapping[str, Callable[[Settings], WireFormat]]] = {
     "openai_chat": OpenAIChat,

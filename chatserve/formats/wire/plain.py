@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatserve.events import Delta, MessageOpened, NumberedEvent, Replaced, Snapshot
+from chatserve.core.events import Delta, MessageOpened, NumberedEvent, Replaced, Snapshot
 
 
 class PlainEncoder:

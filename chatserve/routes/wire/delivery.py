@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from starlette.types import Send
 
+from chatserve.contracts.wire import InboxStream
 from chatserve.engine import Reader, TurnEngine
-from chatserve.routes.sse import EventStream, StreamManners
+from chatserve.routes.streams.sse import EventStream, StreamManners
 from chatserve.routes.wire.inboxes import Inboxes, Place
-from chatserve.wire import InboxStream
 
 
 class Delivery(EventStream):

@@ -11,16 +11,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chatserve.chat_function import Chat
+from chatserve.contracts.wire import ChatProfile, Endpoint, RawRequest, WireFormat
+from chatserve.core.errors import ChatserveError
+from chatserve.core.types import Json
 from chatserve.engine import TurnEngine
-from chatserve.errors import ChatserveError
-from chatserve.files import FileFolder
 from chatserve.routes.files import FileRoutes
-from chatserve.routes.requests import headers_of, read_body
+from chatserve.routes.http.requests import headers_of, read_body
 from chatserve.routes.wire.inboxes import Inboxes
 from chatserve.routes.wire.replies import Replies
 from chatserve.routes.wire.steps import Exchange
-from chatserve.types import Json
-from chatserve.wire import ChatProfile, Endpoint, RawRequest, WireFormat
+from chatserve.stores.file_folder import FileFolder
 
 FILES_FIELD: Final = "files"
 

@@ -7,17 +7,8 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chatserve.contracts import TurnRecord
-from chatserve.engine import TurnEngine, ended_turn_frames
-from chatserve.routes.files import FileRoutes
-from chatserve.routes.requests import owner_of
-from chatserve.routes.sse import HEADERS, EventStream, StreamManners
-from chatserve.routes.turns import json_response
-from chatserve.routes.waiting import NATIVE, on_leave
-from chatserve.routes.wire.delivery import Delivery
-from chatserve.routes.wire.inboxes import Inboxes
-from chatserve.routes.wire.steps import Exchange
-from chatserve.wire import (
+from chatserve.contracts.turns import TurnRecord
+from chatserve.contracts.wire import (
     BytesReply,
     FileReply,
     Inbox,
@@ -27,6 +18,15 @@ from chatserve.wire import (
     Reply,
     TurnStream,
 )
+from chatserve.engine import TurnEngine, ended_turn_frames
+from chatserve.routes.files import FileRoutes
+from chatserve.routes.http.requests import owner_of
+from chatserve.routes.streams.sse import HEADERS, EventStream, StreamManners
+from chatserve.routes.streams.waiting import NATIVE, on_leave
+from chatserve.routes.turns import json_response
+from chatserve.routes.wire.delivery import Delivery
+from chatserve.routes.wire.inboxes import Inboxes
+from chatserve.routes.wire.steps import Exchange
 
 
 class Replies:

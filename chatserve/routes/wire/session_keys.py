@@ -12,7 +12,7 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import sha256
 
-from chatserve.routes.given import CLIENT_SESSION_ID, SERVER_SESSION_ID
+from chatserve.routes.http.given import CLIENT_SESSION_ID, SERVER_SESSION_ID
 from chatserve.settings import Settings
 
 

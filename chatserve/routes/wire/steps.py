@@ -13,26 +13,10 @@ from starlette.requests import Request
 
 from chatserve.chat_function import Chat
 from chatserve.codec import clean_json
-from chatserve.contracts import NewSession, ParsedMessage, SessionChanges, TurnRecord
-from chatserve.engine import RunningTurn, TurnEngine
-from chatserve.errors import (
-    BodyTooLarge,
-    ChatserveError,
-    InputsInvalid,
-    RequestError,
-    SessionUnknown,
-    StoreError,
-    TurnUnknown,
-)
-from chatserve.files import FileFolder
-from chatserve.routes.files import clean_name
-from chatserve.routes.given import linked_messages
-from chatserve.routes.requests import body_hash, idempotency_key, owner_of
-from chatserve.routes.waiting import wait_for_end
-from chatserve.routes.wire.inboxes import Inboxes
-from chatserve.routes.wire.session_keys import SessionPlace, place_of
-from chatserve.types import FilePart, Message, Session, StoredFile, TurnRequest, UserInput
-from chatserve.wire import (
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.store import SessionChanges
+from chatserve.contracts.turns import NewSession, TurnRecord
+from chatserve.contracts.wire import (
     COLLECTED,
     ChangeSession,
     CreateSession,
@@ -58,6 +42,24 @@ from chatserve.wire import (
     TurnCall,
     Wait,
 )
+from chatserve.core.errors import (
+    BodyTooLarge,
+    ChatserveError,
+    InputsInvalid,
+    RequestError,
+    SessionUnknown,
+    StoreError,
+    TurnUnknown,
+)
+from chatserve.core.types import FilePart, Message, Session, StoredFile, TurnRequest, UserInput
+from chatserve.engine import RunningTurn, TurnEngine
+from chatserve.routes.files import clean_name
+from chatserve.routes.http.given import linked_messages
+from chatserve.routes.http.requests import body_hash, idempotency_key, owner_of
+from chatserve.routes.streams.waiting import wait_for_end
+from chatserve.routes.wire.inboxes import Inboxes
+from chatserve.routes.wire.session_keys import SessionPlace, place_of
+from chatserve.stores.file_folder import FileFolder
 
 
 class ClientLeft(RequestError):

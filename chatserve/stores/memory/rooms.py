@@ -7,21 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
-from chatserve.contracts import (
-    BeginTurn,
-    BegunTurn,
-    CommittedTurn,
-    CommitTurn,
-    EventPage,
-    HistoryMove,
-    MovedHistory,
-    TurnRecord,
-)
-from chatserve.events import HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
-from chatserve.frozen import frozen
+from chatserve.contracts.store import EventPage, HistoryMove, MovedHistory
+from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, TurnRecord
+from chatserve.core.events import HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
+from chatserve.core.frozen import frozen
+from chatserve.core.types import Message, Session, Turn
 from chatserve.stores import branches, transitions
 from chatserve.stores.transitions import HistoryEnd, TurnPlace
-from chatserve.types import Message, Session, Turn
 
 
 @frozen

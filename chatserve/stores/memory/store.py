@@ -9,29 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from chatserve.contracts import (
-    BeginTurn,
-    BegunTurn,
-    CommittedTurn,
-    CommitTurn,
+from chatserve.contracts.store import (
     EventPage,
     HistoryMove,
-    Idempotency,
     MovedHistory,
-    NewSession,
     Page,
     Purge,
     Purged,
     SessionChanges,
     SessionRecord,
+)
+from chatserve.contracts.turns import (
+    BeginTurn,
+    BegunTurn,
+    CommittedTurn,
+    CommitTurn,
+    Idempotency,
+    NewSession,
     TurnRecord,
 )
-from chatserve.errors import ConfigurationError, StoreError
-from chatserve.events import LogEntry, spelled_out
+from chatserve.core.errors import ConfigurationError, StoreError
+from chatserve.core.events import LogEntry, spelled_out
+from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn
 from chatserve.stores import branches as trees
 from chatserve.stores import transitions
 from chatserve.stores.memory.rooms import Room, copied
-from chatserve.types import Feedback, Message, Session, StoredFile, Turn
 
 
 class MemoryStore:

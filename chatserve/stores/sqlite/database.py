@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from weakref import ref
 
-from chatserve.errors import ConfigurationError, StoreError, StoreFull
+from chatserve.core.errors import ConfigurationError, StoreError, StoreFull
 from chatserve.stores.sqlite.schema import migrate
 
 SCHEME: Final = "sqlite:///"

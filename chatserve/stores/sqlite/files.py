@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 
 from chatserve.codec import dumps
+from chatserve.core.types import StoredFile
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import rows, tables
-from chatserve.types import StoredFile
 
 
 def add_file(db: Connection, file: StoredFile) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from sqlite3 import Connection
 
 from chatserve.codec import dumps
-from chatserve.contracts import HistoryMove, MovedHistory, Page
-from chatserve.events import HistoryChanged, NumberedEvent
+from chatserve.contracts.store import HistoryMove, MovedHistory, Page
+from chatserve.core.events import HistoryChanged, NumberedEvent
+from chatserve.core.types import Feedback, Message, Session
 from chatserve.stores import branches as trees
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import rows, sessions, tables
 from chatserve.stores.transitions import HistoryEnd
-from chatserve.types import Feedback, Message, Session
 
 
 def get_message(db: Connection, owner: str, message_id: str) -> Message:

@@ -13,11 +13,11 @@ from sqlite3 import Connection
 from typing import Final
 
 from chatserve.codec import decode_numbered, dumps, last_number, loads_stored, numbered_json
-from chatserve.events import LogEntry, NumberedEvent
+from chatserve.core.events import LogEntry, NumberedEvent
+from chatserve.core.types import Json
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import log
 from chatserve.stores.sqlite.open_turns import NewRecord
-from chatserve.types import Json
 
 OLD_AFTER_RECORDS: Final = 750
 """Half a minute of flushes: by then most turns have ended, and their part need not be written again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlite3 import Connection
 
-from chatserve.contracts import Idempotency
+from chatserve.contracts.turns import Idempotency
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import tables
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 
 from chatserve.codec import decode_events
-from chatserve.contracts import EventPage
-from chatserve.events import LogEntry, NumberedEvent, last_seq_of
+from chatserve.contracts.store import EventPage
+from chatserve.core.events import LogEntry, NumberedEvent, last_seq_of
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import tables
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from chatserve.errors import StoreError
+from chatserve.core.errors import StoreError
 
 MANY_OPEN: Final = 100
 """So many turns that are open make it worth the while of one that ends to wait for others that end."""

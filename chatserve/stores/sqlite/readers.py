@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
-from chatserve.errors import StoreError
+from chatserve.core.errors import StoreError
 from chatserve.stores.sqlite.database import connect_reader, store_error
 from chatserve.stores.sqlite.jobs import Job, Outcome, new_job, tell
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from sqlite3 import Connection
 
 from chatserve.codec import decode_events
-from chatserve.events import NumberedEvent
+from chatserve.core.events import NumberedEvent
+from chatserve.core.types import Turn
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import journal, rows, tables, turns
-from chatserve.types import Turn
 
 
 def recover(db: Connection, *, now: float) -> tuple[Turn, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlite3 import Connection
 
 from chatserve.codec import dumps
-from chatserve.contracts import Purge, Purged
+from chatserve.contracts.store import Purge, Purged
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import journal, tables
 

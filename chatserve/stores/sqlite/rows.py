@@ -15,8 +15,8 @@ from chatserve.codec import (
     loads_stored,
     usage_json,
 )
+from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn, Usage
 from chatserve.stores.transitions import TurnPlace
-from chatserve.types import Feedback, Message, Session, StoredFile, Turn, Usage
 
 Row = Sequence[Any]
 SESSION_WIDTH: Final = 12

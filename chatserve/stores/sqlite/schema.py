@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from chatserve.errors import ConfigurationError
+from chatserve.core.errors import ConfigurationError
 
 _FIRST: Final = (
     """

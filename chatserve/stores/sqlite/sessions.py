@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from sqlite3 import Connection
 
-from chatserve.contracts import NewSession, Page, SessionChanges
+from chatserve.contracts.store import Page, SessionChanges
+from chatserve.contracts.turns import NewSession
+from chatserve.core.types import Session
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import rows, tables
-from chatserve.types import Session
 
 
 def create_session(db: Connection, new: NewSession, *, now: float) -> Session:

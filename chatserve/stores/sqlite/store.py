@@ -9,25 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 
-from chatserve.contracts import (
-    BeginTurn,
-    BegunTurn,
-    CommittedTurn,
-    CommitTurn,
+from chatserve.contracts.store import (
     EventPage,
     HistoryMove,
-    Idempotency,
     MovedHistory,
-    NewSession,
     Page,
     Purge,
     Purged,
     SessionChanges,
     SessionRecord,
+)
+from chatserve.contracts.turns import (
+    BeginTurn,
+    BegunTurn,
+    CommittedTurn,
+    CommitTurn,
+    Idempotency,
+    NewSession,
     TurnRecord,
 )
-from chatserve.errors import LeaseLost
-from chatserve.events import LogEntry
+from chatserve.core.errors import LeaseLost
+from chatserve.core.events import LogEntry
+from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import (
     files,
@@ -47,7 +50,6 @@ from chatserve.stores.sqlite.jobs import Group
 from chatserve.stores.sqlite.open_turns import OpenTurns
 from chatserve.stores.sqlite.readers import Readers
 from chatserve.stores.sqlite.writer import Writer
-from chatserve.types import Feedback, Message, Session, StoredFile, Turn
 
 
 class SqliteStore:

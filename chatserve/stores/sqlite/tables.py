@@ -12,12 +12,12 @@ from sqlite3 import Connection
 from typing import Final
 
 from chatserve.codec import dumps, encode_events
-from chatserve.events import LogEntry, last_seq_of
+from chatserve.core.events import LogEntry, last_seq_of
+from chatserve.core.types import Message, Session, StoredFile, Turn
 from chatserve.stores import branches, transitions
 from chatserve.stores.sqlite import rows
 from chatserve.stores.sqlite.statements import Statement
 from chatserve.stores.transitions import TurnPlace
-from chatserve.types import Message, Session, StoredFile, Turn
 
 BRANCH: Final = """
     WITH RECURSIVE branch (n, message_id, parent_id, depth) AS (

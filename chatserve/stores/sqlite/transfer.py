@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from sqlite3 import Connection, IntegrityError
 
-from chatserve.contracts import SessionRecord
+from chatserve.contracts.store import SessionRecord
+from chatserve.core.types import Session, StoredFile, Turn
 from chatserve.stores import branches, transitions
 from chatserve.stores.sqlite import rows, tables
-from chatserve.types import Session, StoredFile, Turn
 
 
 def export_session(db: Connection, owner: str, session_id: str) -> SessionRecord:

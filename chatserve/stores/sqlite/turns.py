@@ -9,14 +9,22 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import NamedTuple
 
-from chatserve.contracts import TURN_OPEN, BeginTurn, BegunTurn, CommittedTurn, CommitTurn, Idempotency, TurnRecord
-from chatserve.errors import ChatserveError, LeaseLost
-from chatserve.events import Done
+from chatserve.contracts.turns import (
+    TURN_OPEN,
+    BeginTurn,
+    BegunTurn,
+    CommittedTurn,
+    CommitTurn,
+    Idempotency,
+    TurnRecord,
+)
+from chatserve.core.errors import ChatserveError, LeaseLost
+from chatserve.core.events import Done
+from chatserve.core.types import Message, Session, Turn
 from chatserve.stores import branches as trees
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import rows, sessions, tables
 from chatserve.stores.transitions import TurnPlace
-from chatserve.types import Message, Session, Turn
 
 
 class _Accepted(NamedTuple):

@@ -22,7 +22,7 @@ from threading import Thread
 from time import monotonic
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
-from chatserve.errors import StoreError
+from chatserve.core.errors import StoreError
 from chatserve.stores.sqlite.database import Database, store_error
 from chatserve.stores.sqlite.jobs import Group, Job, Outcome, in_groups, new_job, tell
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatserve.errors import ChatserveError
-from chatserve.formats.message_array import keep_files, split_turn
+from chatserve.contracts.wire import Endpoint, Handling, JsonReply, RawRequest, Reply, Submit, TurnStream, Wait
+from chatserve.core.errors import ChatserveError
+from chatserve.formats.shared.message_array import keep_files, split_turn
 from chatserve.formats.wire.anthropic.errors import refusal, turn_failure
 from chatserve.formats.wire.anthropic.models import model_list, model_of
 from chatserve.formats.wire.anthropic.replies import PING, Heading, MessageEncoder, message_document
 from chatserve.formats.wire.anthropic.requests import chat_of, read_messages, turn_call
 from chatserve.formats.wire.anthropic.token_count import estimate_tokens
 from chatserve.settings import Settings
-from chatserve.wire import Endpoint, Handling, JsonReply, RawRequest, Reply, Submit, TurnStream, Wait
 
 VERSION_HEADER: Final = "anthropic-version"
 """What tells requests for models apart from OpenAI's, which have the same paths."""

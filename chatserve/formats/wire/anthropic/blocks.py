@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from chatserve.codec import dumps, loads
-from chatserve.formats.appended import (
+from chatserve.core.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
+from chatserve.formats.shared.appended import (
     BREAK,
     ArgumentsAdded,
     CallClosed,
@@ -23,8 +24,7 @@ from chatserve.formats.appended import (
     Said,
     TextAdded,
 )
-from chatserve.formats.file_links import file_link
-from chatserve.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
+from chatserve.formats.shared.file_links import file_link
 
 SIGNATURE: Final = "unsigned"
 """What stands for a signature of reasoning, a field the API requires. It is never checked."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from chatserve.errors import ChatserveError
-from chatserve.types import Json, TurnError
-from chatserve.wire import JsonReply
+from chatserve.contracts.wire import JsonReply
+from chatserve.core.errors import ChatserveError
+from chatserve.core.types import Json, TurnError
 
 _TYPES: Final[Mapping[int, str]] = {
     401: "authentication_error",

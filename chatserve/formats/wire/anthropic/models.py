@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from chatserve.codec import encode_time
-from chatserve.formats.message_array import field_invalid
-from chatserve.types import Json
-from chatserve.wire import ChatProfile, RawRequest
+from chatserve.contracts.wire import ChatProfile, RawRequest
+from chatserve.core.types import Json
+from chatserve.formats.shared.message_array import field_invalid
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 1000

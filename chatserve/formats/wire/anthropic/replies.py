@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from chatserve.codec import dumps_line, loads
-from chatserve.contracts import TurnRecord
-from chatserve.events import Delta, Done, NumberedEvent
-from chatserve.formats.appended import AppendedAnswer, Ended, Said, tell_whole
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.events import Delta, Done, NumberedEvent
+from chatserve.core.frozen import frozen
+from chatserve.core.types import Json, Usage
+from chatserve.formats.shared.appended import AppendedAnswer, Ended, Said, tell_whole
 from chatserve.formats.wire.anthropic.blocks import BlockGrown, BlockStarted, BlockStep, ContentBlocks, DeltaKind
 from chatserve.formats.wire.anthropic.errors import error_document, turn_error
-from chatserve.frozen import frozen
-from chatserve.types import Json, Usage
 
 PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
 

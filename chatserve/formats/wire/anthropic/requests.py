@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from chatserve.codec import clean_text, dumps
-from chatserve.contracts import ParsedMessage
-from chatserve.errors import ChatUnknown
-from chatserve.formats.message_array import (
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.wire import ChatProfile, RawRequest, TurnCall
+from chatserve.core.errors import ChatUnknown
+from chatserve.core.types import DraftPart, Json, LocalFile, TextPart, ToolCallPart, ToolResultPart
+from chatserve.formats.shared.message_array import (
     BETWEEN_TEXTS,
     ArrayTurn,
     field_invalid,
@@ -22,8 +24,6 @@ from chatserve.formats.message_array import (
     split_fields,
     words_first,
 )
-from chatserve.types import DraftPart, Json, LocalFile, TextPart, ToolCallPart, ToolResultPart
-from chatserve.wire import ChatProfile, RawRequest, TurnCall
 
 _STRUCTURE: Final = frozenset({"model", "messages", "system", "stream", "tools"})
 """Fields the protocol has a meaning for; every other one is an input of the chat function or goes to its `params`."""

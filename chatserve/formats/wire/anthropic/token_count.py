@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from chatserve.codec import dumps
-from chatserve.types import Json
+from chatserve.core.types import Json
 
 BYTES_PER_TOKEN: Final = 4
 MESSAGE_TOKENS: Final = 4

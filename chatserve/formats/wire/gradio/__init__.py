@@ -11,19 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from chatserve.errors import BodyInvalid, ChatserveError, SessionUnknown, TurnUnknown
-from chatserve.formats.message_array import field_invalid
-from chatserve.formats.wire.gradio import frames
-from chatserve.formats.wire.gradio.apis import API_PREFIX, configuration, describe_apis, find_api, find_index
-from chatserve.formats.wire.gradio.arguments import read_call, read_named_call
-from chatserve.formats.wire.gradio.calls import CallEncoder
-from chatserve.formats.wire.gradio.outcomes import failure_of
-from chatserve.formats.wire.gradio.queue import QueueEncoder
-from chatserve.formats.wire.gradio.refusals import refuse
-from chatserve.formats.wire.gradio.values import answer_value
-from chatserve.settings import Settings
-from chatserve.types import Json
-from chatserve.wire import (
+from chatserve.contracts.wire import (
     BytesReply,
     Endpoint,
     FileReply,
@@ -41,6 +29,18 @@ from chatserve.wire import (
     TurnStream,
     Wait,
 )
+from chatserve.core.errors import BodyInvalid, ChatserveError, SessionUnknown, TurnUnknown
+from chatserve.core.types import Json
+from chatserve.formats.shared.message_array import field_invalid
+from chatserve.formats.wire.gradio import frames
+from chatserve.formats.wire.gradio.apis import API_PREFIX, configuration, describe_apis, find_api, find_index
+from chatserve.formats.wire.gradio.arguments import read_call, read_named_call
+from chatserve.formats.wire.gradio.calls import CallEncoder
+from chatserve.formats.wire.gradio.outcomes import failure_of
+from chatserve.formats.wire.gradio.queue import QueueEncoder
+from chatserve.formats.wire.gradio.refusals import refuse
+from chatserve.formats.wire.gradio.values import answer_value
+from chatserve.settings import Settings
 
 EVENT_STREAM: Final = "text/event-stream"
 ALIVE: Final = b"data: ALIVE\n\n"

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from chatserve.errors import ChatUnknown
+from chatserve.contracts.wire import ChatProfile
+from chatserve.core.errors import ChatUnknown
+from chatserve.core.frozen import frozen
+from chatserve.core.types import Json
 from chatserve.formats.wire.gradio.components import (
     FILES_COMPONENT,
     MULTIMODAL_SCHEMA,
@@ -22,9 +25,6 @@ from chatserve.formats.wire.gradio.components import (
     type_description,
     with_definitions,
 )
-from chatserve.frozen import frozen
-from chatserve.types import Json
-from chatserve.wire import ChatProfile
 
 ALIAS: Final = "chat"
 API_PREFIX: Final = "/gradio_api"

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final
 
-from chatserve.errors import FileUnknown, InputsInvalid
-from chatserve.formats.message_array import field_invalid
+from chatserve.contracts.wire import FindFiles, RawRequest, Step, TurnCall
+from chatserve.core.errors import FileUnknown, InputsInvalid
+from chatserve.core.types import FilePart, Json
+from chatserve.formats.shared.message_array import field_invalid
 from chatserve.formats.wire.gradio.apis import Api
 from chatserve.formats.wire.gradio.components import takes_null
 from chatserve.formats.wire.gradio.values import FILE_PATH
-from chatserve.types import FilePart, Json
-from chatserve.wire import FindFiles, RawRequest, Step, TurnCall
 
 _PROTOCOL_FIELDS: Final = frozenset(
     {"data", "fn_index", "session_hash", "event_data", "trigger_id", "event_id", "batched", "simple_format", "request"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from chatserve.events import Delta, Done, Event, Failed, NumberedEvent, ReasoningDelta, Snapshot
+from chatserve.core.events import Delta, Done, Event, Failed, NumberedEvent, ReasoningDelta, Snapshot
+from chatserve.core.types import Turn, TurnError
 from chatserve.formats.wire.gradio import frames
 from chatserve.formats.wire.gradio.growing import GrowingAnswer
 from chatserve.formats.wire.gradio.outcomes import failure_of, gone_error
 from chatserve.formats.wire.gradio.values import answer_value
-from chatserve.types import Turn, TurnError
 
 
 class CallEncoder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from chatserve.types import Json
+from chatserve.core.types import Json
 
 Schema = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from chatserve.types import Json
+from chatserve.core.types import Json
 
 Step = str | int
 Edit = tuple[str, list[Step], Json]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from chatserve.codec import dumps, dumps_line
-from chatserve.events import StatusReported, TurnAccepted
-from chatserve.types import Json, TurnError
+from chatserve.core.events import StatusReported, TurnAccepted
+from chatserve.core.types import Json, TurnError
 
 DURATION_S: Final = 10
 """How long a front end shows an error; what Gradio says itself."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from chatserve.answer import Answer
-from chatserve.events import (
+from chatserve.answers.fold import Answer
+from chatserve.core.events import (
     Delta,
     Event,
     MessageOpened,
@@ -17,8 +17,8 @@ from chatserve.events import (
     Replaced,
     Snapshot,
 )
+from chatserve.core.types import Json, ReasoningPart, TextPart
 from chatserve.formats.wire.gradio.values import answer_value, tail_path
-from chatserve.types import Json, ReasoningPart, TextPart
 
 _GROWS: Final[Mapping[type, type[Delta] | type[ReasoningDelta]]] = {TextPart: Delta, ReasoningPart: ReasoningDelta}
 _CHANGES: Final = (Delta, ReasoningDelta, Replaced, PartAdded, PartDelta, MetadataChanged, Snapshot)

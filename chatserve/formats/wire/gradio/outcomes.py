@@ -6,7 +6,7 @@ session, but nobody should take them for a whole answer.
 
 from __future__ import annotations
 
-from chatserve.types import TurnError, TurnStatus
+from chatserve.core.types import TurnError, TurnStatus
 
 
 def failure_of(status: TurnStatus, finish_reason: str | None) -> TurnError | None:

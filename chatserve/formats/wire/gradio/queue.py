@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from chatserve.codec import dumps, escape_line_ends
-from chatserve.events import (
+from chatserve.contracts.wire import COLLECTED, Inbox
+from chatserve.core.events import (
     Delta,
     Done,
     Event,
@@ -25,13 +26,12 @@ from chatserve.events import (
     StatusReported,
     TurnAccepted,
 )
+from chatserve.core.types import Turn, TurnError
 from chatserve.formats.wire.gradio import frames
 from chatserve.formats.wire.gradio.diffs import compare
 from chatserve.formats.wire.gradio.growing import GrowingAnswer
 from chatserve.formats.wire.gradio.outcomes import failure_of, gone_error
 from chatserve.formats.wire.gradio.values import answer_value
-from chatserve.types import Turn, TurnError
-from chatserve.wire import COLLECTED, Inbox
 
 
 class _Event:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatserve.errors import ChatserveError, InputsInvalid, Overloaded, RequestError, StoreError
-from chatserve.types import Json
-from chatserve.wire import JsonReply, RawRequest
+from chatserve.contracts.wire import JsonReply, RawRequest
+from chatserve.core.errors import ChatserveError, InputsInvalid, Overloaded, RequestError, StoreError
+from chatserve.core.types import Json
 
 
 def refuse(error: ChatserveError, request: RawRequest) -> JsonReply:

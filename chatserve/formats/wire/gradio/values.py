@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from chatserve.codec import dumps
-from chatserve.types import (
+from chatserve.core.types import (
     DataPart,
     FilePart,
     Json,

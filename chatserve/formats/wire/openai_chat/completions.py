@@ -11,13 +11,13 @@ from itertools import chain
 from typing import Final
 
 from chatserve.codec import dumps, dumps_line, escape_line_ends
-from chatserve.contracts import TurnRecord
-from chatserve.events import Delta, Done, NumberedEvent
-from chatserve.formats.appended import AppendedAnswer, Ended, tell_whole
-from chatserve.formats.openai_errors import failure_body, farewell_body
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.events import Delta, Done, NumberedEvent
+from chatserve.core.frozen import frozen
+from chatserve.core.types import Json, Usage
+from chatserve.formats.shared.appended import AppendedAnswer, Ended, tell_whole
+from chatserve.formats.shared.openai_errors import failure_body, farewell_body
 from chatserve.formats.wire.openai_chat.deltas import DeltaObject, Deltas
-from chatserve.frozen import frozen
-from chatserve.types import Json, Usage
 
 OPENING: Final[DeltaObject] = {"role": "assistant", "content": "", "refusal": None}
 """The first delta, and the only one with a role: clients add roles up, too."""

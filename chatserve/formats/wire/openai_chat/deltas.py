@@ -19,8 +19,9 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from chatserve.codec import dumps
-from chatserve.events import Done
-from chatserve.formats.appended import (
+from chatserve.core.events import Done
+from chatserve.core.types import DataPart, FilePart, Json, SourcePart, ToolCallPart
+from chatserve.formats.shared.appended import (
     BREAK,
     ArgumentsAdded,
     CallClosed,
@@ -33,8 +34,7 @@ from chatserve.formats.appended import (
     Said,
     TextAdded,
 )
-from chatserve.formats.file_links import file_link
-from chatserve.types import DataPart, FilePart, Json, SourcePart, ToolCallPart
+from chatserve.formats.shared.file_links import file_link
 
 DeltaObject: TypeAlias = dict[str, Any]
 

@@ -6,14 +6,14 @@ requests become turns and turns replies; what stands in either is the business o
 
 from __future__ import annotations
 
-from chatserve.errors import ChatserveError
-from chatserve.formats.openai_endpoints import chat_of, headers_of, prefixes_of, reply
-from chatserve.formats.openai_errors import reply_to_error, reply_to_failure
+from chatserve.contracts.wire import ChatProfile, Endpoint, Handling, RawRequest, Reply, Submit, TurnStream, Wait
+from chatserve.core.errors import ChatserveError
+from chatserve.core.types import Json
+from chatserve.formats.shared.openai_endpoints import chat_of, headers_of, prefixes_of, reply
+from chatserve.formats.shared.openai_errors import reply_to_error, reply_to_failure
 from chatserve.formats.wire.openai_chat.completions import Completion, CompletionEncoder, describe
 from chatserve.formats.wire.openai_chat.requests import read_request
 from chatserve.settings import Settings
-from chatserve.types import Json
-from chatserve.wire import ChatProfile, Endpoint, Handling, RawRequest, Reply, Submit, TurnStream, Wait
 
 
 class OpenAIChat:

@@ -11,17 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from chatserve.contracts import ParsedMessage
-from chatserve.formats.message_array import (
-    BETWEEN_TEXTS,
-    DEFAULT_MEDIA_TYPE,
-    field_invalid,
-    read_base64,
-    read_data_url,
-    words_first,
-)
-from chatserve.frozen import frozen
-from chatserve.types import (
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.core.frozen import frozen
+from chatserve.core.types import (
     ROLES,
     DraftPart,
     FilePart,
@@ -31,6 +23,14 @@ from chatserve.types import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+)
+from chatserve.formats.shared.message_array import (
+    BETWEEN_TEXTS,
+    DEFAULT_MEDIA_TYPE,
+    field_invalid,
+    read_base64,
+    read_data_url,
+    words_first,
 )
 
 OWN_FILE: Final = re.compile(r"/files/(f_[\w-]+)")

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, Final
 
-from chatserve.formats.message_array import keep_files, read_tools, split_fields, split_turn
-from chatserve.formats.openai_endpoints import chat_of
+from chatserve.contracts.wire import ChatProfile, FindFiles, RawRequest, Step, TurnCall
+from chatserve.core.frozen import frozen
+from chatserve.core.types import Json
+from chatserve.formats.shared.message_array import keep_files, read_tools, split_fields, split_turn
+from chatserve.formats.shared.openai_endpoints import chat_of
 from chatserve.formats.wire.openai_chat.messages import read_messages
 from chatserve.formats.wire.openai_chat.sessions import session_key_of
-from chatserve.frozen import frozen
-from chatserve.types import Json
-from chatserve.wire import ChatProfile, FindFiles, RawRequest, Step, TurnCall
 
 STRUCTURE: Final = frozenset({"messages", "model", "stream", "stream_options", "tools", "session_id"})
 """Fields that are read here, and never an input nor a param."""

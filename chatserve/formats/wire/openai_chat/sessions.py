@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from chatserve.formats.message_array import field_invalid
-from chatserve.types import Json
+from chatserve.core.types import Json
+from chatserve.formats.shared.message_array import field_invalid
 
 EXPLICIT_HEADER: Final = "x-session-id"
 FRONT_END_HEADERS: Final = ("x-openwebui-chat-id", "x-conversation-id", "x-librechat-conversation-id")

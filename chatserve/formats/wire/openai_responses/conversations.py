@@ -11,15 +11,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, TypeVar
 
-from chatserve.contracts import ParsedMessage
-from chatserve.errors import NotFound, SessionUnknown
-from chatserve.formats.message_array import field_invalid, keep_files
-from chatserve.formats.openai_endpoints import reply
-from chatserve.formats.wire.openai_responses.ids import conversation_id, message_id, session_key
-from chatserve.formats.wire.openai_responses.input import read_input
-from chatserve.formats.wire.openai_responses.lists import items_of, list_object, page, without_item
-from chatserve.types import Json, Message, Session
-from chatserve.wire import (
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.wire import (
     ChangeSession,
     CreateSession,
     DeleteSession,
@@ -31,6 +24,13 @@ from chatserve.wire import (
     Step,
     Wanted,
 )
+from chatserve.core.errors import NotFound, SessionUnknown
+from chatserve.core.types import Json, Message, Session
+from chatserve.formats.shared.message_array import field_invalid, keep_files
+from chatserve.formats.shared.openai_endpoints import reply
+from chatserve.formats.wire.openai_responses.ids import conversation_id, message_id, session_key
+from chatserve.formats.wire.openai_responses.input import read_input
+from chatserve.formats.wire.openai_responses.lists import items_of, list_object, page, without_item
 
 T = TypeVar("T")
 

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
-from chatserve.contracts import TURN_OPEN, TurnRecord
-from chatserve.formats.appended import AppendedAnswer
+from chatserve.contracts.turns import TURN_OPEN, TurnRecord
+from chatserve.core.types import Json, Turn, TurnStatus
+from chatserve.formats.shared.appended import AppendedAnswer
 from chatserve.formats.wire.openai_responses.ids import conversation_id, response_id
 from chatserve.formats.wire.openai_responses.output import ItemStatus, OutputItems
-from chatserve.types import Json, Turn, TurnStatus
 
 ResponseStatus: TypeAlias = Literal["queued", "in_progress", "completed", "incomplete", "cancelled", "failed"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeGuard
 
 from chatserve.codec import dumps
+from chatserve.core.types import Json
 from chatserve.formats.wire.openai_responses.documents import DEFAULTS
-from chatserve.types import Json
 
 MAX_BYTES: Final = 16 * 1024
 """Of one field: instructions, tools and schemas may be long."""

@@ -14,11 +14,11 @@ from dataclasses import replace
 from typing import Final
 
 from chatserve.codec import dumps, dumps_line, escape_line_ends
-from chatserve.events import Delta, Done, Event, NumberedEvent, Snapshot, TurnAccepted
-from chatserve.formats.appended import AppendedAnswer, Ended
+from chatserve.core.events import Delta, Done, Event, NumberedEvent, Snapshot, TurnAccepted
+from chatserve.core.types import Turn
+from chatserve.formats.shared.appended import AppendedAnswer, Ended
 from chatserve.formats.wire.openai_responses.documents import item_status_of, response_object
 from chatserve.formats.wire.openai_responses.output import OutputItems, WireEvent, Words
-from chatserve.types import Turn
 
 _DELTA: Final = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
 _DONE: Final = b"data: [DONE]\n\n"

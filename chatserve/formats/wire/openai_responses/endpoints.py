@@ -5,12 +5,12 @@ Source: OpenAI API reference, "Responses" and "Conversations". Knows which handl
 
 from __future__ import annotations
 
-from chatserve.errors import ChatserveError
-from chatserve.formats.openai_endpoints import prefixes_of
-from chatserve.formats.openai_errors import reply_to_error
+from chatserve.contracts.wire import Endpoint, RawRequest, Reply
+from chatserve.core.errors import ChatserveError
+from chatserve.formats.shared.openai_endpoints import prefixes_of
+from chatserve.formats.shared.openai_errors import reply_to_error
 from chatserve.formats.wire.openai_responses import conversations, responses
 from chatserve.settings import Settings
-from chatserve.wire import Endpoint, RawRequest, Reply
 
 
 class OpenAIResponses:

@@ -13,13 +13,13 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from chatserve.contracts import ParsedMessage
-from chatserve.errors import MessageUnknown
-from chatserve.formats.message_array import DEFAULT_MEDIA_TYPE, field_invalid, read_base64, read_data_url
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.wire import FindFiles, FindMessage, Step
+from chatserve.core.errors import MessageUnknown
+from chatserve.core.types import DraftPart, Json, Message, TextPart, ToolCallPart, ToolResultPart
+from chatserve.formats.shared.message_array import DEFAULT_MEDIA_TYPE, field_invalid, read_base64, read_data_url
 from chatserve.formats.wire.openai_responses.ids import message_id
 from chatserve.formats.wire.openai_responses.output import text_of
-from chatserve.types import DraftPart, Json, Message, TextPart, ToolCallPart, ToolResultPart
-from chatserve.wire import FindFiles, FindMessage, Step
 
 Item: TypeAlias = Mapping[str, Json]
 Reading: TypeAlias = Generator[Step, Any, None]

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from chatserve.events import Snapshot
-from chatserve.formats.appended import AppendedAnswer
-from chatserve.formats.message_array import field_invalid
+from chatserve.core.events import Snapshot
+from chatserve.core.types import FilePart, Json, Message, Part, TextPart, ToolCallPart, ToolResultPart
+from chatserve.formats.shared.appended import AppendedAnswer
+from chatserve.formats.shared.message_array import field_invalid
 from chatserve.formats.wire.openai_responses.documents import exhaust
 from chatserve.formats.wire.openai_responses.ids import ItemIds
 from chatserve.formats.wire.openai_responses.output import OutputItems, text_of
-from chatserve.types import FilePart, Json, Message, Part, TextPart, ToolCallPart, ToolResultPart
 
 Item = dict[str, Any]
 

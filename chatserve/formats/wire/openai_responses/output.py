@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
 from chatserve.codec import dumps
-from chatserve.formats.appended import (
+from chatserve.core.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
+from chatserve.formats.shared.appended import (
     BREAK,
     ArgumentsAdded,
     CallClosed,
@@ -30,9 +31,8 @@ from chatserve.formats.appended import (
     Said,
     TextAdded,
 )
-from chatserve.formats.file_links import file_link
+from chatserve.formats.shared.file_links import file_link
 from chatserve.formats.wire.openai_responses.ids import ItemIds
-from chatserve.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
 
 WireEvent: TypeAlias = dict[str, Any]
 ItemStatus: TypeAlias = Literal["completed", "incomplete"]

@@ -17,16 +17,17 @@ from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from chatserve.contracts import TURN_OPEN, ParsedMessage, TurnRecord
-from chatserve.errors import RequestError, SessionUnknown, TurnUnknown
-from chatserve.formats.message_array import field_invalid, keep_files, read_tools, split_fields, split_turn
-from chatserve.formats.openai_endpoints import chat_of
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.turns import TURN_OPEN, TurnRecord
+from chatserve.contracts.wire import ChatProfile, FindTurn, RawRequest, ReadBranch, Step, TurnCall
+from chatserve.core.errors import RequestError, SessionUnknown, TurnUnknown
+from chatserve.core.frozen import frozen
+from chatserve.core.types import Json, Message, TextPart
+from chatserve.formats.shared.message_array import field_invalid, keep_files, read_tools, split_fields, split_turn
+from chatserve.formats.shared.openai_endpoints import chat_of
 from chatserve.formats.wire.openai_responses.echo import echo_of
 from chatserve.formats.wire.openai_responses.ids import session_key, turn_id
 from chatserve.formats.wire.openai_responses.input import read_input
-from chatserve.frozen import frozen
-from chatserve.types import Json, Message, TextPart
-from chatserve.wire import ChatProfile, FindTurn, RawRequest, ReadBranch, Step, TurnCall
 
 Body: TypeAlias = Mapping[str, Json]
 

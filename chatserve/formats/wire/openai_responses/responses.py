@@ -11,18 +11,8 @@ import contextlib
 from collections.abc import Generator
 from typing import Any
 
-from chatserve.contracts import TURN_OPEN, TurnRecord
-from chatserve.errors import NotFound, SessionBusy, SessionUnknown, TurnUnknown
-from chatserve.formats.message_array import field_invalid
-from chatserve.formats.openai_endpoints import headers_of, reply
-from chatserve.formats.openai_errors import reply_to_failure
-from chatserve.formats.wire.openai_responses.conversations import ConversationUnknown
-from chatserve.formats.wire.openai_responses.documents import response_json
-from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
-from chatserve.formats.wire.openai_responses.ids import response_id, turn_id
-from chatserve.formats.wire.openai_responses.lists import items_of, page
-from chatserve.formats.wire.openai_responses.requests import read_request
-from chatserve.wire import (
+from chatserve.contracts.turns import TURN_OPEN, TurnRecord
+from chatserve.contracts.wire import (
     DeleteSession,
     FindTurn,
     ForgetTurn,
@@ -35,6 +25,16 @@ from chatserve.wire import (
     TurnStream,
     Wait,
 )
+from chatserve.core.errors import NotFound, SessionBusy, SessionUnknown, TurnUnknown
+from chatserve.formats.shared.message_array import field_invalid
+from chatserve.formats.shared.openai_endpoints import headers_of, reply
+from chatserve.formats.shared.openai_errors import reply_to_failure
+from chatserve.formats.wire.openai_responses.conversations import ConversationUnknown
+from chatserve.formats.wire.openai_responses.documents import response_json
+from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
+from chatserve.formats.wire.openai_responses.ids import response_id, turn_id
+from chatserve.formats.wire.openai_responses.lists import items_of, page
+from chatserve.formats.wire.openai_responses.requests import read_request
 
 
 class ResponseUnknown(NotFound):

@@ -1,0 +1,1 @@
+"""Answers while they grow and when they are read back. Knows no loop, no store, no wire format."""

@@ -1,0 +1,366 @@
+"""`Store`: where sessions live, and the values it takes and returns. Knows no implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from chatserve.contracts.turns import (
+    BeginTurn,
+    BegunTurn,
+    CommittedTurn,
+    CommitTurn,
+    Idempotency,
+    NewSession,
+    TurnRecord,
+)
+from chatserve.core.events import LogEntry, NumberedEvent
+from chatserve.core.frozen import frozen
+from chatserve.core.types import (
+    Feedback,
+    Json,
+    Message,
+    Session,
+    StoredFile,
+    Turn,
+)
+
+
+@frozen
+class Page:
+    """One page of a list. `next` is the id to pass as `after`, or None at the end."""
+
+    items: tuple[Any, ...]
+    next: str | None
+
+
+@frozen
+class EventPage:
+    """Stored events after a cursor.
+
+    `first_seq` is the lowest number still retained (`last_seq + 1` when none is): a reader whose cursor is below
+    `first_seq - 1`, or above `last_seq`, has missed something and needs a snapshot.
+    """
+
+    events: tuple[NumberedEvent, ...]
+    first_seq: int
+    last_seq: int
+
+
+@frozen
+class SessionChanges:
+    """What PATCH may change; None leaves a field as it is. `title=""` removes the title."""
+
+    title: str | None = None
+    metadata: Mapping[str, Json] | None = None
+    state: Mapping[str, Json] | None = None
+
+
+@frozen
+class HistoryMove:
+    """A history operation that runs no function. `seq` numbers the `history` event the store writes with it.
+
+    `undo` moves the head before the last user message of the branch (which the outcome returns); `clear` moves it
+    before the first message and empties the session's state. `replace` makes `messages` the whole history, as
+    `BeginTurn.history` does: the store keeps the longest common start and adds the rest behind it, under the ids given
+    and as messages of no turn; the state stays.
+    """
+
+    owner: str
+    session_id: str
+    operation: Literal["undo", "clear", "replace"]
+    now: float
+    seq: int
+    if_version: int | None = None
+    messages: tuple[Message, ...] = ()
+
+
+@frozen
+class MovedHistory:
+    """The session after a history operation; for `undo` the user message taken back."""
+
+    session: Session
+    message: Message | None
+
+
+@frozen
+class SessionRecord:
+    """All that belongs to one session, for export and import: every branch, not only the current one."""
+
+    session: Session
+    messages: tuple[Message, ...]
+    turns: tuple[Turn, ...]
+    files: tuple[StoredFile, ...]
+
+
+@frozen
+class Purge:
+    """What one janitor pass removes, at most `limit` rows of each kind.
+
+    Log segments of ended turns stored before `events_before`, idempotency keys and sessions whose `expires_at` is
+    before `now`, sessions last changed before `sessions_before` (None: none), files that belong to no session and were
+    made before `files_before`. A session with an open turn is left alone.
+    """
+
+    now: float
+    events_before: float
+    files_before: float
+    sessions_before: float | None = None
+    limit: int = 1000
+
+
+@frozen
+class Purged:
+    """What a janitor pass removed. `file_ids` are files whose bytes must now be unlinked."""
+
+    sessions: tuple[str, ...]
+    file_ids: tuple[str, ...]
+    segments: int
+    idempotency_keys: int
+
+    @property
+    def is_empty(self) -> bool:
+        """True when there was nothing to do."""
+        return not (self.sessions or self.file_ids or self.segments or self.idempotency_keys)
+
+
+class Store(Protocol):
+    """Where sessions, messages, turns, file records and the log's tail live.
+
+    Each method is one intent and one transaction: it happens whole, durably, or raises and changes nothing.
+    Every method that takes an `owner` treats a foreign id exactly as an unknown one. Messages are append-only rows
+    with a `parent_id`; a session's `head` is the newest row of its current branch. All methods may raise `StoreError`
+    (out of reach: 503, retryable) or `StoreFull` (disk full: 507).
+
+    The version of a session grows by one with every accepted change: create (it starts at 1), begin of a turn that
+    runs, start of a queued turn, commit of a turn, update, history operation, feedback. A queued turn changes it only
+    when it starts.
+    """
+
+    shared: bool
+    """True when several processes may open the store at once."""
+
+    async def open(self, *, now: float) -> tuple[Turn, ...]:
+        """Claim the store, bring its schema up to date, and end what a crash left open; return those turns.
+
+        Every turn found `running` or `queued` becomes `interrupted`: its answer so far is rebuilt from its stored
+        events (`chatserve.answers.fold`) and kept with that status. A queued turn's message joins the branch first,
+        in the order in which they were accepted. The log of such a session continues 10,000 numbers on with
+        `done`, and what was stored before is dropped from the log: numbers that were shown but not yet stored are
+        never used twice, and a reader with an older cursor gets a snapshot.
+
+        Raises:
+            ConfigurationError: owned by another process, newer schema, not writable.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish pending writes and release the store; idempotent."""
+        ...
+
+    async def check(self) -> None:
+        """Return when the store answers; raise `StoreError` when it does not."""
+        ...
+
+    # sessions
+
+    async def create_session(self, new: NewSession, *, now: float) -> Session:
+        """Create a session. Raises: SessionExists."""
+        ...
+
+    async def get_session(self, owner: str, session_id: str) -> Session:
+        """Return a session. Raises: SessionUnknown."""
+        ...
+
+    async def list_sessions(self, owner: str, *, after: str | None, limit: int) -> Page:
+        """Page through an owner's sessions, most recently created first."""
+        ...
+
+    async def update_session(
+        self, owner: str, session_id: str, changes: SessionChanges, *, now: float, if_version: int | None = None
+    ) -> Session:
+        """Change title, metadata or state. Raises: SessionUnknown, VersionConflict."""
+        ...
+
+    async def delete_session(self, owner: str, session_id: str, *, if_version: int | None = None) -> tuple[str, ...]:
+        """Delete a session with all that belongs to it; return the ids of its files, to be unlinked.
+
+        Raises: SessionUnknown, VersionConflict, SessionBusy (a turn runs or waits in it).
+        """
+        ...
+
+    # turns
+
+    async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
+        """Accept a turn: user message, turn, idempotency key and version in one transaction.
+
+        Raises: SessionUnknown (not there, and `create` is None), MessageUnknown (bad target), SessionBusy (a turn is
+        open and `status` is "running", or the target is the message of a turn that still waits; `turn_id` tells
+        which), VersionConflict, IdempotencyConflict.
+        """
+        ...
+
+    def foresee_turn(self, begin: BeginTurn) -> BegunTurn | None:
+        """Return what `begin_turn` will return, where only a failure of the store itself can prevent it.
+
+        The turn's function may then run while the turn is written down; nobody is told of it before. What is asked of
+        the turn once `begin_turn` was called is done after it. None: only `begin_turn` knows, or it takes no time, or
+        the store has failed of late.
+        """
+        ...
+
+    async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
+        """Let a queued turn run: its user message joins the branch. Raises: TurnUnknown, SessionBusy."""
+        ...
+
+    async def journal_events(
+        self, batch: Sequence[tuple[str, Sequence[LogEntry]]], *, now: float, durable: bool
+    ) -> None:
+        """Make the newest events of many running turns durable at once: (session id, its events) pairs.
+
+        Without `durable` they survive a crash of the process at once, and a power failure with whatever is committed
+        next.
+        The journal is for recovery only: one record for the whole batch, whatever the number of sessions, dropped once
+        every turn in it is committed. `open` rebuilds answers from filed events and the journal together.
+        """
+        ...
+
+    async def append_events(self, session_id: str, events: Sequence[LogEntry], *, now: float) -> None:
+        """File events of a running turn where `read_events` finds them, in order; numbers already filed are ignored."""
+        ...
+
+    async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
+        """End a turn: answer, status, version and end of log together. The head becomes the last answer message.
+
+        A turn that was still queued ends without joining the branch; its user message stays readable as a branch of its
+        own. Raises: LeaseLost (the turn is not open any more).
+        """
+        ...
+
+    async def get_turn(self, owner: str, turn_id: str) -> TurnRecord:
+        """Return a turn with its messages. Raises: TurnUnknown."""
+        ...
+
+    async def last_turn(self, owner: str, session_id: str) -> TurnRecord | None:
+        """Return the session's newest turn that has begun, or None. Raises: SessionUnknown."""
+        ...
+
+    async def forget_turn(self, owner: str, turn_id: str) -> int:
+        """Let an ended turn be unknown from now on, and its idempotency key; return how many its session has left.
+
+        Its messages stay where they are, as messages of no turn; its events stay in the log until they are purged. The
+        session's version does not change, for its history does not. Raises: TurnUnknown, SessionBusy (it is open).
+        """
+        ...
+
+    # messages
+
+    async def get_message(self, owner: str, message_id: str) -> Message:
+        """Return one message, of whatever session and branch. Raises: MessageUnknown."""
+        ...
+
+    async def read_branch(self, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
+        """Return the messages from the first to `head`, oldest first; () for None. Raises: SessionUnknown."""
+        ...
+
+    async def list_messages(
+        self, owner: str, session_id: str, *, after: str | None, limit: int, branches: bool
+    ) -> Page:
+        """Page through the current branch, or with `branches` through all rows in the order they were made.
+
+        Raises: SessionUnknown, MessageUnknown (`after`).
+        """
+        ...
+
+    async def move_history(self, move: HistoryMove) -> MovedHistory:
+        """Undo, clear or replace.
+
+        Raises:
+            SessionUnknown, VersionConflict: there is no such session, or it is at another version.
+            SessionBusy: a turn runs or waits.
+            NothingToUndo: the history has no user message.
+            InputsInvalid: a message to be added has the id of another message.
+        """
+        ...
+
+    async def fork_session(
+        self,
+        owner: str,
+        session_id: str,
+        *,
+        message_id: str | None,
+        new_session_id: str,
+        new_ids: Callable[[], str],
+        now: float,
+    ) -> Session:
+        """Copy the branch up to `message_id` (None: the head) into a new session, with new message ids.
+
+        Files are shared by id and live as long as any session refers to them.
+        Raises: SessionUnknown, MessageUnknown.
+        """
+        ...
+
+    async def set_feedback(
+        self, owner: str, message_id: str, feedback: Feedback, *, now: float, if_version: int | None = None
+    ) -> tuple[Session, Message]:
+        """Set what a reader thought of an answer message, in place of what was there.
+
+        Raises: MessageUnknown, VersionConflict.
+        """
+        ...
+
+    # keys of requests that create something other than a turn
+
+    async def claim_key(self, owner: str, idempotency: Idempotency, made_id: str, *, now: float) -> str | None:
+        """Let a client's key stand for what is about to be made; return the id it stands for already, or None.
+
+        Whoever claims first makes `made_id`; everybody after makes or finds what the first one claimed, so that a crash
+        between claim and creation is healed by the next try. Keys of turns and these are of one namespace.
+
+        Raises:
+            IdempotencyConflict: the key came with another body.
+            SessionExists: the key is new, and `made_id` is a session that is there already.
+        """
+        ...
+
+    # the log
+
+    async def read_events(self, session_id: str, *, after: int, limit: int) -> EventPage:
+        """Return stored events with `seq > after`, at most about `limit` of them, in order."""
+        ...
+
+    # files (records only; the bytes are the file folder's business)
+
+    async def add_file(self, file: StoredFile) -> None:
+        """Record a file whose bytes are in place. Raises: SessionUnknown."""
+        ...
+
+    async def get_files(self, owner: str, file_ids: Sequence[str]) -> tuple[StoredFile, ...]:
+        """Return these files, in order. Raises: FileUnknown."""
+        ...
+
+    async def known_files(self, file_ids: Sequence[str]) -> frozenset[str]:
+        """Return those of the ids that are recorded, whoever owns them: bytes under any other id are nobody's."""
+        ...
+
+    async def attach_files(self, owner: str, session_id: str, file_ids: Sequence[str]) -> None:
+        """Let files belong to a session (besides those they belong to already). Raises: FileUnknown, SessionUnknown."""
+        ...
+
+    # moving and removing
+
+    async def export_session(self, owner: str, session_id: str) -> SessionRecord:
+        """Return all that belongs to a session. Raises: SessionUnknown."""
+        ...
+
+    async def import_session(self, record: SessionRecord) -> Session:
+        """Write a session as it was exported, ids, times and version included. Raises: SessionExists."""
+        ...
+
+    async def erase_owner(self, owner: str) -> tuple[str, ...]:
+        """Remove all that belongs to an owner; return file ids to be unlinked. Raises: SessionBusy."""
+        ...
+
+    async def purge(self, purge: Purge) -> Purged:
+        """Remove what is past its time, in one short transaction; call again until nothing is left."""
+        ...

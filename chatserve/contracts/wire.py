@@ -1,0 +1,406 @@
+"""What wire formats and the routes say to each other: requests as they came, steps wanted, replies given.
+
+A format's handler is a plain generator. It is given a `RawRequest`, yields the *steps* it wants done (find this turn,
+submit that call), is sent what came of each, and returns its *reply*::
+
+    def create_completion(request: RawRequest) -> Handling:
+        call = decode_call(request)
+        started = yield from Submit(call)
+        return TurnStream(started.turn_id, CompletionEncoder(...))
+
+So a format needs neither loop nor engine nor HTTP, and a test can play the server. An error of a step is raised where
+the step was yielded; what a handler lets through becomes the format's own error reply (`WireFormat.refuse`). Knows no
+format and no route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Mapping
+from dataclasses import field
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast
+
+from chatserve.codec import loads
+from chatserve.contracts.formats import FrameEncoder, ParsedMessage
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.errors import BodyInvalid, ChatserveError
+from chatserve.core.frozen import frozen
+from chatserve.core.types import FilePart, Json, Message, OnDisconnect, Session, ToolResultPart, WhenBusy
+
+T = TypeVar("T")
+
+# --- what comes in -----------------------------------------------------------------------------------------------
+
+
+@frozen
+class ChatProfile:
+    """What clients may know of a chat. `inputs` is the JSON Schema of its inputs, `input_names` are in their order."""
+
+    name: str
+    title: str
+    description: str
+    inputs: Mapping[str, Json]
+    input_names: tuple[str, ...]
+    takes_files: bool
+
+
+@frozen
+class RawRequest:
+    """A request before any format has read it. Header names are lower case; the first chat is the default one.
+
+    `files` are the uploads of an endpoint that takes files, already stored. `base_url` is the address the client used,
+    without a trailing slash. `now` and `started_at` (of the server) are seconds since the epoch.
+    """
+
+    method: str
+    path: str
+    chats: Mapping[str, ChatProfile]
+    request_id: str
+    now: float
+    started_at: float = 0.0
+    base_url: str = ""
+    path_params: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    files: tuple[FilePart, ...] = ()
+
+    def json_object(self) -> dict[str, Json]:
+        """Return the body as a JSON object; without a body, an empty one. Raises: BodyInvalid."""
+        if not self.body:
+            return {}
+        try:
+            value = loads(self.body)
+        except ValueError as error:
+            raise BodyInvalid(f"the body is not JSON that can be read: {error}") from error
+        if not isinstance(value, dict):
+            raise BodyInvalid(f"the body is {value!r:.80}; send a JSON object")
+        return value
+
+    @property
+    def default_chat(self) -> ChatProfile:
+        """The chat that answers where none is named."""
+        return next(iter(self.chats.values()))
+
+
+# --- steps -------------------------------------------------------------------------------------------------------
+
+
+class Wanted(Generic[T]):
+    """A step, whose outcome is a `T`: `record = yield from FindTurn(turn_id)`."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Generator[Step, Any, T]:
+        return cast("T", (yield cast("Step", self)))
+
+
+@frozen
+class TurnCall:
+    """A decoded request for a turn.
+
+    `session_key` names the session: an id the server gave (`s_…`; it must be there), or any other text, which stands
+    for a session of its own, made on first use (see `routes.wire.sessions`). Without a key a new session is made. With
+    `is_kept` false, nothing is kept, and `history` is all there is. `history` None: the server's; else it is
+    everything before the message and authoritative: the stored branch is replaced. `after_message_id` puts the message
+    behind that one instead of the newest. `preface` stands before the history, for this turn only: it is never stored.
+    `echo` is kept with the turn, for the format to give back later.
+
+    `is_detached`: nobody needs to read for the turn to go on. `is_collected`: its events wait in the session's
+    inbox until a stream has delivered them (`OpenInbox`). `inputs` fill the function's parameters, `params` reach it
+    as `ctx.params`.
+    """
+
+    chat: str
+    text: str = ""
+    files: tuple[FilePart, ...] = ()
+    tool_results: tuple[ToolResultPart, ...] = ()
+    history: tuple[ParsedMessage | Message, ...] | None = None
+    preface: tuple[ParsedMessage, ...] = ()
+    session_key: str | None = None
+    is_kept: bool = True
+    after_message_id: str | None = None
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    params: Mapping[str, Json] = field(default_factory=dict)
+    tools: tuple[Json, ...] = ()
+    when_busy: WhenBusy = "queue"
+    on_disconnect: OnDisconnect | None = None
+    is_detached: bool = False
+    is_collected: bool = False
+    echo: Mapping[str, Json] | None = None
+
+
+@frozen
+class StartedTurn:
+    """A turn that was accepted. `session_id` is "" where nothing is kept; `created_at` is in seconds."""
+
+    turn_id: str
+    session_id: str
+    created_at: float
+    is_replayed: bool
+
+
+COLLECTED: Final = "is_collected"
+"""Key of `Turn.echo` by which a log's reader knows the turns of `TurnCall.is_collected`."""
+
+
+@frozen
+class Inbox:
+    """Turns of a session that were asked for, and whose events nobody has been given to their end yet.
+
+    Their events come after the number `after` (None: from now on), but for those of `ended`, of which the log tells no
+    more. `waiting` are the ids of all as it is now: of turns that join later too, of those that were delivered no more.
+    """
+
+    session_id: str
+    after: int | None
+    waiting: Collection[str]
+    ended: tuple[TurnRecord, ...] = ()
+
+
+@frozen
+class Submit(Wanted[StartedTurn]):
+    """Accept a turn. Raises: RequestError (nothing was stored), StoreError."""
+
+    call: TurnCall
+
+
+@frozen
+class Wait(Wanted[TurnRecord]):
+    """Wait for the end of a turn this request submitted."""
+
+    turn_id: str
+
+
+@frozen
+class FindTurn(Wanted[TurnRecord]):
+    """Look a turn up as it is now. Raises: TurnUnknown."""
+
+    turn_id: str
+
+
+@frozen
+class StopTurn(Wanted[TurnRecord]):
+    """Stop a turn, unless it is over. Raises: TurnUnknown."""
+
+    turn_id: str
+
+
+@frozen
+class ForgetTurn(Wanted[int]):
+    """Let a turn be unknown from now on. Raises: TurnUnknown, SessionBusy."""
+
+    turn_id: str
+
+
+@frozen
+class StopSession(Wanted[None]):
+    """Stop what runs and waits in a session. Raises: SessionUnknown."""
+
+    session_key: str
+
+
+@frozen
+class FindSession(Wanted[Session]):
+    """Look a session up. Raises: SessionUnknown."""
+
+    session_key: str
+
+
+@frozen
+class ReadBranch(Wanted[tuple[Message, ...]]):
+    """Read the messages up to `head` (None: all), oldest first. Raises: SessionUnknown."""
+
+    session_key: str
+    head: str | None = None
+
+
+@frozen
+class FindMessage(Wanted[Message]):
+    """Look a message up, of whatever session and branch. Raises: MessageUnknown."""
+
+    message_id: str
+
+
+@frozen
+class CreateSession(Wanted[Session]):
+    """Create a session, with a history if one is given."""
+
+    title: str | None = None
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    history: tuple[ParsedMessage | Message, ...] = ()
+
+
+@frozen
+class ChangeSession(Wanted[Session]):
+    """Set a session's metadata. Raises: SessionUnknown."""
+
+    session_key: str
+    metadata: Mapping[str, Json]
+
+
+@frozen
+class ReplaceHistory(Wanted[Session]):
+    """Let this be the session's history; what it has in common with the present one stays as it is.
+
+    Raises: SessionUnknown, SessionBusy.
+    """
+
+    session_key: str
+    history: tuple[ParsedMessage | Message, ...]
+
+
+@frozen
+class DeleteSession(Wanted[None]):
+    """Delete a session with all that belongs to it. Raises: SessionUnknown, SessionBusy."""
+
+    session_key: str
+
+
+@frozen
+class KeepFile(Wanted[FilePart]):
+    """Store a file that came inside a request. The same bytes are stored once. Raises: BodyTooLarge."""
+
+    content: bytes
+    name: str
+    media_type: str
+
+
+@frozen
+class FindFiles(Wanted[tuple[FilePart, ...]]):
+    """Look stored files up. Raises: FileUnknown."""
+
+    file_ids: tuple[str, ...]
+
+
+@frozen
+class OpenInbox(Wanted[Inbox | None]):
+    """Look for turns that wait to be delivered, or None when there are none."""
+
+    session_key: str
+
+
+Step: TypeAlias = (
+    Submit
+    | Wait
+    | FindTurn
+    | StopTurn
+    | ForgetTurn
+    | StopSession
+    | FindSession
+    | ReadBranch
+    | FindMessage
+    | CreateSession
+    | ChangeSession
+    | ReplaceHistory
+    | DeleteSession
+    | KeepFile
+    | FindFiles
+    | OpenInbox
+)
+
+
+# --- what goes out -----------------------------------------------------------------------------------------------
+
+
+class WireEncoder(FrameEncoder, Protocol):
+    """An encoder of one stream (`is_per_turn`), which never ends without saying so."""
+
+    def farewell(self) -> bytes:
+        """Return the frames that end a stream whose turn goes on, or was cut off: the server goes away."""
+        ...
+
+
+class InboxEncoder(WireEncoder, Protocol):
+    """An encoder of an inbox's stream: complete while nothing waits. `told` are the turns it has told to their end."""
+
+    @property
+    def told(self) -> Collection[str]: ...
+
+
+@frozen
+class JsonReply:
+    """A JSON document."""
+
+    body: Json
+    status_code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@frozen
+class BytesReply:
+    """Anything else that is complete."""
+
+    content: bytes
+    media_type: str
+    status_code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@frozen
+class FileReply:
+    """The bytes of a stored file."""
+
+    file_id: str
+
+
+@frozen
+class TurnStream:
+    """Server-sent events of one turn from its beginning, until its `done`. `ping` is sent after silence."""
+
+    turn_id: str
+    encoder: WireEncoder
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ping: bytes = b":\n\n"
+
+
+@frozen
+class InboxStream:
+    """Server-sent events of all that waits in an inbox, and of what joins meanwhile; then `ending`."""
+
+    inbox: Inbox
+    encoder: InboxEncoder
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ping: bytes = b":\n\n"
+    ending: bytes = b""
+
+
+@frozen
+class PulseStream:
+    """Server-sent events that only show that the server is there: the ping at once and after silence, for ever."""
+
+    ping: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Reply: TypeAlias = JsonReply | BytesReply | FileReply | TurnStream | InboxStream | PulseStream
+Handling: TypeAlias = Generator[Step, Any, Reply]
+
+
+# --- a format ----------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Endpoint:
+    """One method and path of a format.
+
+    Paths may hold `{name}` and `{name:path}`. `header`: it is meant for requests with this header only, where another
+    format has the same method and path. `takes` says what the body is.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    summary: str
+    handle: Callable[[RawRequest], Handling]
+    header: str | None = None
+    takes: Literal["json", "files"] = "json"
+
+
+class WireFormat(Protocol):
+    """One protocol that clients speak: its endpoints, its way of saying that something went wrong."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+
+    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
+        """Return the reply to a request that cannot be answered."""
+        ...

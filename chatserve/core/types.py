@@ -1,0 +1,300 @@
+"""The values chatserve is made of: messages, parts, sessions, turns. This page is the glossary.
+
+One word per idea: a *session* is a conversation the server keeps; a *turn* is one user message and the
+answer to it; a *message* is a list of *parts*. Everything here is a plain value: no clock, no I/O, no HTTP.
+Times are seconds since the epoch (UTC); ids are opaque strings with a prefix (`s_`, `t_`, `m_`, `f_`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from chatserve.core.frozen import frozen
+
+Json: TypeAlias = Any
+"""A value that JSON can carry: str, int, float, bool, None, and lists and str-keyed dicts of those."""
+
+Role: TypeAlias = Literal["user", "assistant", "system", "developer", "tool"]
+ROLES: frozenset[str] = frozenset({"user", "assistant", "system", "developer", "tool"})
+
+TurnStatus: TypeAlias = Literal["queued", "running", "completed", "stopped", "failed", "interrupted"]
+FinalStatus: TypeAlias = Literal["completed", "stopped", "failed", "interrupted"]
+WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt", "rollback"]
+OnDisconnect: TypeAlias = Literal["continue", "stop"]
+HistoryFormatName: TypeAlias = Literal["messages", "tuples"]
+YieldMode: TypeAlias = Literal["snapshots", "deltas"]
+
+
+@dataclass(slots=True, eq=False)
+class File:
+    """A file for the client: a path on this machine, or bytes. Served under an opaque id, never by its path."""
+
+    path_or_bytes: str | Path | bytes
+    name: str | None = field(default=None, kw_only=True)
+    media_type: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(slots=True)
+class ChatMessage:
+    """A message a chat function may return or yield; mutable, since every yield is copied.
+
+    `content` is text, a file (`File`, `Path`), or a list of those and of part dicts. `metadata` may hold
+    `title` (which makes it a thought or tool step), `id`, `parent_id`, `log`, `duration` (seconds) and
+    `status` (`"pending"` or `"done"`). `options` is a list of `{"value", "label"?}` to choose from.
+    """
+
+    content: Any = ""
+    role: str = "assistant"
+    metadata: dict[str, Any] = field(default_factory=dict)
+    options: list[dict[str, Any]] = field(default_factory=list)
+
+
+@frozen
+class TextPart:
+    """Words of a message."""
+
+    text: str
+
+
+@frozen
+class ReasoningPart:
+    """What the model thought before it answered; shown apart from the text."""
+
+    text: str
+
+
+@frozen
+class FilePart:
+    """A stored file. `size` is in bytes; its content is reached by `file_id` only."""
+
+    file_id: str
+    name: str
+    media_type: str
+    size: int
+
+
+@frozen
+class LocalFile:
+    """A file a chat function answered with, before it is stored under an id. Never leaves the process."""
+
+    source: Path | bytes
+    name: str | None = None
+    media_type: str | None = None
+
+
+@frozen
+class DataPart:
+    """Any JSON value the function answered with."""
+
+    data: Json
+    name: str | None = None
+
+
+@frozen
+class SourcePart:
+    """A citation."""
+
+    url: str
+    title: str | None = None
+
+
+@frozen
+class ToolCallPart:
+    """A call of a tool; `arguments` is JSON text. `where` says who runs it."""
+
+    tool_call_id: str
+    name: str
+    arguments: str
+    where: Literal["server", "client"] = "client"
+
+
+@frozen
+class ToolResultPart:
+    """What a tool answered."""
+
+    tool_call_id: str
+    output: Json
+    is_error: bool = False
+
+
+Part: TypeAlias = TextPart | ReasoningPart | FilePart | DataPart | SourcePart | ToolCallPart | ToolResultPart
+DraftPart: TypeAlias = Part | LocalFile
+
+
+@frozen
+class Feedback:
+    """What a reader thought of a message: one of the values the chat declares, and perhaps a comment."""
+
+    value: str
+    comment: str | None = None
+
+
+@frozen
+class Message:
+    """A stored message: one append-only row. `parent_id` links it to the message before it.
+
+    `status` is set on the messages of an answer that did not complete (`stopped`, `failed`, `interrupted`).
+    """
+
+    message_id: str
+    role: Role
+    content: tuple[Part, ...]
+    created_at: float
+    turn_id: str | None = None
+    parent_id: str | None = None
+    metadata: Mapping[str, Json] | None = None
+    options: tuple[Mapping[str, Json], ...] | None = None
+    status: FinalStatus | None = None
+    feedback: Feedback | None = None
+
+    @property
+    def text(self) -> str:
+        """The words of the message, without reasoning, files or data."""
+        if len(self.content) == 1 and isinstance(self.content[0], TextPart):
+            return self.content[0].text
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    @property
+    def is_thought(self) -> bool:
+        """True for tool steps and thoughts: messages with a title."""
+        return bool(self.metadata and self.metadata.get("title"))
+
+
+@frozen
+class Usage:
+    """Tokens spent on a turn."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@frozen
+class TurnError:
+    """Why a turn failed, in words fit for the client. `error_id` finds the traceback in the log."""
+
+    code: str
+    detail: str
+    error_id: str
+    retryable: bool = False
+    status_code: int = 500
+
+
+@frozen
+class Turn:
+    """One user message and the answer to it. `first_seq` and `done_seq` bound its events in the log.
+
+    `session_id` is "" for a stateless turn, of which nothing is kept. `echo` holds the fields of its request that the
+    client's protocol gives back with the turn.
+    """
+
+    turn_id: str
+    session_id: str
+    chat: str
+    status: TurnStatus
+    user_message_id: str | None
+    created_at: float
+    finished_at: float | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    error: TurnError | None = None
+    first_seq: int | None = None
+    done_seq: int | None = None
+    version: int | None = None
+    echo: Mapping[str, Json] | None = None
+
+
+@frozen
+class Session:
+    """A conversation. `version` counts accepted changes; `head` is the newest message of the current branch.
+
+    `last_seq` is the highest event number stored; a running turn may be ahead of it.
+    """
+
+    session_id: str
+    owner: str
+    title: str | None
+    metadata: Mapping[str, Json]
+    state: Mapping[str, Json]
+    version: int
+    head: str | None
+    last_seq: int
+    created_at: float
+    updated_at: float
+    expires_at: float | None = None
+
+
+@frozen
+class StoredFile:
+    """An upload or an answer's file. Its bytes lie in the files folder under `file_id`."""
+
+    file_id: str
+    owner: str
+    session_id: str | None
+    name: str
+    media_type: str
+    size: int
+    created_at: float
+
+    @property
+    def part(self) -> FilePart:
+        """The part that refers to this file."""
+        return FilePart(self.file_id, self.name, self.media_type, self.size)
+
+
+@frozen
+class UserInput:
+    """What the user sent: words, files, results of tools that ran in the client."""
+
+    text: str = ""
+    files: tuple[FilePart, ...] = ()
+    tool_results: tuple[ToolResultPart, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The content of the message this input becomes."""
+        if self.tool_results:
+            return self.tool_results
+        words: tuple[Part, ...] = (TextPart(self.text),) if self.text or not self.files else ()
+        return (*words, *self.files)
+
+
+TurnOperation: TypeAlias = Literal["send", "retry", "edit"]
+
+
+@frozen
+class TurnRequest:
+    """A decoded request for a turn, whatever protocol it came by.
+
+    `history is None`: the server keeps the history. A tuple: the client sent it, and it is authoritative;
+    without a `session_id` nothing of such a turn is kept. `preface` stands before the history the function is given,
+    for this turn only. `target_message_id` is the message to `retry` or to `edit`;
+    a `send` goes behind it instead of behind the newest message, unless it brings a `history`, which wins. `inputs`
+    are raw values for the function's parameters; `params` is everything else the client's protocol carried, `echo`
+    what of it is kept with the turn, to be given back with it.
+    """
+
+    chat: str
+    owner: str
+    message: UserInput
+    session_id: str | None = None
+    create_session: bool = False
+    history: tuple[Message, ...] | None = None
+    preface: tuple[Message, ...] = ()
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    example: int | None = None
+    operation: TurnOperation = "send"
+    target_message_id: str | None = None
+    when_busy: WhenBusy | None = None
+    on_disconnect: OnDisconnect | None = None
+    idempotency_key: str | None = None
+    body_hash: str | None = None
+    if_version: int | None = None
+    params: Mapping[str, Json] = field(default_factory=dict)
+    tools: tuple[Json, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    protocol: str = "native"
+    http_request: Any = None
+    echo: Mapping[str, Json] | None = None

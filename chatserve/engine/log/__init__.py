@@ -1,0 +1,1 @@
+"""The live log and what feeds it: speech, journal."""

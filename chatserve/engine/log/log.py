@@ -1,0 +1,287 @@
+"""The live end of a session's log: numbers events, keeps the newest, encodes each once per format for all readers.
+
+Knows no store and no HTTP; formats are `FrameEncoder`s it is handed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol, cast
+
+from chatserve.contracts.formats import FrameEncoder
+from chatserve.contracts.turns import RECOVERY_GAP
+from chatserve.core.events import Delta, Done, Event, LogEntry, NumberedEvent, delta_event, words_entry
+
+SHOWN_EVENTS: Final = 64
+"""How many events at once are handed to readers that wait; of more they take what they can send."""
+
+MAX_UNJOURNALED: Final = RECOVERY_GAP - 2000
+"""How many events of a log may be shown and not stored."""
+
+KEPT_EVENTS: Final = 2048
+"""How many filed events stay in memory for readers that lag or come back."""
+
+
+class Waiter(Protocol):
+    """A reader that waits for events. `cursor`, `turn_id` and `encoder` are a `Reader`'s."""
+
+    cursor: int
+    turn_id: str | None
+    encoder: FrameEncoder
+
+    def hand(self, frames: bytes) -> bool:
+        """Give it the frames of what comes next, or b"": it must look for itself. Return whether it waits on.
+
+        Raises: whatever its server does.
+        """
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Let it know why it gets no more: its encoder or its server failed, which concerns nobody else."""
+        ...
+
+
+class SessionLog:
+    """Events of one session, numbered from `base + 1`.
+
+    `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable,
+    and the last that `Store.read_events` knows. `entry_seq` is the last before the turn that runs, or else the end
+    of the last one that ran: who enters after it sees whole turns only. `speaker` is the turn whose deltas come, for
+    one runs at a time. `waiters` are who has all that is shown and waits for more. `numbering` is held while the store
+    is given a number that no event has yet: a turn that runs appends nothing meanwhile.
+    """
+
+    __slots__ = (
+        "_entries",
+        "_numbering",
+        "_shared",
+        "_speakers",
+        "_speaks_from",
+        "base",
+        "done_seqs",
+        "entry_seq",
+        "filed_seq",
+        "first_seqs",
+        "journaled_seq",
+        "last_seq",
+        "published_seq",
+        "session_id",
+        "speaker",
+        "waiters",
+    )
+
+    def __init__(self, session_id: str, last_seq: int) -> None:
+        self.session_id = session_id
+        self.base = last_seq
+        self.last_seq = last_seq
+        self.published_seq = last_seq
+        self.journaled_seq = last_seq
+        self.filed_seq = last_seq
+        self.entry_seq = last_seq
+        self.speaker: str | None = None
+        # A string among the entries is a delta, so that a word is one object and not three. Whose it is stand in
+        # `_speakers`, with the number of their first one.
+        self._entries: list[NumberedEvent | str] = []
+        self._speakers: list[tuple[int, str | None]] = [(0, None)]
+        self._speaks_from = 0
+        self._shared: tuple[FrameEncoder, str | None, int, int, bytes] | None = None
+        self.first_seqs: dict[str, int] = {}
+        self.done_seqs: dict[str, int] = {}
+        self.waiters: list[Waiter] = []
+        self._numbering: asyncio.Lock | None = None  # made when a turn ends: no word of the first has to look at it
+
+    @property
+    def numbering(self) -> asyncio.Lock:
+        """See the class."""
+        if self._numbering is None:
+            self._numbering = asyncio.Lock()
+        return self._numbering
+
+    @property
+    def is_numbering(self) -> bool:
+        """Whether `numbering` is held."""
+        return self._numbering is not None and self._numbering.locked()
+
+    def is_open_to(self, turn_id: str) -> bool:
+        """Whether `say` may be called for a turn: it speaks, all is shown, and the store is not far behind.
+
+        The next number must be free, too.
+        """
+        last_seq = self.last_seq
+        return (
+            self.speaker == turn_id
+            and self.published_seq == last_seq
+            and last_seq - self.journaled_seq < MAX_UNJOURNALED
+            and (self._numbering is None or not self._numbering.locked())
+        )
+
+    async def settled(self) -> None:
+        """Return when events may be appended."""
+        if self._numbering is not None:
+            async with self._numbering:
+                pass
+
+    def append(self, turn_id: str | None, events: Iterable[Event]) -> None:
+        """Number events and keep them; `publish` lets readers see them."""
+        for event in events:
+            self.last_seq += 1
+            if type(event) is not Delta:
+                self._entries.append(NumberedEvent(self.last_seq, turn_id, event))
+                continue
+            if turn_id != self.speaker:
+                self.speaker, self._speaks_from = turn_id, self.last_seq
+                self._speakers.append((self.last_seq, turn_id))
+            self._entries.append(event[0])
+
+    def say(self, text: str) -> None:
+        """Append a delta of the `speaker` and show it at once, where all before it is shown: the hot path.
+
+        It is `append` and `show` for the one event nearly all of an answer is made of.
+        """
+        seq = self.last_seq + 1
+        self.last_seq = self.published_seq = seq
+        self._entries.append(text)
+        waiters = self.waiters
+        if not waiters:
+            return
+        turn_id, encoder, frames = self.speaker, None, b""
+        event = delta_event(seq, turn_id, text)
+        gone: list[Waiter] | None = None
+        for waiter in waiters:
+            try:
+                if waiter.cursor != seq - 1 or (waiter.turn_id != turn_id and waiter.turn_id is not None):
+                    waits_on = waiter.hand(b"")
+                else:
+                    if waiter.encoder is not encoder:
+                        frames = waiter.encoder.encode(event)
+                        encoder = waiter.encoder
+                    waiter.cursor = seq
+                    waits_on = waiter.hand(frames)
+            except Exception as error:  # noqa: BLE001 - this reader's: the others and the turn go on
+                waiter.fail(error)
+                waits_on = False
+            if not waits_on:
+                gone = [waiter] if gone is None else [*gone, waiter]
+        if gone is not None:
+            self.waiters = [waiter for waiter in waiters if waiter not in gone]
+
+    def numbered(self, after: int, until: int) -> list[NumberedEvent]:
+        """Return the events `after + 1` to `until`; they must be kept."""
+        return [
+            delta_event(seq, self._speaker_at(seq), entry) if isinstance(entry, str) else entry
+            for seq, entry in enumerate(self._entries[after - self.base : until - self.base], after + 1)
+        ]
+
+    def unjournaled(self) -> Sequence[LogEntry]:
+        """Return what is not durable yet: mostly words in a row, which are handed on as they are kept."""
+        after = self.journaled_seq
+        entries = self._entries[after - self.base :]
+        if after + 1 >= self._speaks_from and (type(entries[0]) is str if len(entries) == 1 else _are_words(entries)):
+            return (words_entry(after + 1, self.speaker, cast("list[str]", entries)),)
+        return self._entries_after(after)
+
+    def unfiled(self) -> Sequence[LogEntry]:
+        """Return what only this log knows."""
+        return self._entries_after(self.filed_seq)
+
+    def _entries_after(self, after: int) -> Sequence[LogEntry]:
+        gathered: list[LogEntry] = []
+        starts = {seq for seq, _ in self._speakers}
+        texts: list[str] | None = None
+        for seq, entry in enumerate(self._entries[after - self.base :], after + 1):
+            if not isinstance(entry, str):
+                gathered.append(entry)
+                texts = None
+                continue
+            if texts is None or seq in starts:
+                texts = []
+                gathered.append(words_entry(seq, self._speaker_at(seq), texts))
+            texts.append(entry)
+        return gathered
+
+    def _speaker_at(self, seq: int) -> str | None:
+        if seq >= self._speaks_from:
+            return self.speaker
+        return next(turn_id for first_seq, turn_id in reversed(self._speakers) if first_seq <= seq)
+
+    def show(self) -> None:
+        """Let readers see all there is, none of which ends a turn. Those that wait for just this get its frames."""
+        after, until = self.published_seq, self.last_seq
+        self.published_seq = until
+        self.waiters = [waiter for waiter in self.waiters if self._show_to(waiter, after, until)]
+
+    def _show_to(self, waiter: Waiter, after: int, until: int) -> bool:
+        try:
+            if waiter.cursor != after or until - after > SHOWN_EVENTS:
+                return waiter.hand(b"")
+            frames = self.encoded(waiter.encoder, waiter.turn_id, after, until, share=len(self.waiters) > 1)
+            waiter.cursor = until
+            return waiter.hand(frames)
+        except Exception as error:  # noqa: BLE001 - as in `say`
+            waiter.fail(error)
+            return False
+
+    def publish(self, until: int | None = None) -> None:
+        """Let readers see all there is, or all up to a number; those that wait look for themselves."""
+        self.published_seq = self.last_seq if until is None else max(until, self.published_seq)
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            waiter.hand(b"")
+
+    def begin_turn(self, turn_id: str) -> None:
+        """Remember that the next event is the first of this turn."""
+        self.first_seqs.setdefault(turn_id, self.last_seq + 1)
+
+    def close_turn(self, done: NumberedEvent) -> None:
+        """Take the last event of a turn, as the store completed it."""
+        assert done.turn_id is not None
+        assert isinstance(done.event, Done)
+        self._entries.append(done)
+        self.last_seq = done.seq
+        self.done_seqs[done.turn_id] = done.seq
+
+    def trim(self) -> None:
+        """Forget old events that are filed, but for the newest `KEPT_EVENTS`."""
+        surplus = min(len(self._entries) - KEPT_EVENTS, self.filed_seq - self.base)
+        if surplus >= KEPT_EVENTS:
+            self._forget(surplus)
+
+    def keep_nothing(self) -> None:
+        """Take all there is for stored: nothing of a stateless turn is."""
+        self.filed_seq = self.journaled_seq = self.last_seq
+        self.trim()
+
+    def forget_filed(self) -> None:
+        """Forget what is filed: nobody reads here any more, and who comes back is fed by the store."""
+        if self.session_id and self.filed_seq > self.base:
+            self._shared = None
+            self._forget(self.filed_seq - self.base)
+
+    def _forget(self, surplus: int) -> None:
+        self.base += surplus
+        del self._entries[:surplus]
+        while len(self._speakers) > 1 and self._speakers[1][0] <= self.base + 1:
+            del self._speakers[0]
+        ended = {turn_id for turn_id, seq in self.done_seqs.items() if seq <= self.base}
+        self.done_seqs = {turn_id: seq for turn_id, seq in self.done_seqs.items() if turn_id not in ended}
+        self.first_seqs = {turn_id: seq for turn_id, seq in self.first_seqs.items() if turn_id not in ended}
+
+    def encoded(self, encoder: FrameEncoder, turn_id: str | None, after: int, until: int, *, share: bool) -> bytes:
+        """Return the frames of a turn's events (None: of all) numbered `after + 1` to `until`.
+
+        Readers that are abreast, as those of one answer are, `share` what was encoded for the first of them.
+        """
+        shared = self._shared
+        if shared is not None and shared[:4] == (encoder, turn_id, after, until):
+            return shared[4]
+        encode = encoder.encode
+        events = self.numbered(after, until)
+        frames = b"".join([encode(event) for event in events if turn_id is None or event.turn_id == turn_id])
+        if share:
+            self._shared = (encoder, turn_id, after, until, frames)
+        return frames
+
+
+def _are_words(entries: Sequence[NumberedEvent | str]) -> bool:
+    return bool(entries) and all(type(entry) is str for entry in entries)

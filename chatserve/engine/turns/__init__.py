@@ -1,0 +1,1 @@
+"""Turns: submission, life cycle, running the function, commits, admission."""

@@ -1,0 +1,314 @@
+"""An answer told by appending only: what wire formats say that cannot take anything back.
+
+Events may rewrite and take back; most protocols cannot. `AppendedAnswer` turns each event into what there is to
+append: the new end of a text, or, where it was rewritten, all of it anew. It also knows which calls of tools are
+still open, and whose words are thoughts. The same class tells an answer that is complete (`tell_whole`), so that a
+stream and a single document come from one place. Knows no wire format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple, TypeAlias
+
+from chatserve.contracts.turns import TurnRecord
+from chatserve.core.events import (
+    Delta,
+    Done,
+    Event,
+    Failed,
+    MessageOpened,
+    PartAdded,
+    PartDelta,
+    ReasoningDelta,
+    Replaced,
+    Snapshot,
+)
+from chatserve.core.types import (
+    DataPart,
+    FilePart,
+    Message,
+    Part,
+    ReasoningPart,
+    SourcePart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    TurnError,
+)
+
+BREAK: Final = "\n\n"
+"""Between a text and what replaces it, where nothing can be taken back."""
+
+
+class MessageBegun(NamedTuple):
+    """Words that follow belong to this message. A thought's title and words are told as reasoning."""
+
+    message_id: str
+    is_thought: bool
+
+
+class TextAdded(NamedTuple):
+    """Words of the answer."""
+
+    text: str
+
+
+class ReasoningAdded(NamedTuple):
+    """Words of reasoning, or of a thought."""
+
+    text: str
+
+
+class CallOpened(NamedTuple):
+    """A tool call begins; `call.arguments` is what is known of them."""
+
+    call: ToolCallPart
+
+
+class ArgumentsAdded(NamedTuple):
+    """More of the arguments of an open call."""
+
+    tool_call_id: str
+    text: str
+
+
+class CallClosed(NamedTuple):
+    """An open call is complete."""
+
+    call: ToolCallPart
+
+
+class ResultAdded(NamedTuple):
+    """What a tool on the server answered; its call is closed."""
+
+    result: ToolResultPart
+
+
+class PartShown(NamedTuple):
+    """A file, data or a source."""
+
+    message_id: str
+    part: FilePart | DataPart | SourcePart
+
+
+class Ended(NamedTuple):
+    """The turn is over. `error` says why it failed, where it did."""
+
+    done: Done
+    error: TurnError | None
+
+
+Said: TypeAlias = (
+    MessageBegun
+    | TextAdded
+    | ReasoningAdded
+    | CallOpened
+    | ArgumentsAdded
+    | CallClosed
+    | ResultAdded
+    | PartShown
+    | Ended
+)
+
+
+class _Told:
+    """What was told of one message. Nothing of a message of another role than the assistant's is told but parts."""
+
+    __slots__ = ("is_silent", "message_id", "parts", "reasoning", "title", "words")
+
+    def __init__(self, message: MessageOpened | Message) -> None:
+        self.message_id = message.message_id
+        self.title = str((message.metadata or {}).get("title") or "")
+        self.is_silent = message.role != "assistant"
+        self.words: list[str] = []
+        self.reasoning: list[str] = []
+        self.parts = 0
+
+
+class AppendedAnswer:
+    """One turn's answer as it is told. It takes events in order; plain deltas may go the short way, `take_text`."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, _Told] = {}
+        self._open: _Told | None = None
+        self._last: _Told | None = None  # whose words were told last
+        self._last_thought: _Told | None = None  # the same among thoughts, which are told elsewhere
+        self._calls: dict[str, tuple[ToolCallPart, list[str]]] = {}  # open ones, by part id
+        self._error: TurnError | None = None
+
+    def take_text(self, text: str) -> bool:
+        """Take a delta that is a piece of the answer's words, to be told as it is; any other is left to `take`.
+
+        The hot path.
+        """
+        told = self._last
+        if told is None or told is not self._open:
+            return False
+        told.words.append(text)
+        return True
+
+    def take(self, event: Event) -> Sequence[Said]:  # noqa: PLR0911 - one line per event
+        """Return what an event adds to what was told."""
+        match event:
+            case Delta(text):
+                return self._take_delta(text)
+            case ReasoningDelta(text):
+                return self._take_reasoning(text)
+            case MessageOpened():
+                return (*self._close_calls(), *self._begin(_Told(event)))
+            case Replaced(text, message_id):
+                told = self._open if message_id is None else self._told.get(message_id)
+                return () if told is None else tuple(self._retell_text(told, text))
+            case PartAdded(message_id, part_id, part):
+                return tuple(self._add_part(message_id, part_id, part))
+            case PartDelta(part_id, text):
+                return self._add_arguments(part_id, text)
+            case Snapshot():
+                return tuple(self._retell(event))
+            case Failed(error):
+                self._error = error
+                return ()
+            case Done():
+                return (*self._close_calls(), Ended(event, self._error))
+            case _:
+                return ()
+
+    def _take_delta(self, text: str) -> Sequence[Said]:
+        if self.take_text(text):
+            return (TextAdded(text),)
+        told = self._open
+        if told is None or told.is_silent:
+            return ()
+        if told is self._last_thought:
+            told.words.append(text)
+            return (ReasoningAdded(text),)
+        return tuple(self._retell_text(told, "".join((*told.words, text))))
+
+    def _take_reasoning(self, text: str) -> Sequence[Said]:
+        told = self._open
+        if told is None or told.is_silent:
+            return ()
+        told.reasoning.append(text)
+        return (ReasoningAdded(text),)
+
+    def _begin(self, told: _Told) -> Iterator[Said]:
+        self._told[told.message_id] = self._open = told
+        if told.is_silent:
+            return
+        yield MessageBegun(told.message_id, bool(told.title))
+        if told.title:
+            self._last_thought = told
+            yield ReasoningAdded(f"{told.title}\n")
+        else:
+            self._last = told
+
+    # parts
+
+    def _add_part(self, message_id: str, part_id: str, part: Part) -> Iterator[Said]:
+        if message_id in self._told:
+            self._told[message_id].parts += 1
+        match part:
+            case ToolCallPart():
+                self._calls[part_id] = (part, [part.arguments])
+                yield CallOpened(part)
+            case ToolResultPart():
+                yield from self._close_calls(part.tool_call_id)
+                yield ResultAdded(part)
+            case FilePart() | DataPart() | SourcePart():
+                yield PartShown(message_id, part)
+            case _:
+                return
+
+    def _add_arguments(self, part_id: str, text: str) -> Sequence[Said]:
+        if part_id not in self._calls:
+            return ()
+        call, pieces = self._calls[part_id]
+        pieces.append(text)
+        return (ArgumentsAdded(call.tool_call_id, text),)
+
+    def _close_calls(self, tool_call_id: str | None = None) -> Sequence[Said]:
+        """Close the open call of this id, or all of them."""
+        closed = [part_id for part_id, (call, _) in self._calls.items() if tool_call_id in (None, call.tool_call_id)]
+        calls = [self._calls.pop(part_id) for part_id in closed]
+        return tuple(CallClosed(replace(call, arguments="".join(pieces))) for call, pieces in calls)
+
+    # rewritten answers
+
+    def _retell(self, snapshot: Snapshot) -> Iterator[Said]:
+        """Tell what a snapshot holds beyond what was told; what it took back stays told."""
+        if snapshot.turn is not None and snapshot.turn.error is not None:
+            self._error = snapshot.turn.error
+        number = 0
+        for message in snapshot.messages:
+            told = self._told.get(message.message_id)
+            if told is None:
+                yield from self._tell_new(message, number)
+            else:
+                self._open = told
+                yield from self._retell_words(told, message)
+                yield from self._tell_new_parts(told, message, number)
+            number += sum(1 for _ in _shown_parts(message))
+
+    def _tell_new(self, message: Message, number: int) -> Iterator[Said]:
+        """Tell a message of which nothing was told, in its order, as the events would have."""
+        yield from self._close_calls()
+        yield from self._begin(_Told(message))
+        for part in message.content:
+            if isinstance(part, TextPart):
+                yield from self._take_delta(part.text) if part.text else ()
+            elif isinstance(part, ReasoningPart):
+                yield from self._take_reasoning(part.text)
+            else:
+                number += 1
+                yield from self._add_part(message.message_id, f"p{number}", part)
+
+    def _tell_new_parts(self, told: _Told, message: Message, number: int) -> Iterator[Said]:
+        known = told.parts
+        for place, part in enumerate(_shown_parts(message), 1):
+            if place > known:
+                yield from self._add_part(message.message_id, f"p{number + place}", part)
+
+    def _retell_words(self, told: _Told, message: Message) -> Iterator[Said]:
+        if told.is_silent:
+            return
+        reasoning = "".join(part.text for part in message.content if isinstance(part, ReasoningPart))
+        before = "".join(told.reasoning)
+        told.reasoning[:] = [reasoning]
+        if reasoning and reasoning != before:
+            yield ReasoningAdded(_end_of(reasoning, before))
+        yield from self._retell_text(told, message.text)
+
+    def _retell_text(self, told: _Told, text: str) -> Iterator[Said]:
+        """Tell the words of a message: their new end, or all of them where they changed, or stand behind others."""
+        before = "".join(told.words)
+        told.words[:] = [text]
+        if told.is_silent or text == before or not text:
+            return
+        last = self._last_thought if told.title else self._last
+        added = _end_of(text, before) if told is last else BREAK + text
+        if told.title:
+            self._last_thought = told
+        else:
+            self._last = told
+        yield ReasoningAdded(added) if told.title else TextAdded(added)
+
+
+def _end_of(text: str, before: str) -> str:
+    """Return what a text says beyond what was told of it; all of it after a break, where it says something else."""
+    return text[len(before) :] if text.startswith(before) else BREAK + text
+
+
+def _shown_parts(message: Message) -> Iterable[Part]:
+    return (
+        part
+        for part in message.content
+        if isinstance(part, FilePart | DataPart | SourcePart | ToolCallPart | ToolResultPart)
+    )
+
+
+def tell_whole(record: TurnRecord) -> list[Said]:
+    """Return all there is to tell of a turn that is over, or of an open one as far as it is."""
+    answer = AppendedAnswer()
+    return [said for event in record.as_events() for said in answer.take(event)]

@@ -1,0 +1,350 @@
+"""Messages, content, files and data as developers write them, read into parts.
+
+Shared by the output normalizers, which must not import one another. What is read here comes from the chat function
+and is trusted: paths are allowed. Content that clients send is read in `history_content`. No file is opened here.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from chatserve.codec import clean_json
+from chatserve.contracts.formats import AnswerSnapshot, AnswerView, MessageAppended, Output, ParsedMessage, PartAppended
+from chatserve.core.errors import AnswerInvalid
+from chatserve.core.types import (
+    ROLES,
+    ChatMessage,
+    DataPart,
+    DraftPart,
+    File,
+    FilePart,
+    Json,
+    LocalFile,
+    ReasoningPart,
+    SourcePart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from chatserve.formats.shared.model_answer import arguments_text, member
+
+_FILE_KEYS: Final = frozenset({"path", "url", "size", "orig_name", "mime_type", "is_stream", "meta", "alt_text"})
+_DATA_TYPES: Final = (int, float, Mapping, list, tuple, set, frozenset)
+
+# --- answers -----------------------------------------------------------------------------------------------------
+
+
+def messages_answer(messages: tuple[ParsedMessage, ...], view: AnswerView) -> tuple[Output, ...]:
+    """Say that the answer is these messages, or in deltas mode that they are its next ones."""
+    if view.yields == "deltas":
+        return tuple(map(MessageAppended, messages))
+    return (AnswerSnapshot(messages),)
+
+
+def part_answer(part: DraftPart, view: AnswerView) -> tuple[Output, ...]:
+    """Say that the answer is one message with this part, or in deltas mode that the part is its next one."""
+    if view.yields == "deltas":
+        return (PartAppended(part),)
+    return (AnswerSnapshot((ParsedMessage("assistant", (part,)),)),)
+
+
+# --- messages ----------------------------------------------------------------------------------------------------
+
+
+def is_message(value: object) -> bool:
+    """Whether a value is a message by its shape: a dict with `content`, or an object with `role` and `content`."""
+    if isinstance(value, dict):
+        return "content" in value or ("role" in value and "tool_calls" in value)
+    return isinstance(value, ChatMessage) or (
+        hasattr(value, "role") and hasattr(value, "content") and not isinstance(value, type)
+    )
+
+
+def read_message(value: Any) -> ParsedMessage:
+    """Copy a message, dict or object.
+
+    Without `role` it is the assistant's. `tool_calls` and `tool_call_id` are read as OpenAI shapes them.
+
+    Raises:
+        AnswerInvalid: role, content, metadata or options are not what they should be.
+    """
+    role = _role(member(value, "role"))
+    content = read_content(member(value, "content"))
+    if not content and isinstance(refusal := member(value, "refusal"), str):
+        content = (TextPart(refusal),)
+    if role == "tool" and isinstance(tool_call_id := member(value, "tool_call_id"), str):
+        content = (ToolResultPart(tool_call_id, _output(content, member(value, "content"))),)
+    return ParsedMessage(
+        role,
+        (*content, *map(_read_tool_call, member(value, "tool_calls") or ())),
+        _metadata(member(value, "metadata")),
+        _options(member(value, "options")),
+    )
+
+
+def _role(role: Any) -> str:
+    if role is None:
+        return "assistant"
+    if isinstance(role, str) and role in ROLES:
+        return str.__str__(role)
+    raise AnswerInvalid(f"a message has the unknown role {role!r}; use one of {', '.join(sorted(ROLES))}")
+
+
+def _output(content: tuple[DraftPart, ...], raw: Any) -> Json:
+    if all(isinstance(part, TextPart) for part in content):
+        return "".join(part.text for part in content if isinstance(part, TextPart))
+    return _json(raw)
+
+
+def _read_tool_call(call: Any) -> ToolCallPart:
+    function = member(call, "function")
+    call_id, name = member(call, "id"), member(function, "name")
+    if not isinstance(call_id, str) or not isinstance(name, str):
+        raise AnswerInvalid(
+            f"a tool call has no id or no function name: {call!r:.200}; "
+            'use {"id": …, "type": "function", "function": {"name": …, "arguments": …}}'
+        )
+    return ToolCallPart(call_id, name, arguments_text(member(function, "arguments")))
+
+
+def _metadata(metadata: Any) -> Mapping[str, Json] | None:
+    if not metadata:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise AnswerInvalid(f"the metadata of a message is {metadata!r:.200}; make it a dict")
+    return dict(_json(metadata))
+
+
+def _options(options: Any) -> tuple[Mapping[str, Json], ...] | None:
+    if not options:
+        return None
+    if not isinstance(options, list | tuple):
+        raise AnswerInvalid(f"the options of a message are {options!r:.200}; make them a list of dicts")
+    return tuple(map(_option, options))
+
+
+def _option(option: Any) -> Mapping[str, Json]:
+    """Copy one option; Gradio lets a label alone be the value too."""
+    if not isinstance(option, Mapping) or not {"value", "label"} & option.keys():
+        raise AnswerInvalid(f'an option of a message is {option!r:.200}; make it a dict with "value"')
+    copied: dict[str, Json] = _json(option)
+    return {"value": copied["label"]} | copied if "value" not in copied else copied
+
+
+# --- content -----------------------------------------------------------------------------------------------------
+
+
+def read_content(content: Any) -> tuple[DraftPart, ...]:
+    """Copy the content of a message: text, a file, a part, data, or a list of those.
+
+    A tuple is a file in the manner of Gradio's older history: `(path,)` or `(path, alt_text)`.
+
+    Raises:
+        AnswerInvalid: it holds something that cannot be part of a message.
+    """
+    if content is None:
+        return ()
+    if isinstance(content, list):
+        return tuple(_read_item(item) for item in content if item is not None)
+    return (_read_item(content),)
+
+
+def _read_item(item: Any) -> DraftPart:
+    if isinstance(item, str):
+        return TextPart(plain_text(item))
+    if is_file(item):
+        return read_file(item)
+    if isinstance(item, tuple) and item and isinstance(item[0], str | Path):
+        return _file_at(item[0], None, None)
+    if isinstance(item, dict):
+        return read_part(item)
+    if callable(dump := getattr(item, "model_dump", None)) and isinstance(getattr(item, "type", None), str):
+        return read_part(dump())
+    return read_data(item)
+
+
+def plain_text(text: str) -> str:
+    """Return a str that is no instance of a subclass: encoders accept nothing else."""
+    return str.__str__(text)
+
+
+def read_part(part: Mapping[str, Any]) -> DraftPart:
+    """Copy a part dict: chatserve's own, Gradio's or OpenAI's shape; a dict of no known type is data.
+
+    Raises:
+        AnswerInvalid: the type is known, but the rest does not fit it.
+    """
+    kind = part.get("type")
+    reader = _PART_READERS.get(kind) if isinstance(kind, str) else None
+    if reader is None:
+        return read_data(part)
+    try:
+        return reader(part)
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnswerInvalid(f"a content part of type {kind!r} is broken ({error!r}): {part!r:.200}") from error
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return plain_text(value)
+    raise TypeError(f"{value!r:.80} is not text")
+
+
+def _read_file_part(part: Mapping[str, Any]) -> DraftPart:
+    """Read `{"file_id"}` (chatserve), `{"file": {"path"}}` (Gradio) or `{"file": {"file_data"}}` (OpenAI)."""
+    file = part.get("file", part)
+    if is_file(file):
+        return read_file(file)
+    if "file_id" in file:
+        return FilePart(
+            _text(file["file_id"]),
+            _text(file.get("name") or file.get("filename") or ""),
+            _text(file.get("media_type") or "application/octet-stream"),
+            int(file.get("size") or 0),
+        )
+    return _linked(file["file_data"], file.get("filename")) if "file_data" in file else _read_embedded(file)
+
+
+def _read_image_url(part: Mapping[str, Any]) -> DraftPart:
+    image = part["image_url"]
+    return _linked(image["url"] if isinstance(image, Mapping) else image, None)
+
+
+def _read_input_audio(part: Mapping[str, Any]) -> DraftPart:
+    audio = part["input_audio"]
+    return LocalFile(base64.b64decode(audio["data"], validate=True), None, f"audio/{_text(audio['format'])}")
+
+
+def _read_embedded(part: Mapping[str, Any]) -> DraftPart:
+    """Read `{"base64"|"url", "mime_type"}` (LangChain) or `{"source": {"data", "media_type"}}` (Anthropic)."""
+    source = part.get("source", part)
+    if "url" in source:
+        return _linked(source["url"], None)
+    data = source["base64"] if "base64" in source else source["data"]
+    return LocalFile(base64.b64decode(data, validate=True), None, source.get("mime_type") or source.get("media_type"))
+
+
+def _linked(url: Any, name: str | None) -> DraftPart:
+    head, comma, data = _text(url).partition(",")
+    if not head.startswith("data:"):
+        return SourcePart(head + comma + data, name)
+    if not head.endswith(";base64"):
+        raise ValueError("a data URL must be base64")
+    return LocalFile(base64.b64decode(data, validate=True), name, head[5:-7] or None)
+
+
+def _read_component(part: Mapping[str, Any]) -> DraftPart:
+    value = part["value"]
+    return read_file(value) if is_file(value) else DataPart(_json(value), _text(part["component"]))
+
+
+def _read_tool_call_part(part: Mapping[str, Any]) -> DraftPart:
+    where = part.get("where", "client")
+    if where not in {"server", "client"}:
+        raise ValueError('"where" must be "server" or "client"')
+    return ToolCallPart(_text(part["tool_call_id"]), _text(part["name"]), arguments_text(part["arguments"]), where)
+
+
+def _read_tool_result(part: Mapping[str, Any]) -> DraftPart:
+    return ToolResultPart(_text(part["tool_call_id"]), _json(part["output"]), bool(part.get("is_error")))
+
+
+def _read_data_part(part: Mapping[str, Any]) -> DraftPart:
+    name = part.get("name")
+    return DataPart(_json(part["data"]), None if name is None else _text(name))
+
+
+def _read_source(part: Mapping[str, Any]) -> DraftPart:
+    title = part.get("title")
+    return SourcePart(_text(part["url"]), None if title is None else _text(title))
+
+
+_PART_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], DraftPart]]] = {
+    "text": lambda part: TextPart(_text(part["text"])),
+    "input_text": lambda part: TextPart(_text(part["text"])),
+    "output_text": lambda part: TextPart(_text(part["text"])),
+    "refusal": lambda part: TextPart(_text(part["refusal"])),
+    "reasoning": lambda part: ReasoningPart(_text(part["text"])),
+    "thinking": lambda part: ReasoningPart(_text(part["thinking"])),
+    "file": _read_file_part,
+    "input_file": _read_file_part,
+    "image_url": _read_image_url,
+    "input_image": _read_image_url,
+    "input_audio": _read_input_audio,
+    "image": _read_embedded,
+    "audio": _read_embedded,
+    "video": _read_embedded,
+    "component": _read_component,
+    "data": _read_data_part,
+    "source": _read_source,
+    "tool_call": _read_tool_call_part,
+    "tool_result": _read_tool_result,
+}
+
+# --- files and data ----------------------------------------------------------------------------------------------
+
+
+def is_file(value: object) -> bool:
+    """Whether a value is a file: `Path`, `File`, or a dict with `path` and nothing foreign to a file."""
+    if isinstance(value, dict):
+        return "path" in value and value.keys() <= _FILE_KEYS
+    return isinstance(value, File | Path)
+
+
+def read_file(value: Any) -> LocalFile | SourcePart:
+    """Read a file; one that lies behind an http(s) address becomes a source, for nothing is fetched here.
+
+    Raises:
+        AnswerInvalid: the path is neither text nor `Path`.
+    """
+    if isinstance(value, File):
+        if isinstance(value.path_or_bytes, bytes):
+            return LocalFile(value.path_or_bytes, value.name, value.media_type)
+        return _file_at(value.path_or_bytes, value.name, value.media_type)
+    if isinstance(value, Path):
+        return LocalFile(value)
+    return _file_at(value["path"], value.get("orig_name"), value.get("mime_type"))
+
+
+def _file_at(path: Any, name: str | None, media_type: str | None) -> LocalFile | SourcePart:
+    if not isinstance(path, str | Path) or not str(path):
+        raise AnswerInvalid(f"a file has the path {path!r:.200}; give a str or pathlib.Path")
+    if isinstance(path, str) and path.startswith(("http://", "https://")):
+        return SourcePart(path, name)
+    return LocalFile(Path(path), name, media_type)
+
+
+def is_data(value: object) -> bool:
+    """Whether a value has a JSON form: numbers, dicts, lists and the like, pydantic models, dataclasses."""
+    return isinstance(value, _DATA_TYPES) or (
+        not isinstance(value, type) and (hasattr(value, "model_dump") or hasattr(value, "__dataclass_fields__"))
+    )
+
+
+def read_data(value: Any) -> DataPart:
+    """Copy a value as data; a model's or dataclass's name becomes the part's name.
+
+    Raises:
+        AnswerInvalid: it has no JSON form.
+    """
+    if not is_data(value):
+        raise AnswerInvalid(
+            f"a value of type {type(value).__name__} is no part of an answer: {value!r:.200}; "
+            "use text, a File, a message or a JSON value"
+        )
+    return DataPart(_json(value), None if isinstance(value, _DATA_TYPES) else type(value).__name__)
+
+
+def _json(value: Any) -> Any:
+    try:
+        return clean_json(value)
+    except ValueError as error:
+        raise AnswerInvalid(f"a value of type {type(value).__name__} has no JSON form: {error}") from error
+
+
+def read_text(text: str) -> ParsedMessage:
+    """Return the assistant's message that is this text."""
+    return ParsedMessage("assistant", (TextPart(plain_text(text)),))

@@ -1,0 +1,134 @@
+"""What the history formats share: a stored message as plain text, and content of history from outside as parts.
+
+History that clients send is untrusted: words, their own part dicts and stored files by id are read, a path or address
+of a file never. Content the chat function answers with is read in `content`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from chatserve import codec
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.core.errors import InputsInvalid
+from chatserve.core.types import DataPart, FilePart, Json, Part, SourcePart, TextPart
+
+_HARMLESS: Final = frozenset({"reasoning", "data", "source", "tool_call", "tool_result"})
+_TEXTS: Final = frozenset({"text", "url", "title", "name", "tool_call_id", "arguments"})
+
+
+def json_text(value: Json) -> str:
+    """Return a value as compact JSON, a str as it is."""
+    return value if isinstance(value, str) else codec.dumps(value).decode()
+
+
+def text_of(content: Sequence[Part]) -> str:
+    """Return the words of a message; without any, what stands for them: file names, data as JSON, addresses."""
+    words = [part.text for part in content if isinstance(part, TextPart)]
+    return "".join(words) or "\n".join(filter(None, map(_stand_in, content)))
+
+
+def _stand_in(part: Part) -> str:
+    match part:
+        case FilePart():
+            return part.name
+        case DataPart():
+            return json_text(part.data)
+        case SourcePart():
+            return part.url
+        case _:
+            return ""
+
+
+def entries_of(history: Json) -> list[Any]:
+    """Return the entries of a history.
+
+    Raises:
+        InputsInvalid: it is no list.
+    """
+    if not isinstance(history, list):
+        raise InputsInvalid(f"history is {history!r:.200}; make it a list", errors=[{"loc": ["history"]}])
+    return history
+
+
+def refuse(number: int, detail: str) -> NoReturn:
+    """Raise InputsInvalid for one entry of a history."""
+    raise InputsInvalid(
+        f"history entry {number}: {detail}", errors=[{"loc": ["history", number], "msg": detail}]
+    ) from None
+
+
+def parse_content(content: Json, number: int) -> tuple[Part, ...]:
+    """Read the content of history entry `number`: text, a part, or a list of both.
+
+    Raises:
+        InputsInvalid: it is something else, or refers to a file by path or address.
+    """
+    if isinstance(content, list):
+        return tuple(_parse_item(item, number) for item in content)
+    return (_parse_item(content, number),)
+
+
+def _parse_item(item: Json, number: int) -> Part:
+    if isinstance(item, str):
+        return TextPart(codec.clean_text(item))
+    kind = item.get("type") if isinstance(item, dict) else None
+    if kind == "text" and isinstance(item.get("text"), str):
+        return TextPart(codec.clean_text(item["text"]))
+    if kind == "file" and isinstance(item.get("file_id"), str):
+        return _parse_file(item)
+    if isinstance(kind, str) and kind in _HARMLESS:
+        return _parse_own_part(item, number)
+    refuse(
+        number,
+        f"cannot read the content {item!r:.200}; "
+        'use text, {"type": "text", "text": …} or {"type": "file", "file_id": …} of an uploaded file',
+    )
+
+
+def _parse_file(item: Mapping[str, Json]) -> FilePart:
+    """Name a stored file; whoever holds the store checks the id and fills in the rest."""
+    name, media_type, size = item.get("name"), item.get("media_type"), item.get("size")
+    return FilePart(
+        item["file_id"],
+        name if isinstance(name, str) else "",
+        media_type if isinstance(media_type, str) else "application/octet-stream",
+        size if isinstance(size, int) else 0,
+    )
+
+
+def _parse_own_part(item: Mapping[str, Json], number: int) -> Part:
+    part = codec.clean_json(item)
+    texts = [part[name] for name in _TEXTS & part.keys()]
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and part.get("where", "client") in ("client", "server")  # a tuple, as the value may be unhashable
+        and isinstance(part.get("is_error", False), bool)
+    ):
+        refuse(number, f"the part {item!r:.200} is broken")
+    try:
+        return codec.decode_part(part)
+    except ValueError as error:
+        refuse(number, str(error))
+
+
+def parse_extras(entry: Mapping[str, Json], message: ParsedMessage, number: int) -> ParsedMessage:
+    """Return the message with the metadata and options of its entry.
+
+    Raises:
+        InputsInvalid: metadata is no object, or options are no list of objects.
+    """
+    metadata, options = entry.get("metadata"), entry.get("options")
+    if metadata is None and options is None:
+        return message
+    if metadata is not None and not isinstance(metadata, dict):
+        refuse(number, f"metadata is {metadata!r:.200}; make it an object")
+    if options is not None and not (isinstance(options, list) and all(isinstance(each, dict) for each in options)):
+        refuse(number, f"options are {options!r:.200}; make them a list of objects")
+    return ParsedMessage(
+        message.role,
+        message.content,
+        codec.clean_json(metadata) or None,
+        tuple(codec.clean_json(options or ())) or None,
+    )

@@ -1,0 +1,187 @@
+"""A whole conversation as clients of other protocols send it: which of it is the message, and which the history.
+
+Beside it stand the fields that all these protocols have: tools, and what a chat function may take as its inputs.
+
+Shared by the wire formats, which must not import one another: each reads its own shape into `ParsedMessage`s, files as
+the bytes they came as (`LocalFile`), and hands them on here. Such a conversation is untrusted: bytes that came with it
+are kept, an address is never fetched.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.wire import ChatProfile, KeepFile, Step
+from chatserve.core.errors import InputsInvalid
+from chatserve.core.frozen import frozen
+from chatserve.core.types import DraftPart, FilePart, Json, LocalFile, TextPart, ToolResultPart
+
+DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
+SPEAKERS: Final = frozenset({"user", "assistant", "tool"})
+"""Whose messages are a conversation; the others are instructions, wherever they stand."""
+
+BETWEEN_TEXTS: Final = "\n"
+"""Between text parts of one message: what clients send apart is not meant to run together."""
+
+
+@frozen
+class ArrayTurn:
+    """A conversation that asks for an answer: the message, or results of tools, and all that was before."""
+
+    history: tuple[ParsedMessage, ...]
+    text: str = ""
+    files: tuple[FilePart, ...] = ()
+    tool_results: tuple[ToolResultPart, ...] = ()
+
+
+def field_invalid(where: str, why: str) -> InputsInvalid:
+    """Return the error of one field of a request, which formats may name in their own way."""
+    return InputsInvalid(f"{where}: {why}", errors=[{"field": where, "message": why}])
+
+
+def split_turn(messages: Sequence[ParsedMessage], where: str = "messages") -> ArrayTurn:
+    """Split a conversation at its last user message, or before the results of tools it ends with.
+
+    Instructions (system, developer) that stand behind the last message belong to the history too. `where` names the
+    field in errors.
+
+    Raises:
+        InputsInvalid: nobody asks for anything: it is empty, or its last word is the assistant's.
+    """
+    spoken = [message for message in messages if message.role in SPEAKERS]
+    last = spoken[-1].role if spoken else None
+    if last == "tool":
+        return _with_results(messages)
+    if last != "user":
+        said = "there is none" if last is None else "it ends with the assistant's"
+        raise field_invalid(where, f"the last one must be the user's or a tool's result; {said}")
+    place = max(index for index, message in enumerate(messages) if message.role == "user")
+    message = messages[place]
+    text = "".join(part.text for part in message.content if isinstance(part, TextPart))
+    files = tuple(part for part in message.content if isinstance(part, FilePart))
+    return ArrayTurn((*messages[:place], *messages[place + 1 :]), text, files)
+
+
+def _with_results(messages: Sequence[ParsedMessage]) -> ArrayTurn:
+    end = len(messages)
+    while messages[end - 1].role != "tool":
+        end -= 1
+    begin = end
+    while begin and messages[begin - 1].role == "tool":
+        begin -= 1
+    results = [part for message in messages[begin:end] for part in message.content if isinstance(part, ToolResultPart)]
+    return ArrayTurn((*messages[:begin], *messages[end:]), tool_results=tuple(results))
+
+
+def keep_files(messages: Sequence[ParsedMessage], chat: ChatProfile) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
+    """Store the files that came inside messages. A chat that takes none finds none in its history.
+
+    Raises:
+        InputsInvalid: the last message has one, and the chat takes none.
+        BodyTooLarge: one is too large.
+    """
+    spoken = [message for message in messages if message.role in SPEAKERS]
+    if spoken and _has_files(spoken[-1]) and not chat.takes_files:
+        raise InputsInvalid(f"the chat {chat.name!r} takes no files; send text", errors=[])
+    kept = []
+    for message in messages:
+        content = (yield from _keep_parts(message.content, chat)) if _has_files(message) else message.content
+        kept.append(replace(message, content=content))
+    return tuple(kept)
+
+
+def _has_files(message: ParsedMessage) -> bool:
+    return any(isinstance(part, LocalFile) for part in message.content)
+
+
+def _keep_parts(parts: Sequence[DraftPart], chat: ChatProfile) -> Generator[Step, Any, tuple[DraftPart, ...]]:
+    kept: list[DraftPart] = []
+    for part in parts:
+        if not isinstance(part, LocalFile):
+            kept.append(part)
+        elif chat.takes_files and isinstance(part.source, bytes):
+            kept.append((yield from KeepFile(part.source, part.name or "file", part.media_type or DEFAULT_MEDIA_TYPE)))
+    return tuple(kept)
+
+
+def words_first(parts: Sequence[DraftPart]) -> tuple[DraftPart, ...]:
+    """Return what was said as it is stored, words in one piece and before files: what comes back is known again."""
+    others = tuple(part for part in parts if not isinstance(part, TextPart))
+    words = BETWEEN_TEXTS.join(part.text for part in parts if isinstance(part, TextPart))
+    return (TextPart(words), *others) if words or not others else others
+
+
+# --- the fields beside it ----------------------------------------------------------------------------------------
+
+
+def split_fields(
+    body: Mapping[str, Json], structure: Collection[str], chat: ChatProfile
+) -> tuple[dict[str, Json], dict[str, Json]]:
+    """Split a body's fields into the inputs of the chat function and all others, its params.
+
+    `structure` are the fields that the protocol itself has a meaning for: they are neither. Null fills no input.
+    """
+    fields = {name: value for name, value in body.items() if name not in structure}
+    inputs = {name: fields[name] for name in chat.input_names if fields.get(name) is not None}
+    return inputs, {name: value for name, value in fields.items() if name not in inputs}
+
+
+def read_tools(body: Mapping[str, Json]) -> list[dict[str, Json]]:
+    """Return the tools that a body offers, in the shape they came in. Raises: InputsInvalid."""
+    tools = body.get("tools")
+    if tools is None:
+        return []
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise field_invalid("tools", "make it a list of objects")
+    return tools
+
+
+# --- files inside JSON -------------------------------------------------------------------------------------------
+
+
+def read_data_url(url: Json, where: str, name: str | None = None) -> LocalFile:
+    """Read a `data:` URL (RFC 2397). `where` names the field in errors.
+
+    Raises:
+        InputsInvalid: another kind of address, which is never fetched, or broken.
+    """
+    if not isinstance(url, str) or not url.startswith("data:"):
+        raise field_invalid(where, f"{url!r:.80} is no data: URL; addresses are not fetched, send the file's bytes")
+    head, comma, payload = url[len("data:") :].partition(",")
+    if not comma:
+        raise field_invalid(where, "the data: URL has no comma")
+    media_type, *options = head.split(";")
+    if "base64" in options:
+        return read_base64(payload, media_type or "text/plain", where, name)
+    return LocalFile(unquote_to_bytes(payload), name or _name_for(media_type), media_type or "text/plain")
+
+
+def read_base64(payload: Json, media_type: str, where: str, name: str | None = None) -> LocalFile:
+    """Read a file that came as base64. Raises: InputsInvalid."""
+    try:
+        content = b64decode(payload, validate=True)
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise field_invalid(where, f"the base64 cannot be read: {error}") from error
+    return LocalFile(content, name or _name_for(media_type), media_type)
+
+
+_SUFFIXES: Final[Mapping[str, str]] = {
+    "image/png": "image.png",
+    "image/jpeg": "image.jpg",
+    "image/gif": "image.gif",
+    "image/webp": "image.webp",
+    "application/pdf": "document.pdf",
+    "text/plain": "file.txt",
+    "audio/wav": "audio.wav",
+    "audio/mpeg": "audio.mp3",
+}
+
+
+def _name_for(media_type: str) -> str:
+    return _SUFFIXES.get(media_type, "file")

@@ -1,0 +1,112 @@
+"""What the answers of model libraries have in common, whoever made them: members, tool calls in pieces, usage, ends.
+
+Shared by the output normalizers, which must not import one another. Knows no library by name and imports none:
+a value is an object with attributes or a dict with keys, and `member` reads both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any, Final, Literal
+
+from chatserve import codec
+from chatserve.contracts.formats import AnswerFinished, Output, ToolArgumentsAppended, ToolCallOpened
+from chatserve.core.types import ToolCallPart, Usage
+
+FINISH_REASONS: Final[Mapping[str, str]] = {
+    "stop": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "eos_token": "stop",
+    "pause_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+}
+"""The words of OpenAI, Anthropic, Hugging Face and Google (in lower case) to those of chatserve."""
+
+
+def member(value: Any, name: str) -> Any:
+    """Return a dict's item or an object's attribute, None where there is none."""
+    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+
+
+def finish_reason_of(reason: object) -> str | None:
+    """Return a library's finish reason in chatserve's words, None where it says nothing we know."""
+    return FINISH_REASONS.get(reason.lower()) if isinstance(reason, str) else None
+
+
+def finished(reason: object, usage: Usage | None) -> list[Output]:
+    """Return the end of an answer, or nothing while neither reason nor usage is known."""
+    known = finish_reason_of(reason)
+    return [] if known is None and usage is None else [AnswerFinished(known, usage)]
+
+
+def arguments_text(arguments: Any) -> str:
+    """Return the arguments of a tool call as JSON text, whether they came as text or as a value."""
+    if arguments is None:
+        return ""
+    return arguments if isinstance(arguments, str) else codec.dumps(codec.clean_json(arguments)).decode()
+
+
+class ToolCalls:
+    """The tool calls of one turn, told apart while their arguments stream in pieces.
+
+    A piece belongs to the call last opened at its place (`key`), unless it carries a new id: some servers give
+    every call the same index. A call that comes without an id gets one that is unique in the turn.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[Hashable, str] = {}
+        self._without_id = 0
+
+    def append(
+        self,
+        key: Hashable,
+        call_id: str | None,
+        name: str | None,
+        arguments: Any,
+        where: Literal["server", "client"] = "client",
+    ) -> list[Output]:
+        """Open the call this piece belongs to, or append to its arguments."""
+        text = arguments_text(arguments)
+        known = self._ids.get(key)
+        if known is None or (call_id and call_id != known):
+            self._ids[key] = opened = call_id or self._new_id()
+            return [ToolCallOpened(ToolCallPart(opened, name or "", text, where))]
+        return [ToolArgumentsAppended(known, text)] if text else []
+
+    def _new_id(self) -> str:
+        self._without_id += 1
+        return f"call_{self._without_id}"
+
+
+class UsageTally:
+    """The tokens of one turn: the sum over the model's responses in it, each of which may report more than once."""
+
+    def __init__(self) -> None:
+        self._by_response: dict[Hashable, Usage] = {}
+
+    def report(self, response: Hashable, input_tokens: Any, output_tokens: Any) -> Usage:
+        """Set what a response has used so far; return the sum of the turn."""
+        self._by_response[response] = Usage(_count(input_tokens), _count(output_tokens))
+        usages = self._by_response.values()
+        return Usage(sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages))
+
+    def add(self, response: Hashable, input_tokens: Any, output_tokens: Any) -> Usage:
+        """Add to what a response has used; return the sum of the turn."""
+        before = self._by_response.get(response, Usage())
+        return self.report(
+            response, before.input_tokens + _count(input_tokens), before.output_tokens + _count(output_tokens)
+        )
+
+
+def _count(tokens: Any) -> int:
+    return tokens if isinstance(tokens, int) and tokens > 0 else 0

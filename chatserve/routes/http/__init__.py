@@ -1,0 +1,1 @@
+"""What every route needs: reading requests, guards, problems. Knows no route."""

@@ -1,0 +1,107 @@
+"""Errors as RFC 9457 problem documents.
+
+Source: RFC 9457 section 3. `code` is stable and public; `error_id` finds the error in the server's log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from secrets import token_hex
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from chatserve.codec import dumps
+from chatserve.core.errors import ChatserveError, MethodNotAllowed, RouteUnknown, SessionBusy, VersionConflict
+from chatserve.core.types import Turn, TurnError
+
+logger = logging.getLogger("chatserve.http")
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem(
+    status_code: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> Response:
+    """Return a problem document; `members` are added to it."""
+    value = {
+        "type": "about:blank",
+        "title": HTTPStatus(status_code).phrase,
+        "status": status_code,
+        "code": code,
+        "detail": detail,
+        "error_id": members.pop("error_id", None) or f"e_{token_hex(8)}",
+        **members,
+    }
+    return Response(dumps(value), status_code, media_type=MEDIA_TYPE, headers=headers)
+
+
+def error_response(error: ChatserveError, **members: Any) -> Response:
+    """Return the problem document of an error of ours."""
+    extra = {**error.extra, **members}
+    headers = dict(error.headers) | _state_headers(error) | extra.pop("headers", {})
+    return problem(error.status_code, error.code, error.detail, headers=headers, retryable=error.retryable, **extra)
+
+
+def _state_headers(error: ChatserveError) -> dict[str, str]:
+    """Return what a client needs to go on: the current version, or where the turn in its way is."""
+    if isinstance(error, VersionConflict) and "version" in error.extra:
+        return {"etag": f'"{error.extra["version"]}"'}
+    if isinstance(error, SessionBusy) and "turn_id" in error.extra:
+        return {"location": f"/turns/{error.extra['turn_id']}"}
+    return {}
+
+
+def turn_problem(turn: Turn, error: TurnError) -> Response:
+    """Return the problem document of a turn that failed while the client waited."""
+    return problem(
+        error.status_code,
+        error.code,
+        error.detail,
+        error_id=error.error_id,
+        retryable=error.retryable,
+        turn_id=turn.turn_id,
+        session_id=turn.session_id or None,
+    )
+
+
+def problem_of(request: Request, error: Exception) -> Response:
+    """Answer whatever a route raised: errors of ours, what routing and parsers refuse, bugs."""
+    if isinstance(error, ChatserveError):
+        return error_response(error)
+    if not isinstance(error, HTTPException):
+        return _bug(request, error)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return _wrong_method(request)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return error_response(RouteUnknown("there is nothing at this path; GET / lists what there is"))
+    return problem(error.status_code, "bad_request", error.detail, headers=error.headers, retryable=False)
+
+
+def _wrong_method(request: Request) -> Response:
+    """Tell which methods a path has, all of its routes together: a problem, or what OPTIONS asked for."""
+    allow = {"allow": ", ".join(sorted(_methods_at(request) | {"OPTIONS"}))}
+    if request.method == "OPTIONS":
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=allow)
+    return error_response(
+        MethodNotAllowed(f"{request.method} is not allowed here; allowed: {allow['allow']}"), headers=allow
+    )
+
+
+def _methods_at(request: Request) -> set[str]:
+    """Return the methods of the routes a path has; of those that spell it out, where some do."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    spelled_out = [route for route in here if not route.param_convertors]
+    return {method for route in spelled_out or here for method in route.methods or ()}
+
+
+def _bug(request: Request, error: Exception) -> Response:
+    """Tell of a bug of ours: the log has it, the client an id to find it by."""
+    error_id = f"e_{token_hex(8)}"
+    logger.error("%s %s failed (%s)", request.method, request.scope["path"], error_id, exc_info=error)
+    return problem(500, "internal_error", "the server failed; it is in its log", error_id=error_id, retryable=False)

@@ -1,0 +1,237 @@
+"""Reading requests: bodies within their limits, conditions, cursors, who asks."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from hashlib import sha256
+from typing import Any, Final, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from chatserve.codec import loads
+from chatserve.core.errors import BodyInvalid, BodyTooLarge, InputsInvalid, MediaTypeUnsupported, RequestError
+from chatserve.core.types import Json
+from chatserve.engine import Timeouts
+
+Body = TypeVar("Body", bound=BaseModel)
+Handler = Callable[[Request], Coroutine[Any, Any, Any]]
+
+BodyTimeouts: TypeAlias = Timeouts[asyncio.Task[Any]]
+"""Ends the wait of tasks for the next piece of a body."""
+
+BODY_TIMEOUTS: Final = "chatserve.body_timeouts"
+"""Where a request's scope has the `BodyTimeouts` of the application."""
+
+_HEADERS: Final = "chatserve.headers"
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_ETAG: Final = re.compile(r'"(\d{1,18})"')
+
+
+def owner_of(request: Request) -> str:
+    """Return whose sessions this request may see; "" where nobody is asked who they are."""
+    owner = request.scope.get("chatserve.owner", "")
+    assert isinstance(owner, str)
+    return owner
+
+
+def headers_of(request: Request) -> dict[str, str]:
+    """Return the headers by lower-case name, the first of each; read once per request."""
+    headers: dict[str, str] | None = request.scope.get(_HEADERS)
+    if headers is None:
+        fields = reversed(request.scope["headers"])
+        headers = request.scope[_HEADERS] = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
+    return headers
+
+
+async def read_body(request: Request, *, max_bytes: int) -> bytes:
+    """Return the body.
+
+    Raises:
+        BodyTooLarge: longer than `max_bytes`; what comes after is not read.
+        BodyTimeout: nothing of it came for `body_idle_s`.
+        MediaTypeUnsupported: it is compressed.
+    """
+    _check_announced(request, max_bytes)
+    chunks: list[bytes] = []
+    left, more = max_bytes, True
+    while more:
+        chunk, more = await _receive(request, left, max_bytes=max_bytes)
+        chunks.append(chunk)
+        left -= len(chunk)
+    body = b"".join(chunks)
+    request._body = body  # noqa: SLF001 - where Starlette keeps a body it has read: a chat function may ask for it again
+    return body
+
+
+async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the body piece by piece. Raises: as `read_body`."""
+    _check_announced(request, max_bytes)
+    left, more = max_bytes, True
+    while more:
+        chunk, more = await _receive(request, left, max_bytes=max_bytes)
+        left -= len(chunk)
+        if chunk:
+            yield chunk
+
+
+def _check_announced(request: Request, max_bytes: int) -> None:
+    headers = headers_of(request)
+    if headers.get("content-encoding", "identity") != "identity":
+        raise MediaTypeUnsupported("compressed bodies are not read; send it without Content-Encoding")
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+async def _receive(request: Request, left: int, *, max_bytes: int) -> tuple[bytes, bool]:
+    """Return the next piece of the body, of which `left` bytes may still come, and whether there is more."""
+    timeouts: BodyTimeouts = request.scope[BODY_TIMEOUTS]
+    task = asyncio.current_task()
+    assert task is not None
+    cancels = task.cancelling()
+    timeouts.add(task)
+    try:
+        message = await request.receive()
+    except asyncio.CancelledError:
+        if task not in timeouts and task.uncancel() <= cancels:
+            raise BodyTimeout(f"nothing of the body came for {timeouts.after_s:g} s") from None
+        raise
+    finally:
+        timeouts.discard(task)
+    if message["type"] == "http.disconnect":
+        raise BodyInvalid("the connection was closed before the body was complete")
+    chunk: bytes = message.get("body", b"")
+    if len(chunk) > left:
+        raise _too_large(max_bytes)
+    return chunk, message.get("more_body", False)
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {max_bytes} bytes", max_bytes=max_bytes)
+
+
+class BodyTimeout(RequestError):
+    """The body stopped coming."""
+
+    code = "body_timeout"
+    status_code = 408
+
+
+def require_json(request: Request) -> None:
+    """Check the content type. Raises: MediaTypeUnsupported."""
+    given = headers_of(request).get("content-type", "")
+    if given.partition(";")[0].strip().lower() != "application/json":
+        raise MediaTypeUnsupported(f"the content type must be application/json, not {given!r}")
+
+
+def decode_json(body: bytes) -> Json:
+    """Return the JSON value of a body. Raises: BodyInvalid."""
+    try:
+        return loads(body)
+    except ValueError as error:
+        raise BodyInvalid(f"the body is not JSON that can be read: {error}") from error
+
+
+def decode_body(model: type[Body], body: bytes) -> Body:
+    """Return the body as `model`; an empty body is an empty object.
+
+    Raises:
+        BodyInvalid: not JSON.
+        InputsInvalid: JSON of another shape; `errors` names each field.
+    """
+    value = decode_json(body) if body else {}
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise shape_invalid(error) from error
+
+
+async def read_model(request: Request, model: type[Body], *, max_bytes: int) -> Body:
+    """Read a JSON body as `model`; a request without a body is an empty object. Raises: as its parts."""
+    body = await read_body(request, max_bytes=max_bytes)
+    if body:
+        require_json(request)
+    return decode_body(model, body)
+
+
+def shape_invalid(error: ValidationError) -> InputsInvalid:
+    """Return the error for JSON of another shape; `errors` names each field, the most exact first."""
+    entries = error.errors(include_url=False, include_context=False, include_input=False)
+    errors = [
+        {"field": _field(entry["loc"]), "message": entry["msg"], "type": entry["type"]}
+        for entry in sorted(entries, key=lambda entry: -len(entry["loc"]))
+    ]
+    return InputsInvalid(f"{errors[0]['field']}: {errors[0]['message']}", errors=errors)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """Return a field's path as the client wrote it: of a message, text or object, pydantic names the kinds too."""
+    return ".".join(str(step) for step in location if step not in ("str", "MessageBody")) or "body"
+
+
+def body_hash(method: str, path: str, body: bytes) -> str:
+    """Return what tells one request from another under the same idempotency key."""
+    return sha256(b"\0".join((method.encode(), path.encode(), body))).hexdigest()
+
+
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """Return the client's key. Raises: BodyInvalid for one that is no key."""
+    key = headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise BodyInvalid(f"Idempotency-Key {key!r:.80} is not 1 to 255 visible ASCII characters")
+    return key
+
+
+def etag(version: int) -> str:
+    """Return a session's version as clients send it back in `If-Match`."""
+    return f'"{version}"'
+
+
+def if_match(headers: Mapping[str, str]) -> int | None:
+    """Return the version a change is meant for, or None where any will do. Raises: BodyInvalid."""
+    value = headers.get("if-match")
+    if value is None or value == "*":
+        return None
+    match = _ETAG.fullmatch(value.removeprefix("W/"))
+    if match is None:
+        raise BodyInvalid(f'If-Match {value!r:.80} is not a version in quotes, like "3"')
+    return int(match[1])
+
+
+def read_cursor(request: Request) -> int | None:
+    """Return after which event a stream starts: `Last-Event-ID`, else `?after=`; None for neither.
+
+    A header that is no number becomes -1, which gets a snapshot: a browser given 400 would never come back.
+
+    Raises:
+        BodyInvalid: `?after=` is no number.
+    """
+    header, after = request.headers.get("last-event-id"), request.query_params.get("after")
+    if after is not None and not _is_event_number(after):
+        raise BodyInvalid(f"after={after!r:.80} is not the number of an event")
+    if header is not None:
+        return int(header) if _is_event_number(header) else -1
+    return None if after is None else int(after)
+
+
+def _is_event_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
+
+
+def read_limit(request: Request) -> int:
+    """Return how many items a page may have. Raises: BodyInvalid."""
+    text = request.query_params.get("limit", "100")
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= 1000):
+        raise BodyInvalid(f"limit={text!r:.80} is not a number from 1 to 1000")
+    return int(text)
+
+
+def read_flag(request: Request, name: str) -> bool:
+    """Return a true-or-false query parameter, false when it is not there. Raises: BodyInvalid."""
+    text = request.query_params.get(name, "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise BodyInvalid(f"{name}={text!r:.80} is neither true nor false")
+    return text in ("true", "1")

@@ -1,0 +1,61 @@
+"""Answers at a path that is written out after one look into a dict; all else is left to the application behind.
+
+Most requests are for such a path, and Starlette would ask every route in turn and pass each message of the answer
+through every layer on the way. What goes wrong is answered as it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from chatserve.core.errors import ChatserveError
+from chatserve.routes.http.problems import problem_of
+from chatserve.routes.streams.outlets import corked
+from chatserve.routes.streams.sse import SERVER_SEND
+
+
+class LiteralPaths:
+    """ASGI middleware that answers those routes of an application whose paths hold no parameters.
+
+    A path that is here under another method only is the application's, which knows what to say of it.
+    """
+
+    def __init__(self, application: Starlette, routes: Iterable[Route]) -> None:
+        self._application = application
+        self._routes: dict[tuple[str, str], Route] = {}
+        for route in (route for route in routes if not route.param_convertors):
+            for method in route.methods or ():
+                self._routes.setdefault((method, route.path), route)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._routes.get((scope["method"], _path_of(scope))) if scope["type"] == "http" else None
+        if route is None:
+            await self._application(scope, receive, send)
+            return
+        scope.setdefault("router", self._application.router)
+        scope.update(app=self._application, route=route, endpoint=route.endpoint, path_params={})
+        request = Request(scope, receive, send)
+        try:
+            response = await route.endpoint(request)
+        except (ChatserveError, HTTPException) as error:
+            response = problem_of(request, error)
+        except Exception as error:
+            await problem_of(request, error)(scope, receive, send)
+            raise
+        has_body = type(response) is Response  # any other sends its body as it comes
+        with corked(scope.get(SERVER_SEND) if has_body else None):
+            await response(scope, receive, send)
+
+
+def _path_of(scope: Scope) -> str:
+    """Return the path below the one the application is mounted at."""
+    path: str = scope["path"]
+    root_path: str = scope.get("root_path", "")
+    return path.removeprefix(root_path) if root_path and path.startswith(f"{root_path}/") else path

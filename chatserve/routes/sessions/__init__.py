@@ -1,0 +1,1 @@
+"""Routes of sessions: themselves, their history, transfer, feedback."""

@@ -1,0 +1,67 @@
+"""Feedback over HTTP: what a reader thought of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chatserve.chat_function import Chat
+from chatserve.codec import clean_text, message_json
+from chatserve.core.errors import InputsInvalid
+from chatserve.core.types import Feedback, Message
+from chatserve.engine import TurnEngine
+from chatserve.routes.http.requests import etag, if_match, owner_of, read_model
+from chatserve.routes.openapi.operations import describe
+from chatserve.routes.sessions.operations import GIVE_FEEDBACK
+from chatserve.routes.turns import json_response
+
+
+class FeedbackBody(BaseModel):
+    """The body of `POST /messages/{message_id}/feedback`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    value: str = Field(description="one of the values the chat declares; GET / lists them")
+    comment: Annotated[str, Field(max_length=10_000)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackRoutes:
+    """The route of feedback."""
+
+    engine: TurnEngine
+    chats: Mapping[str, Chat]
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [Route("/messages/{message_id}/feedback", self.give, methods=["POST"])]
+
+    @describe(GIVE_FEEDBACK, body=FeedbackBody)
+    async def give(self, request: Request) -> Response:
+        """Keep a feedback, in place of the one before, and return the message with it."""
+        engine, owner, message_id = self.engine, owner_of(request), request.path_params["message_id"]
+        settings = engine.settings
+        body = await read_model(request, FeedbackBody, max_bytes=settings.max_body_bytes)
+        allowed = await self._values_for(owner, await engine.store.get_message(owner, message_id))
+        if body.value not in allowed:
+            detail = f"value: {body.value!r:.80} is not one of {', '.join(map(repr, allowed))}"
+            raise InputsInvalid(detail, errors=[{"field": "value", "message": detail, "type": "enum"}])
+        feedback = Feedback(body.value, None if body.comment is None else clean_text(body.comment))
+        session, message = await engine.store.set_feedback(
+            owner, message_id, feedback, now=engine.clock(), if_version=if_match(request.headers)
+        )
+        return json_response(message_json(message), 200, {"etag": etag(session.version)})
+
+    async def _values_for(self, owner: str, message: Message) -> tuple[str, ...]:
+        """Return the values of the message's chat; of all chats where none is known: seeded and forked histories."""
+        if message.turn_id is not None:
+            record = await self.engine.store.get_turn(owner, message.turn_id)
+            chat = self.chats.get(record.turn.chat)
+            if chat is not None:
+                return chat.options.feedback
+        return tuple(dict.fromkeys(value for chat in self.chats.values() for value in chat.options.feedback))

@@ -1,0 +1,300 @@
+"""Histories over HTTP: read them, undo, retry, edit, fork, clear.
+
+Retry and edit start a turn, and answer exactly as `POST /chat` does. Messages are never changed: each operation moves
+the session to another branch, so that what was there stays readable with `?branches=true`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chatserve.chat_function import Chat
+from chatserve.codec import message_json
+from chatserve.contracts.formats import HistoryFormat
+from chatserve.contracts.store import Page
+from chatserve.core.errors import BodyInvalid, NothingToUndo, SessionExists, SessionUnknown
+from chatserve.core.types import (
+    FilePart,
+    Json,
+    Message,
+    OnDisconnect,
+    ToolResultPart,
+    TurnOperation,
+    TurnRequest,
+    UserInput,
+    WhenBusy,
+)
+from chatserve.engine import TurnEngine
+from chatserve.formats.shared.history_views import render_openai, render_tuples
+from chatserve.routes.http.given import claim_id
+from chatserve.routes.http.requests import (
+    body_hash,
+    decode_body,
+    etag,
+    idempotency_key,
+    if_match,
+    owner_of,
+    read_body,
+    read_flag,
+    read_limit,
+    require_json,
+)
+from chatserve.routes.openapi.operations import describe
+from chatserve.routes.sessions.operations import CLEAR_HISTORY, EDIT, FORK_SESSION, LIST_MESSAGES, RETRY, UNDO
+from chatserve.routes.sessions.sessions import session_created, session_response
+from chatserve.routes.turns import MessageBody, answer, json_response, user_input
+
+MESSAGE_FORMATS: Final = ("messages", "tuples", "openai")
+MessageId = Annotated[str, Field(max_length=80)]
+
+
+class EmptyBody(BaseModel):
+    """The body of requests that say all in their path: none, or an empty object."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class RunBody(BaseModel):
+    """What retry and edit have in common."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    chat: str | None = Field(None, description="the chat that answers; default: the one that did")
+    inputs: dict[str, Any] = Field(default_factory=dict, description="the inputs; those of the first try are not kept")
+    stream: bool | None = Field(None, description="true: answer with server-sent events, whatever Accept says")
+    when_busy: WhenBusy | None = None
+    on_disconnect: OnDisconnect | None = None
+
+
+class RetryBody(RunBody):
+    """The body of `POST /sessions/{session_id}/retry`; all of it may be left out."""
+
+    message_id: MessageId | None = Field(
+        None, description="the user message to answer again, or a message of its answer; default: the last one"
+    )
+
+
+class EditBody(RunBody):
+    """The body of `POST /sessions/{session_id}/edit`."""
+
+    message_id: MessageId = Field(description="the user message to replace")
+    message: str | MessageBody = Field(description="what to say in its place")
+
+
+class ForkBody(BaseModel):
+    """The body of `POST /sessions/{session_id}/fork`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    message_id: MessageId | None = Field(None, description="the last message to copy; default: the newest")
+
+
+AnyBody = TypeVar("AnyBody", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRoutes:
+    """Routes of histories."""
+
+    engine: TurnEngine
+    chats: Mapping[str, Chat]
+    history_formats: Mapping[str, HistoryFormat]
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/sessions/{session_id}/messages", self.list, methods=["GET"]),
+            Route("/sessions/{session_id}/messages", self.clear, methods=["DELETE"]),
+            Route("/sessions/{session_id}/undo", self.undo, methods=["POST"]),
+            Route("/sessions/{session_id}/retry", self.retry, methods=["POST"]),
+            Route("/sessions/{session_id}/edit", self.edit, methods=["POST"]),
+            Route("/sessions/{session_id}/fork", self.fork, methods=["POST"]),
+        ]
+
+    # read
+
+    @describe(LIST_MESSAGES)
+    async def list(self, request: Request) -> Response:
+        """Page through the current branch, or with `branches` through all messages in the order they were made."""
+        owner, session_id = owner_of(request), request.path_params["session_id"]
+        shape, branches = request.query_params.get("format", "messages"), read_flag(request, "branches")
+        if shape not in MESSAGE_FORMATS:
+            raise BodyInvalid(f"format={shape!r:.80} is not one of {', '.join(MESSAGE_FORMATS)}")
+        if branches and shape != "messages":
+            raise BodyInvalid(f"branches are listed with format=messages only, not with format={shape}")
+        session = await self.engine.store.get_session(owner, session_id)
+        after, limit = request.query_params.get("after"), read_limit(request)
+        if shape == "tuples":
+            page = await self._page_of_turns(owner, session_id, after, limit)
+        else:
+            page = await self.engine.store.list_messages(owner, session_id, after=after, limit=limit, branches=branches)
+        items = self._rendered(page.items, shape)
+        return json_response({"items": items, "next": page.next}, 200, {"etag": etag(session.version)})
+
+    def _rendered(self, messages: Sequence[Message], shape: str) -> Sequence[Json]:
+        if shape == "tuples":
+            return render_tuples(messages, self.history_formats["tuples"])
+        if shape == "openai":
+            return render_openai(messages, self.history_formats["messages"])
+        return [message_json(message) for message in messages]
+
+    async def _page_of_turns(self, owner: str, session_id: str, after: str | None, limit: int) -> Page:
+        """Return a page of whole turns, as pairs need: about `limit` messages, more only where one turn is longer."""
+        store, messages = self.engine.store, list[Message]()
+        page = await store.list_messages(owner, session_id, after=after, limit=limit, branches=False)
+        messages += page.items
+        while page.next is not None:
+            start = _last_turn_start(messages)
+            if start:
+                return Page(tuple(messages[:start]), messages[start - 1].message_id)
+            page = await store.list_messages(owner, session_id, after=page.next, limit=limit, branches=False)
+            messages += page.items
+        return Page(tuple(messages), None)
+
+    # move
+
+    @describe(CLEAR_HISTORY)
+    async def clear(self, request: Request) -> Response:
+        """Clear the history and the session's state."""
+        owner, session_id = owner_of(request), request.path_params["session_id"]
+        moved = await self.engine.move_history(owner, session_id, "clear", if_match(request.headers))
+        return session_response(moved.session)
+
+    @describe(UNDO, body=EmptyBody)
+    async def undo(self, request: Request) -> Response:
+        """Take the last turn back, and answer with its message."""
+        owner, session_id = owner_of(request), request.path_params["session_id"]
+        _ = await self._read(request, EmptyBody)
+        moved = await self.engine.move_history(owner, session_id, "undo", if_match(request.headers))
+        assert moved.message is not None
+        version = moved.session.version
+        value = {"session_id": session_id, "version": version, "message": message_json(moved.message)}
+        return json_response(value, 200, {"etag": etag(version)})
+
+    @describe(FORK_SESSION, body=ForkBody)
+    async def fork(self, request: Request) -> Response:
+        """Copy the history up to a message into a new session."""
+        engine, owner, session_id = self.engine, owner_of(request), request.path_params["session_id"]
+        body, raw = await self._read(request, ForkBody)
+        claim = await claim_id(engine, request, raw, engine.new_id("s_"))
+        if claim.is_known:  # whatever would stand in the way of another copy by now
+            with suppress(SessionUnknown):
+                return session_created(await engine.sessions.get(owner, claim.made_id), claim.headers)
+        try:
+            session = await engine.sessions.fork(owner, session_id, body.message_id, claim.made_id)
+        except SessionExists:
+            if not claim.is_known:
+                raise
+            session = await engine.sessions.get(owner, claim.made_id)
+        return session_created(session, claim.headers)
+
+    # run again
+
+    @describe(RETRY, body=RetryBody)
+    async def retry(self, request: Request) -> Response:
+        """Answer a message again; the answer there was stays as a branch of its own."""
+        body, raw = await self._read(request, RetryBody)
+        owner, session_id = owner_of(request), request.path_params["session_id"]
+        prompt, chat = await self._prompt(owner, session_id, body.message_id)
+        chat = self.engine.chat(body.chat) if body.chat else chat
+        target = body.message_id and prompt.message_id  # which message is the last one is settled when the turn begins
+        turn_request = self._turn_request(request, body, raw, "retry", chat, _input_of(prompt), target)
+        return await answer(self.engine, request, await self.engine.submit(turn_request), stream=body.stream)
+
+    @describe(EDIT, body=EditBody)
+    async def edit(self, request: Request) -> Response:
+        """Replace a message and answer the new one; the old one stays as a branch of its own."""
+        body, raw = await self._read(request, EditBody)
+        owner = owner_of(request)
+        message = await self.engine.store.get_message(owner, body.message_id)
+        chat = self.engine.chat(body.chat) if body.chat else await self._chat_of(owner, message)
+        given = await user_input(self.engine, owner, chat, body.message)
+        turn_request = self._turn_request(request, body, raw, "edit", chat, given, body.message_id)
+        return await answer(self.engine, request, await self.engine.submit(turn_request), stream=body.stream)
+
+    def _turn_request(
+        self,
+        request: Request,
+        body: RunBody,
+        raw: bytes,
+        operation: TurnOperation,
+        chat: Chat,
+        message: UserInput,
+        target_message_id: str | None,
+    ) -> TurnRequest:
+        return TurnRequest(
+            chat=chat.options.name,
+            owner=owner_of(request),
+            message=message,
+            session_id=request.path_params["session_id"],
+            inputs=body.inputs,
+            operation=operation,
+            target_message_id=target_message_id,
+            when_busy=body.when_busy,
+            on_disconnect=body.on_disconnect,
+            idempotency_key=idempotency_key(request.headers),
+            body_hash=body_hash("POST", request.scope["path"], raw),
+            if_version=if_match(request.headers),
+            headers=dict(request.headers),
+            http_request=request,
+        )
+
+    async def _prompt(self, owner: str, session_id: str, message_id: str | None) -> tuple[Message, Chat]:
+        """Return the message to answer again, and the chat that answered it.
+
+        Raises:
+            SessionUnknown, MessageUnknown: there is no such session or message.
+            NothingToUndo: the history has no message to answer.
+        """
+        store = self.engine.store
+        session = await store.get_session(owner, session_id)
+        named = message_id or session.head
+        if named is None:
+            raise NothingToUndo(f"session {session_id!r} has no message to answer again")
+        message = await store.get_message(owner, named)
+        if message.turn_id is not None:
+            record = await store.get_turn(owner, message.turn_id)
+            return record.user_message or message, self.engine.chat(record.turn.chat)
+        branch = await store.read_branch(owner, session_id, named)
+        prompts = [each for each in branch if each.role == "user"]
+        if not prompts:
+            raise NothingToUndo(f"session {session_id!r} has no message to answer again")
+        return prompts[-1], self._default_chat
+
+    async def _chat_of(self, owner: str, message: Message) -> Chat:
+        if message.turn_id is None:
+            return self._default_chat
+        record = await self.engine.store.get_turn(owner, message.turn_id)
+        return self.engine.chat(record.turn.chat)
+
+    @property
+    def _default_chat(self) -> Chat:
+        return next(iter(self.chats.values()))
+
+    async def _read(self, request: Request, model: type[AnyBody]) -> tuple[AnyBody, bytes]:
+        settings = self.engine.settings
+        raw = await read_body(request, max_bytes=settings.max_body_bytes)
+        if raw:
+            require_json(request)
+        return decode_body(model, raw), raw
+
+
+def _last_turn_start(messages: Sequence[Message]) -> int:
+    """Return where the last turn begins that is not the first message's; 0 when all are of one turn."""
+    for number in range(len(messages) - 1, 0, -1):
+        if messages[number].role == "user" or messages[number].turn_id != messages[number - 1].turn_id:
+            return number
+    return 0
+
+
+def _input_of(message: Message) -> UserInput:
+    """Return a stored message as what the user sent."""
+    files = tuple(part for part in message.content if isinstance(part, FilePart))
+    results = tuple(part for part in message.content if isinstance(part, ToolResultPart))
+    return UserInput(message.text, files, results)

@@ -1,0 +1,182 @@
+"""Sessions over HTTP: create, page through one's own, read, rename, delete. Their histories are `history`'s noun."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chatserve.codec import clean_json, session_json
+from chatserve.contracts.formats import HistoryFormat
+from chatserve.contracts.store import SessionChanges
+from chatserve.contracts.turns import NewSession
+from chatserve.core.errors import BodyTooLarge, Forbidden, SessionExists, SessionUnknown
+from chatserve.core.types import Session
+from chatserve.engine import TurnEngine
+from chatserve.routes.http.given import claim_id, is_client_chosen, read_history
+from chatserve.routes.http.requests import (
+    decode_body,
+    etag,
+    if_match,
+    owner_of,
+    read_body,
+    read_limit,
+    read_model,
+    require_json,
+)
+from chatserve.routes.openapi.operations import describe
+from chatserve.routes.sessions.operations import (
+    CHANGE_SESSION,
+    CREATE_SESSION,
+    DELETE_SESSION,
+    LIST_SESSIONS,
+    READ_SESSION,
+)
+from chatserve.routes.turns import json_response
+
+Title = Annotated[str, Field(max_length=1000)]
+
+
+class NewSessionBody(BaseModel):
+    """The body of `POST /sessions`; all of it may be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="an id of the client's choice")
+    title: Title | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict, description="whatever the client wants kept with it")
+    history: list[Any] | None = Field(None, description="messages to begin with: a list of messages, or of pairs")
+
+
+class SessionChangesBody(BaseModel):
+    """The body of `PATCH /sessions/{session_id}`: what is left out stays; `metadata` is replaced as a whole."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    title: Title | None = Field(None, description="null removes the title")
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRoutes:
+    """Routes of sessions."""
+
+    engine: TurnEngine
+    history_formats: Mapping[str, HistoryFormat]
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/sessions", self.create, methods=["POST"]),
+            Route("/sessions", self.list, methods=["GET"]),
+            Route("/sessions/{session_id}", self.read, methods=["GET"]),
+            Route("/sessions/{session_id}", self.change, methods=["PATCH"]),
+            Route("/sessions/{session_id}", self.delete, methods=["DELETE"]),
+        ]
+
+    @describe(CREATE_SESSION, body=NewSessionBody)
+    async def create(self, request: Request) -> Response:
+        """Create a session, perhaps with a history; one of a known idempotency key is answered as it is now."""
+        engine, owner = self.engine, owner_of(request)
+        body, raw = await self._read_new(request)
+        new = await self._new_session(owner, body)
+        claim = await claim_id(engine, request, raw, new.session_id)
+        try:
+            session = await engine.store.create_session(replace(new, session_id=claim.made_id), now=engine.clock())
+        except SessionExists:
+            if not claim.is_known:
+                raise
+            session = await engine.sessions.get(owner, claim.made_id)
+        return session_created(session, claim.headers)
+
+    async def _read_new(self, request: Request) -> tuple[NewSessionBody, bytes]:
+        settings = self.engine.settings
+        raw = await read_body(request, max_bytes=settings.max_history_body_bytes)
+        if raw:
+            require_json(request)
+        body = decode_body(NewSessionBody, raw)
+        if body.history is None and len(raw) > settings.max_body_bytes:
+            raise BodyTooLarge(
+                f"the body is larger than {settings.max_body_bytes} bytes", max_bytes=settings.max_body_bytes
+            )
+        return body, raw
+
+    async def _new_session(self, owner: str, body: NewSessionBody) -> NewSession:
+        messages = read_history(body.history or [], self.history_formats, self.engine)
+        return NewSession(
+            self._new_id(owner, body.session_id),
+            owner,
+            body.title or None,
+            clean_json(body.metadata),
+            messages=await self.engine.attachments.check(owner, messages),
+        )
+
+    def _new_id(self, owner: str, chosen: str | None) -> str:
+        if chosen is None:
+            return self.engine.new_id("s_")
+        if not is_client_chosen(chosen, self.engine.settings, owner):
+            raise SessionUnknown(f"no session {chosen!r}; ids that begin with s_ are the server's to give")
+        return chosen
+
+    @describe(LIST_SESSIONS)
+    async def list(self, request: Request) -> Response:
+        """Page through the caller's sessions, most recently created first."""
+        owner = owner_of(request)
+        if not owner and not _is_loopback(request):
+            raise Forbidden("sessions are listed to callers with an API key, and without one on loopback only")
+        after, limit = request.query_params.get("after"), read_limit(request)
+        page = await self.engine.sessions.list(owner, after=after, limit=limit)
+        return json_response({"items": [session_json(session) for session in page.items], "next": page.next})
+
+    @describe(READ_SESSION)
+    async def read(self, request: Request) -> Response:
+        """Return a session."""
+        session = await self.engine.sessions.get(owner_of(request), request.path_params["session_id"])
+        return session_response(session)
+
+    @describe(CHANGE_SESSION, body=SessionChangesBody)
+    async def change(self, request: Request) -> Response:
+        """Change title and metadata."""
+        settings = self.engine.settings
+        body = await read_model(request, SessionChangesBody, max_bytes=settings.max_body_bytes)
+        given = body.model_fields_set
+        changes = SessionChanges(
+            title=(body.title or "") if "title" in given else None,
+            metadata=clean_json(body.metadata) if "metadata" in given else None,
+        )
+        owner, session_id = owner_of(request), request.path_params["session_id"]
+        session = await self.engine.store.update_session(
+            owner, session_id, changes, now=self.engine.clock(), if_version=if_match(request.headers)
+        )
+        return session_response(self.engine.sessions.as_seen(session))
+
+    @describe(DELETE_SESSION)
+    async def delete(self, request: Request) -> Response:
+        """Delete a session with all that belongs to it."""
+        owner, session_id = owner_of(request), request.path_params["session_id"]
+        await self.engine.sessions.delete(owner, session_id, if_version=if_match(request.headers))
+        return Response(status_code=204)
+
+
+def session_response(session: Session, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a session, its version as the ETag."""
+    return json_response(session_json(session), status_code, {"etag": etag(session.version)} | (headers or {}))
+
+
+def session_created(session: Session, headers: dict[str, str]) -> Response:
+    """Return a session that was just made, and where it is."""
+    return session_response(session, 201, {"location": f"/sessions/{session.session_id}"} | headers)
+
+
+def _is_loopback(request: Request) -> bool:
+    """Whether the client is on this machine. Behind a proxy nobody is: the connection tells of the proxy only."""
+    if request.client is None or "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+        return False
+    try:
+        return ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False

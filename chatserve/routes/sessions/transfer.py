@@ -1,0 +1,135 @@
+"""Export and import of sessions over HTTP: one JSON document, exact both ways."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from chatserve.codec import dumps
+from chatserve.contracts.store import SessionRecord
+from chatserve.core.errors import FileUnknown, SessionExists
+from chatserve.core.types import Session, StoredFile
+from chatserve.engine import TurnEngine
+from chatserve.routes.file_operations import EXPORT_SESSION, IMPORT_SESSION
+from chatserve.routes.http.given import claim_id, is_client_chosen
+from chatserve.routes.http.requests import etag, owner_of, read_body, read_flag, require_json
+from chatserve.routes.openapi.operations import describe
+from chatserve.routes.sessions.document import ImportedSession, document_json, file_fields, read_document, with_new_ids
+from chatserve.routes.sessions.sessions import session_created
+from chatserve.stores.file_folder import FileFolder
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRoutes:
+    """Routes that move whole sessions."""
+
+    engine: TurnEngine
+    files: FileFolder
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/sessions/{session_id}/export", self.export, methods=["GET"]),
+            Route("/sessions/import", self.import_, methods=["POST"]),
+        ]
+
+    # export
+
+    @describe(EXPORT_SESSION)
+    async def export(self, request: Request) -> Response:
+        """Return all that belongs to a session, files' bytes included."""
+        record = await self.engine.store.export_session(owner_of(request), request.path_params["session_id"])
+        session = record.session
+        headers = {
+            "etag": etag(session.version),
+            "content-disposition": f'attachment; filename="{session.session_id}.json"',
+        }
+        return StreamingResponse(self._document(record), media_type="application/json", headers=headers)
+
+    async def _document(self, record: SessionRecord) -> AsyncIterator[bytes]:
+        yield dumps(document_json(record, self.engine.clock()))[:-1] + b',"files":['
+        for number, file in enumerate(record.files):
+            yield (b"," if number else b"") + dumps(file_fields(file))[:-1] + b',"data":'
+            async for piece in self._encoded(file):
+                yield piece
+            yield b"}"
+        yield b"]}"
+
+    async def _encoded(self, file: StoredFile) -> AsyncIterator[bytes]:
+        """Yield a file's bytes as a JSON string of base64; null when they are gone."""
+        try:
+            pieces = await self.files.open(file.part)
+        except FileNotFoundError:
+            yield b"null"
+            return
+        yield b'"'
+        async for piece in pieces:
+            yield b64encode(piece)
+        yield b'"'
+
+    # import
+
+    @describe(IMPORT_SESSION)
+    async def import_(self, request: Request) -> Response:
+        """Make a session from a document, under its own ids or, with `?new_ids=true`, under new ones."""
+        engine, owner = self.engine, owner_of(request)
+        raw = await self._read(request)
+        imported = await to_thread.run_sync(read_document, raw, owner)
+        if read_flag(request, "new_ids"):
+            claim = await claim_id(engine, request, raw, engine.new_id("s_"))
+            imported = with_new_ids(imported, claim.made_id, engine.new_id)
+        else:
+            session_id = imported.record.session.session_id
+            is_client_chosen(session_id, engine.settings, owner)
+            claim = await claim_id(engine, request, raw, session_id)
+        try:
+            session = await self._write(owner, imported)
+        except SessionExists:
+            if not claim.is_known:
+                raise
+            session = await engine.sessions.get(owner, claim.made_id)
+        return session_created(session, claim.headers)
+
+    async def _read(self, request: Request) -> bytes:
+        settings = self.engine.settings
+        require_json(request)
+        return await read_body(request, max_bytes=settings.max_history_body_bytes)
+
+    async def _write(self, owner: str, imported: ImportedSession) -> Session:
+        """Write bytes, then records. Raises: SessionExists; what was written for nothing is removed again."""
+        written: list[str] = []
+        try:
+            for file in imported.record.files:
+                known = await self._find_file(owner, file.file_id)
+                if known is None and file.file_id in imported.contents:
+                    await self._write_file(file, imported.contents[file.file_id], written)
+                elif known is not None and known.part != file.part:
+                    raise _file_exists(file)
+            return await self.engine.store.import_session(imported.record)
+        except BaseException:
+            await self.files.remove([each for each in written if not await self._find_file(owner, each)])
+            raise
+
+    async def _write_file(self, file: StoredFile, content: bytes, written: list[str]) -> None:
+        try:
+            if await self.files.write_as(file.file_id, file.name, content):
+                written.append(file.file_id)
+        except FileExistsError as error:
+            raise _file_exists(file) from error
+
+    async def _find_file(self, owner: str, file_id: str) -> StoredFile | None:
+        try:
+            (found,) = await self.engine.store.get_files(owner, [file_id])
+        except FileUnknown:
+            return None
+        return found
+
+
+def _file_exists(file: StoredFile) -> SessionExists:
+    return SessionExists(f"file {file.file_id!r} is there already; ?new_ids=true gives it another id")

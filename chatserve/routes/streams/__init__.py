@@ -1,0 +1,1 @@
+"""The way out: readers' frames on sockets. Starts no turn."""

@@ -1,0 +1,275 @@
+"""The folder where uploads and answers' files lie: `<two letters of the id>/<id>/<name>`, a folder for each file.
+
+Folders come from ids made here or checked at the door, names from `safe_name`; nothing outside the folder is ever
+opened for a client. Knows no owner and no session: the store does.
+"""
+
+from __future__ import annotations
+
+import errno
+import mimetypes
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO, Final
+
+from anyio import AsyncFile, open_file, to_thread
+
+from chatserve.codec import clean_text
+from chatserve.core.errors import AnswerInvalid, BodyTooLarge, StoreError, StoreFull
+from chatserve.core.types import FilePart, LocalFile
+
+DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
+PIECE_BYTES: Final = 3 * 32 * 1024
+MAX_NAME_BYTES: Final = 140
+"""eCryptfs takes the shortest names of the usual file systems: 143 bytes."""
+
+MAX_SUFFIX_BYTES: Final = 20
+INCOMING: Final = ".incoming-"
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FILE_ID: Final = re.compile(r"f_[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """A file that is being written, alone in a folder that gets its place when all is there."""
+
+    folder: Path
+    file: BinaryIO
+
+
+class FileFolder:
+    """Stored bytes by file id. The folder is made when it is first written to, for its owner's eyes only."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._round = _walk(root)
+        self._settling = Lock()  # between a look at what lies in a place and what is then done to it
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._root
+
+    def path_of(self, file: FilePart) -> str:
+        """Return the local path of a file; it ends in the file's name, as far as that is a safe one."""
+        return str(self._place(file.file_id) / safe_name(file.name))
+
+    def _place(self, file_id: str) -> Path:
+        return self._root / file_id[2:4] / file_id
+
+    async def write(self, file_id: str, name: str, chunks: AsyncIterator[bytes], *, max_bytes: int) -> int:
+        """Store what `chunks` brings and return its size. The file appears whole or not at all.
+
+        Raises:
+            BodyTooLarge: more than `max_bytes` came.
+            StoreError: the folder cannot be written.
+        """
+        incoming = await to_thread.run_sync(self._open_incoming, name)
+        size = 0
+        try:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > max_bytes:
+                    raise BodyTooLarge(f"the upload is larger than {max_bytes} bytes", max_bytes=max_bytes)
+                await to_thread.run_sync(self._append, incoming, chunk)
+            await to_thread.run_sync(self._publish, incoming, file_id)
+        except BaseException:
+            await to_thread.run_sync(_discard, incoming)
+            raise
+        return size
+
+    async def write_as(self, file_id: str, name: str, content: bytes) -> bool:
+        """Store bytes under an id that came from outside; False when the very same file lies there already.
+
+        Raises:
+            FileExistsError: another file lies there. It is left alone.
+            StoreError: the folder cannot be written.
+        """
+        return await to_thread.run_sync(self._write_as, file_id, name, content)
+
+    def _write_as(self, file_id: str, name: str, content: bytes) -> bool:
+        incoming, place = self._open_incoming(name), self._place(file_id)
+        try:
+            self._append(incoming, content)
+            with self._settling:
+                try:
+                    self._publish(incoming, file_id)
+                except FileExistsError:
+                    if not _holds(place / safe_name(name), content):
+                        raise
+                    os.utime(place)  # about to get a record, so no leftover
+                    return False
+        finally:
+            _discard(incoming)
+        return True
+
+    async def open(self, file: FilePart) -> AsyncIterator[bytes]:
+        """Open a file and return its bytes in pieces of a length that is a multiple of three: base64 can be joined.
+
+        Raises:
+            FileNotFoundError: its bytes are gone.
+        """
+        return _read_pieces(await open_file(self.path_of(file), "rb"))
+
+    async def store_local(self, file_id: str, file: LocalFile) -> tuple[str, str, int]:
+        """Copy a file the chat function answered with; return its name, media type and size.
+
+        Raises:
+            AnswerInvalid: there is no such file.
+        """
+        return await to_thread.run_sync(self._store_local, file_id, file)
+
+    def _store_local(self, file_id: str, file: LocalFile) -> tuple[str, str, int]:
+        name = file.name or (file.source.name if isinstance(file.source, Path) else "file")
+        incoming = self._open_incoming(name)
+        try:
+            if isinstance(file.source, bytes):
+                self._append(incoming, file.source)
+            else:
+                with file.source.open("rb") as source:
+                    for piece in iter(partial(source.read, PIECE_BYTES), b""):
+                        self._append(incoming, piece)
+            size = incoming.file.tell()
+            self._publish(incoming, file_id)
+        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+            raise AnswerInvalid(f"the answer names a file that cannot be read: {file.source!r:.200}") from error
+        finally:
+            _discard(incoming)
+        return name, file.media_type or guess_media_type(name), size
+
+    def _open_incoming(self, name: str) -> _Incoming:
+        with self._told():
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self._root, prefix=INCOMING))
+            return _Incoming(folder, (folder / safe_name(name)).open("xb"))
+
+    def _append(self, incoming: _Incoming, content: bytes) -> None:
+        with self._told():
+            incoming.file.write(content)
+
+    def _publish(self, incoming: _Incoming, file_id: str) -> None:
+        """Move a written file to its place. Raises: FileExistsError, StoreError."""
+        place = self._place(file_id)
+        with self._told():
+            incoming.file.flush()
+            os.fsync(incoming.file.fileno())
+            incoming.file.close()
+            place.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            incoming.folder.rename(place)
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                raise FileExistsError(errno.EEXIST, "there is a file already", str(place)) from error
+            raise self._failure(error) from error
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Let failures of the disk be told as what they are. Raises: StoreError."""
+        try:
+            yield
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> StoreError:
+        kind = StoreFull if error.errno in NO_ROOM else StoreError
+        return kind(f"the files folder {str(self._root)!r} cannot be written: {error.strerror}")
+
+    async def remove(self, file_ids: Iterable[str], *, written_before: float | None = None) -> None:
+        """Unlink files, or those of them that were last written before a time; what is gone already does not matter."""
+        places = [self._place(file_id) for file_id in file_ids]
+        if places:
+            await to_thread.run_sync(self._remove, places, written_before)
+
+    def _remove(self, places: Sequence[Path], written_before: float | None) -> None:
+        for place in places:
+            with self._settling:
+                _remove_folder(place, written_before)
+
+    async def next_ids(self, limit: int, *, leftovers_before: float) -> tuple[str, ...]:
+        """Look at the next `limit` entries, round after round through all, and return the ids of files among them.
+
+        What uploads left that broke off before a time is unlinked on the way.
+        """
+        return await to_thread.run_sync(self._next_ids, limit, leftovers_before)
+
+    def _next_ids(self, limit: int, leftovers_before: float) -> tuple[str, ...]:
+        entries = list(islice(self._round, limit))
+        if len(entries) < limit:
+            self._round = _walk(self._root)
+        for entry in entries:
+            if entry.name.startswith(INCOMING) and entry.parent == self._root:
+                _remove_folder(entry, leftovers_before)
+        return tuple(
+            entry.name for entry in entries if FILE_ID.fullmatch(entry.name) and entry == self._place(entry.name)
+        )
+
+
+def _discard(incoming: _Incoming) -> None:
+    with suppress(OSError):
+        incoming.file.close()
+    shutil.rmtree(incoming.folder, ignore_errors=True)  # not there: published
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except FileNotFoundError:
+        return False
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Yield what lies in the folder and, behind each folder of files, what lies in that."""
+    with suppress(FileNotFoundError), os.scandir(root) as entries:
+        for entry in entries:
+            yield root / entry.name
+            if len(entry.name) <= 2 and entry.is_dir(follow_symlinks=False):
+                with suppress(FileNotFoundError), os.scandir(entry) as files:
+                    yield from (root / entry.name / file.name for file in files)
+
+
+def _remove_folder(folder: Path, written_before: float | None) -> None:
+    with suppress(FileNotFoundError):
+        if written_before is None or _written_at(folder) < written_before:
+            shutil.rmtree(folder)
+
+
+def _written_at(folder: Path) -> float:
+    return max(path.stat(follow_symlinks=False).st_mtime for path in (folder, *folder.iterdir()))
+
+
+async def _read_pieces(file: AsyncFile[bytes]) -> AsyncIterator[bytes]:
+    async with file:
+        while piece := await file.read(PIECE_BYTES):
+            yield piece
+
+
+def safe_name(name: str) -> str:
+    """Return the name under which a file lies: one path component, its suffix kept.
+
+    The same for ever, since paths are computed anew from it: nothing here may depend on Unicode's version.
+    """
+    last = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", clean_text(name)).replace("\\", "/").rpartition("/")[2]
+    return _shortened(last) if last.strip(" .") else "file"
+
+
+def _shortened(name: str) -> str:
+    encoded = name.encode()
+    if len(encoded) <= MAX_NAME_BYTES:
+        return name
+    stem, dot, suffix = encoded.rpartition(b".")
+    kept = dot + suffix if stem and len(suffix) < MAX_SUFFIX_BYTES else b""
+    return encoded[: MAX_NAME_BYTES - len(kept)].decode(errors="ignore") + kept.decode()
+
+
+def guess_media_type(name: str) -> str:
+    """Return the media type a name suggests."""
+    return mimetypes.guess_type(name, strict=False)[0] or DEFAULT_MEDIA_TYPE
