@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from chatserve.core.errors import SessionUnknown, StoreError
+from chatserve.core.errors import StoreError
 from chatserve.core.events import NumberedEvent, StatusReported
 from chatserve.engine.log import journal as engine_journal
 from chatserve.engine.log.journal import Journal
-from chatserve.engine.log.log import KEPT_EVENTS, SessionLog
+from chatserve.engine.log.log import SessionLog
 from chatserve.engine.tasks import OwnedTasks
 from tests.support.engine import within
 
@@ -94,30 +94,3 @@ async def test_batch_that_did_not_reach_the_disk_is_waited_for_when_it_comes_aga
         await journal.flush()
     await journal.flush()
     assert (store.durable, store.stored, log.journaled_seq) == ([True], [1], 1)
-
-
-async def test_long_log_of_a_turn_that_is_not_written_down_yet_is_filed_later() -> None:
-    store: Any = SlowStore()
-    store.gate.set()
-    filed: list[int] = []
-
-    async def refuse(session_id: str, events: object, *, now: float) -> None:
-        raise SessionUnknown("no session 's_1'")
-
-    async def take(session_id: str, events: Sequence[NumberedEvent], *, now: float) -> None:
-        filed.extend(event.seq for event in events)
-
-    journal, log = Journal(store, OwnedTasks(), lambda: 0.0, is_strict=False), SessionLog("s_1", 0)
-    count = 2 * KEPT_EVENTS + 1
-    log.append("t_1", [StatusReported("working")] * count)
-    journal.publish(log)
-    store.append_events = refuse
-    await journal.flush()
-    assert (log.filed_seq, log.base, log.journaled_seq) == (0, 0, count)
-    store.append_events = take
-    log.append("t_1", [StatusReported("still")])
-    journal.publish(log)
-    await journal.flush()
-    assert filed == list(range(1, count + 2))
-    assert log.filed_seq == count + 1
-    assert log.base > 0

@@ -200,15 +200,6 @@ class Store(Protocol):
         """
         ...
 
-    def foresee_turn(self, begin: BeginTurn) -> BegunTurn | None:
-        """Return what `begin_turn` will return, where only a failure of the store itself can prevent it.
-
-        The turn's function may then run while the turn is written down; nobody is told of it before. What is asked of
-        the turn once `begin_turn` was called is done after it. None: only `begin_turn` knows, or it takes no time, or
-        the store has failed of late.
-        """
-        ...
-
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
         """Let a queued turn run: its user message joins the branch. Raises: TurnUnknown, SessionBusy."""
         ...

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from chatserve.answers.fold import fold_events
 from chatserve.contracts.store import HistoryMove, SessionChanges, SessionRecord
-from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, BegunTurn, CommitTurn, Idempotency, NewSession
+from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, CommitTurn, Idempotency, NewSession
 from chatserve.core.errors import (
     FileUnknown,
     IdempotencyConflict,
@@ -218,20 +218,6 @@ def is_plain(begin: BeginTurn) -> bool:
     """Whether a turn needs nothing but its session: no key, no history of its own, no message or turn that it names."""
     is_seeded = begin.create is not None and bool(begin.create.messages)
     return not is_seeded and begin.idempotency is None and follows_head(begin) and not begin.rollback_turn_id
-
-
-def is_first_turn(begin: BeginTurn) -> bool:
-    """Whether a turn is the first one of a session that is made for it, and runs: nothing can be in its way."""
-    is_fresh = begin.create is not None and begin.create.is_fresh
-    return is_fresh and is_plain(begin) and begin.status == "running" and begin.if_version is None
-
-
-def first_turn(begin: BeginTurn) -> BegunTurn:
-    """Return what becomes of a turn of which `is_first_turn` is true."""
-    assert begin.create is not None
-    prompt = prompt_of(begin, None)
-    session, turn = accept_turn(create_session(begin.create, begin.now), begin, prompt.message_id)
-    return BegunTurn(session, turn, prompt, None)
 
 
 def _join(session: Session, head: str | None, now: float) -> Session:

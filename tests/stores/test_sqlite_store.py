@@ -9,15 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chatserve.contracts.turns import BeginTurn
 from chatserve.core.errors import ConfigurationError, SessionBusy, SessionUnknown, StoreError, StoreFull
 from chatserve.core.types import Turn
-from chatserve.stores.sqlite import SqliteStore, tables, writer
+from chatserve.stores.sqlite import SqliteStore, writer
 from chatserve.stores.sqlite.schema import MIGRATIONS, migrate
 from tests.stores.store_values import OWNER, answer, begin, branch_ids, commit, new_session, run_turn, user
 
@@ -409,27 +407,3 @@ async def test_full_disk_is_told_and_survived(store: SqliteStore, path: Path) ->
     assert committed.session.head == "a_2"
     await store.close()
     await asyncio.to_thread(_assert_sound, path)
-
-
-# --- turns that run ahead ----------------------------------------------------------------------------------------
-
-
-async def test_first_turns_are_foreseen_until_the_store_fails_and_once_it_works_again(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def first(number: int) -> BeginTurn:
-        return begin(number, f"s_{number}", create=replace(new_session(f"s_{number}"), is_fresh=True))
-
-    assert store.foresee_turn(first(1)) == await store.begin_turn(first(1))
-    with monkeypatch.context() as patch:
-
-        def fail(*_: object) -> None:
-            raise sqlite3.OperationalError("disk I/O error")
-
-        patch.setattr(tables, "insert_turns", fail)
-        with pytest.raises(StoreError):
-            await store.begin_turn(first(2))
-        assert store.foresee_turn(first(3)) is None
-    await store.begin_turn(first(3))
-    assert store.foresee_turn(first(4)) is not None
-    assert len(store._open_turns) == 2

@@ -561,22 +561,3 @@ async def test_retried_turn_has_its_own_answer_only(store: Store) -> None:
     await end_turn(store, 2, answer("a_2"))
     answers = [(await store.get_turn(OWNER, turn_id)).messages[0].message_id for turn_id in ("t_1", "t_2")]
     assert answers == ["a_1", "a_2"]
-
-
-async def test_what_is_foreseen_of_a_turn_is_what_it_becomes(store: Store) -> None:
-    new = replace(new_session("s_1"), is_fresh=True)
-    first = begin(1, "s_1", create=new, echo={"model": "chat"})
-    foreseen = store.foresee_turn(first)
-    assert foreseen in (None, await store.begin_turn(first))
-    may_be_refused = [
-        {"create": new_session("s_2")},
-        {"create": None},
-        {"idempotency": Idempotency("key", "hash", 1000.0)},
-        {"if_version": 1},
-        {"status": "queued"},
-        {"history": (user("u_9", "before"),)},
-        {"create": replace(new, messages=(user("u_8", "seed"),))},
-    ]
-    assert [store.foresee_turn(begin(2, "s_2", **({"create": new} | fields))) for fields in may_be_refused] == [
-        None
-    ] * 7

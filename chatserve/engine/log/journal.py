@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from chatserve.contracts.store import Store
-from chatserve.core.errors import SessionUnknown, StoreError
+from chatserve.core.errors import StoreError
 from chatserve.core.events import LogEntry
 from chatserve.engine.log.log import KEPT_EVENTS, MAX_UNJOURNALED, SessionLog
 from chatserve.engine.tasks import OwnedTasks
@@ -148,10 +148,7 @@ class Journal:
         """File the older part of a long log, and forget what is filed."""
         last_seq = log.last_seq
         if last_seq - log.filed_seq > KEPT_EVENTS:
-            try:
-                await self._store.append_events(log.session_id, log.unfiled(), now=self._clock())
-            except SessionUnknown:  # its first turn is not written down yet
-                return
+            await self._store.append_events(log.session_id, log.unfiled(), now=self._clock())
             log.filed_seq = max(log.filed_seq, last_seq)
             log.journaled_seq = max(log.journaled_seq, log.filed_seq)
         log.trim()

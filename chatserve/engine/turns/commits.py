@@ -38,14 +38,12 @@ class Commits:
     ) -> CommittedTurn:
         """Write the end of the turn, trying again while the store is away."""
         commit = self._commit_turn(turn, status, reason, error)
-        if turn.room.is_stateless or turn.was_refused():
+        if turn.room.is_stateless:
             return _stateless_commit(turn, commit)
         for pause_s in (*COMMIT_RETRY_S, None):
             try:
                 return await self._store.commit_turn(commit)
             except LeaseLost:
-                if turn.was_refused():
-                    return _stateless_commit(turn, commit)
                 break
             except StoreError as error:
                 logger.warning("turn %s could not be committed yet: %s", turn.turn_id, error)

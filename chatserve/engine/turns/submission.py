@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
 from chatserve.chat_function import Chat
@@ -93,30 +92,10 @@ class Submission:
             if not accepted.done():
                 accepted.set_exception(error)
             return
-        if turn.written is not None:
-            turn.written.add_done_callback(partial(self._tell_written, turn, accepted))
-        elif not accepted.done():
+        if not accepted.done():
             accepted.set_result(turn)
         if turn.task is asyncio.current_task():
             await self._lifecycle.run(turn)
-
-    def _tell_written(
-        self, turn: RunningTurn, accepted: asyncio.Future[RunningTurn], written: asyncio.Task[BegunTurn]
-    ) -> None:
-        """Let a turn be heard of that ran while it was written down; take it back if the store did not take it."""
-        if written.cancelled():  # the server ends
-            accepted.cancel()
-            return
-        error = written.exception()
-        if error is None:
-            turn.written = None
-            if not accepted.done():
-                accepted.set_result(turn)
-            return
-        if not accepted.done():
-            accepted.set_exception(error)
-        end = self._lifecycle.end_unless_closed(turn, "interrupted", "store_unavailable")
-        self._tasks.spawn(end, name="chatserve-withdraw")
 
     async def _enter(self, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
         """Accept the turn in its session's room, or in none."""
@@ -219,16 +198,12 @@ class Submission:
         status: Literal["queued", "running"],
         rolled_back: str | None = None,
     ) -> RunningTurn:
-        """Write the turn down, and let it run or wait; it may run before. Raises: what `Store.begin_turn` raises."""
-        begin = self._begin_turn(room, request, status, rolled_back)
-        foreseen = self._store.foresee_turn(begin)
-        begun = await self._store.begin_turn(begin) if foreseen is None else foreseen
+        """Write the turn down, and let it run or wait. Raises: what `Store.begin_turn` raises."""
+        begun = await self._store.begin_turn(self._begin_turn(room, request, status, rolled_back))
         if begun.replayed:
             return await self._known_turn(chat, request, begun)
         room.open_log(begun.session.last_seq)
         turn = RunningTurn(begun.turn, room, chat, request, inputs, begun.user_message, begun.parent_id)
-        if foreseen is not None:
-            turn.written = self._tasks.start(self._store.begin_turn(begin), name="chatserve-begin")
         return self._lifecycle.accept(turn, begun)
 
     def _begin_turn(

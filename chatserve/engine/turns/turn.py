@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatserve.answers.draft import MessageDraft
 from chatserve.chat_function import Call, Chat, ChatContext
-from chatserve.contracts.turns import BegunTurn, TurnRecord
+from chatserve.contracts.turns import TurnRecord
 from chatserve.core.types import FilePart, LocalFile, Message, Session, Turn, TurnError, TurnRequest
 from chatserve.engine.moment import Moment
 
@@ -23,7 +23,6 @@ class RunningTurn:
     """A turn that is queued or runs, and for a while after its end.
 
     `ended` is set when the turn has its status and `done` is in the log; `record` is what became of it then.
-    `written` is there while the store is told of a turn that runs already, and stays if it does not take it.
     """
 
     turn: Turn
@@ -45,7 +44,6 @@ class RunningTurn:
     replayed: bool = False
     started_at: float = 0.0
     failure: TurnError | None = None
-    written: asyncio.Task[BegunTurn] | None = None
     session: Session | None = None
     stored_files: dict[LocalFile | str, FilePart] = field(default_factory=dict)
     record: TurnRecord | None = None
@@ -55,11 +53,6 @@ class RunningTurn:
 
     def __post_init__(self) -> None:
         self.turn_id = self.turn.turn_id
-
-    def was_refused(self) -> bool:
-        """Whether it ran and the store did not take it."""
-        written = self.written
-        return written is not None and written.done() and (written.cancelled() or written.exception() is not None)
 
     def close(self) -> None:
         """Let nothing more of what the function says count."""

@@ -140,9 +140,6 @@ class MemoryStore:
 
     # turns
 
-    def foresee_turn(self, begin: BeginTurn) -> BegunTurn | None:
-        """Foresee nothing: `begin_turn` takes no time."""
-
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
         if (replayed := self._replay(begin)) is not None:
             return replayed

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from chatserve.core.errors import StoreError
-
 MANY_OPEN: Final = 100
 """So many turns that are open make it worth the while of one that ends to wait for others that end."""
 
@@ -33,15 +31,13 @@ class _Begun(NamedTuple):
 class OpenTurns:
     """Turns from the moment they are to begin until their end was committed.
 
-    `can_begin`: the last one that was to begin did not fail of the store. `ending`: how many are about to end; they are
-    forgotten when they have.
+    `ending`: how many are about to end; they are forgotten when they have.
     """
 
     def __init__(self) -> None:
         self._turns: dict[str, _Begun] = {}  # in the order in which they began
         self.ending = 0
         self._newest_record = 0
-        self.can_begin = True
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -54,15 +50,6 @@ class OpenTurns:
     def begin(self, turn_id: str, session_id: str) -> None:
         """Count in a turn that is to begin. The journal tells of it from now on, and not before."""
         self._turns[turn_id] = _Begun(session_id, self._newest_record)
-
-    def has_begun(self) -> None:
-        """Note that the store has taken a turn."""
-        self.can_begin = True
-
-    def has_not_begun(self, turn_id: str, error: BaseException) -> None:
-        """Count out a turn that did not begin, and note whether that is the store's fault."""
-        self.forget(turn_id)
-        self.can_begin = not isinstance(error, StoreError)
 
     def forget(self, turn_id: str) -> None:
         """Count out a turn that is not open, or not any more."""

@@ -111,10 +111,9 @@ class SqliteStore:
         self._open_turns.begin(begin.turn_id, begin.session_id)
         try:
             begun = await self._begin_turn(begin)
-        except BaseException as error:
-            self._open_turns.has_not_begun(begin.turn_id, error)
+        except BaseException:
+            self._open_turns.forget(begin.turn_id)
             raise
-        self._open_turns.has_begun()
         if begun.replayed:
             self._open_turns.forget(begin.turn_id)
         return begun
@@ -124,10 +123,6 @@ class SqliteStore:
             return await self._writer.submit(turns.begin_turn, begin)
         group = Group(turns.begin_turns, begin.session_id)
         return await self._writer.submit_grouped(turns.begin_turn, begin, group)
-
-    def foresee_turn(self, begin: BeginTurn) -> BegunTurn | None:
-        is_certain = self._open_turns.can_begin and transitions.is_first_turn(begin)
-        return transitions.first_turn(begin) if is_certain else None
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
         return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)
