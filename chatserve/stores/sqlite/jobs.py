@@ -22,8 +22,7 @@ class Group(NamedTuple):
 class Job(NamedTuple):
     """An operation, to be called with a connection and these arguments, and who waits for it.
 
-    With a `group` it may change places with jobs of other keys. A soft one needs no commit that waits for the disk. A
-    patient one is waited for by nobody who would notice.
+    With a `group` it may change places with jobs of other keys. A soft one needs no commit that waits for the disk.
     """
 
     operation: Callable[..., Any]
@@ -33,7 +32,6 @@ class Job(NamedTuple):
     loop: asyncio.AbstractEventLoop
     group: Group | None = None
     is_soft: bool = False
-    is_patient: bool = False
 
 
 class Outcome(NamedTuple):
@@ -51,11 +49,10 @@ def new_job(
     group: Group | None = None,
     *,
     is_soft: bool = False,
-    is_patient: bool = False,
 ) -> Job:
     """Return a job for which the running event loop waits."""
     loop = asyncio.get_running_loop()
-    return Job(operation, args, kwargs, loop.create_future(), loop, group, is_soft, is_patient)
+    return Job(operation, args, kwargs, loop.create_future(), loop, group, is_soft)
 
 
 def in_groups(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:

@@ -1,14 +1,11 @@
-"""The turns that are open, as this process knows them: what the journal must keep, and who ends in company.
+"""The turns that are open, as this process knows them: what the journal must keep.
 
 Lives in the event loop's thread. Knows no connection.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
-MANY_OPEN: Final = 100
-"""So many turns that are open make it worth the while of one that ends to wait for others that end."""
+from typing import NamedTuple
 
 
 class NewRecord(NamedTuple):
@@ -29,23 +26,14 @@ class _Begun(NamedTuple):
 
 
 class OpenTurns:
-    """Turns from the moment they are to begin until their end was committed.
-
-    `ending`: how many are about to end; they are forgotten when they have.
-    """
+    """Turns from the moment they are to begin until their end was committed."""
 
     def __init__(self) -> None:
         self._turns: dict[str, _Begun] = {}  # in the order in which they began
-        self.ending = 0
         self._newest_record = 0
 
     def __len__(self) -> int:
         return len(self._turns)
-
-    @property
-    def are_many(self) -> bool:
-        """Whether a turn that ends now will soon be followed by others."""
-        return len(self._turns) - self.ending >= MANY_OPEN
 
     def begin(self, turn_id: str, session_id: str) -> None:
         """Count in a turn that is to begin. The journal tells of it from now on, and not before."""

@@ -138,15 +138,11 @@ class SqliteStore:
 
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
         group = Group(turns.commit_turns, commit.session_id)
-        is_patient = self._open_turns.are_many
-        self._open_turns.ending += 1
         try:
-            committed = await self._writer.submit_grouped(turns.commit_turn, commit, group, is_patient=is_patient)
+            committed = await self._writer.submit_grouped(turns.commit_turn, commit, group)
         except LeaseLost:  # it was open no more
             self._open_turns.forget(commit.turn_id)
             raise
-        finally:
-            self._open_turns.ending -= 1
         self._open_turns.forget(commit.turn_id)
         return committed
 

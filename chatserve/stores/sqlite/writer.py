@@ -1,12 +1,10 @@
-"""The one thread that writes: it takes what callers wait for in batches and makes one commit of each batch.
+"""The one thread that writes: it takes all the operations that wait for it and makes one commit of them.
 
-An operation is a function of the connection. It runs without a savepoint: one that raises before it changed anything is
-simply answered, and one that fails half-way makes the batch roll back and run again, each operation by itself. So
-the usual batch costs one BEGIN and one COMMIT for all its callers, and operations that can be done for many at once
-as many statements as for one: while the event loop is busy, each statement waits for the interpreter. As long as the
-loop has other things to do, such operations are gathered, for it makes more of them to share a commit; patient ones are
-gathered though it has none. A batch of
-nothing but soft operations is committed without waiting for the disk; the next other commit takes it there.
+An operation is a function of the connection. It runs without a savepoint. One that raises before it changed anything is
+simply answered; after one that fails half-way the batch is rolled back and run again, each operation by itself. So the
+usual batch costs one BEGIN and one COMMIT for all its callers, and operations that can be done for many at once take as
+many statements as for one. While the thread commits, the next batch gathers by itself.
+A batch of nothing but soft operations is committed without waiting for the disk; the next other commit takes it there.
 Knows no tables.
 """
 
@@ -19,7 +17,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
-from time import monotonic
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from chatserve.core.errors import StoreError
@@ -32,20 +29,6 @@ V = TypeVar("V")
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 512
-IDLE_S: Final = 0.00005
-"""An event loop that turns faster has nothing else to do."""
-
-GATHER_S: Final = 0.004
-GATHER_TURNS: Final = 4
-MAX_GATHER_S: Final = 0.03
-"""How long operations may wait for a loop that is busy: it makes more of them meanwhile, to share their commit.
-
-A loop that is full takes longer for each of its turns, and uvloop accepts one connection in each: it is given a few.
-"""
-
-PATIENCE_S: Final = 0.008
-"""How long patient operations wait for others."""
-
 KILL_VARIABLE: Final = "CHATSERVE_TEST_KILL_AT"
 """For crash tests: `name:before` or `name:after` (of the commit), and perhaps `:N` for the N-th time."""
 
@@ -63,9 +46,6 @@ class Writer:
         self._closed: asyncio.Future[None] | None = None
         self._is_open = False
         self._synchronous = ""
-        self._gathered: list[Job] = []
-        self._is_looking = False
-        self._is_waiting = False
         self._kill_point = _KillPoint.from_environment()
 
     async def open(self) -> None:
@@ -88,11 +68,9 @@ class Writer:
         """
         return cast("T", await self._put(new_job(operation, args, kwargs)))
 
-    async def submit_grouped(
-        self, operation: Callable[[sqlite3.Connection, V], T], value: V, group: Group, *, is_patient: bool = False
-    ) -> T:
+    async def submit_grouped(self, operation: Callable[[sqlite3.Connection, V], T], value: V, group: Group) -> T:
         """Run `operation(connection, value)` like `submit`, or `group.operation` for it and others."""
-        return cast("T", await self._put(new_job(operation, (value,), {}, group, is_patient=is_patient)))
+        return cast("T", await self._put(new_job(operation, (value,), {}, group)))
 
     async def submit_soft(
         self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -103,38 +81,10 @@ class Writer:
     def _put(self, job: Job) -> asyncio.Future[Any]:
         if not self._is_open:
             raise StoreError("the store is closed")
-        if self._jobs.qsize() + len(self._gathered) >= MAX_WAITING:
+        if self._jobs.qsize() >= MAX_WAITING:
             raise StoreError(f"{MAX_WAITING} writes wait for the store already")
-        self._gathered.append(job)
-        if job.group is None:
-            self._hand_over()
-        elif job.is_patient and not self._is_waiting:
-            self._is_waiting = True
-            job.loop.call_later(PATIENCE_S, self._wait_no_longer)
-        elif not job.is_patient and not self._is_looking:
-            self._is_looking = True
-            now = monotonic()
-            job.loop.call_soon(self._look, job.loop, now, now, 1)
+        self._jobs.put(job)
         return job.future
-
-    def _wait_no_longer(self) -> None:
-        self._is_waiting = False
-        self._hand_over()
-
-    def _look(self, loop: asyncio.AbstractEventLoop, since: float, looked_at: float, turns: int) -> None:
-        """Hand over what was gathered once the loop has nothing else to do, or has had other things to do for long."""
-        now = monotonic()
-        is_early = now - since < (GATHER_S if turns >= GATHER_TURNS else MAX_GATHER_S)
-        if self._gathered and now - looked_at >= IDLE_S and is_early:
-            loop.call_soon(self._look, loop, since, now, turns + 1)
-            return
-        self._is_looking = False
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        for job in gathered:
-            self._jobs.put(job)
 
     def refuse(self) -> None:
         """Take no more operations; those submitted are finished."""
@@ -144,7 +94,6 @@ class Writer:
         """Finish what was submitted, then close the database in its thread; idempotent."""
         self.refuse()
         if self._closed is not None:
-            self._hand_over()
             self._jobs.put(None)
             await asyncio.shield(self._closed)
 
