@@ -14,7 +14,7 @@ from chatserve import ChatContext, ChatError
 from chatserve.chat_function import Report
 from chatserve.chat_function.call import join_deltas, skip_snapshots
 from chatserve.core.errors import ConfigurationError, InputsInvalid
-from chatserve.core.types import TextPart, ToolResultPart, Usage, UserInput
+from chatserve.core.types import TextPart, ToolResultPart, Usage
 from tests.support.engine import NATIVE, chat_of, decode, open_engine
 from tests.support.reducer import ClientAnswer
 
@@ -342,7 +342,7 @@ async def test_results_of_tools_reach_the_function_in_context_and_history() -> N
     async with open_engine(predict) as engine:
         assert (await engine.ask("look")).turn.finish_reason == "tool_calls"
         result = ToolResultPart("c", {"n": 1})
-        record = await engine.ask(message=UserInput(tool_results=(result,)))
+        record = await engine.ask(tool_results=(result,))
         assert record.turn.finish_reason == "stop"
         assert record.messages[0].content == (TextPart("found"),)
     entry = {"role": "tool", "content": '{"n":1}', "tool_call_id": "c"}

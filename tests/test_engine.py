@@ -12,6 +12,7 @@ import pytest
 
 from chatserve import ChatContext
 from chatserve.contracts.store import Store
+from chatserve.contracts.turns import TurnCall, TurnRequest
 from chatserve.core.errors import (
     ChatUnknown,
     IdempotencyConflict,
@@ -24,7 +25,7 @@ from chatserve.core.errors import (
     TurnUnknown,
     VersionConflict,
 )
-from chatserve.core.types import ChatMessage, Message, TextPart, TurnRequest, UserInput
+from chatserve.core.types import ChatMessage, Message, TextPart
 from chatserve.engine import RunningTurn
 from chatserve.engine.turns import commits, lifecycle
 from chatserve.stores import create_store
@@ -209,7 +210,7 @@ async def test_unknown_chat_and_unknown_session_are_refused_and_leave_nothing() 
         with pytest.raises(ChatUnknown):
             await engine.start(chat="other")
         with pytest.raises(SessionUnknown):
-            await engine.start(create_session=False)
+            await engine.start(creates="nothing")
         assert (await engine.store.list_sessions("", after=None, limit=10)).items == ()
         assert len(engine.turns.rooms) == 0
 
@@ -233,7 +234,7 @@ async def test_no_more_turns_run_at_once_than_the_limit_and_all_are_answered(ses
 
     async with open_engine(predict, store=store, concurrency_limit=2, when_busy="queue") as engine:
         where = {"one": lambda n: {}, "many": lambda n: {"session_id": f"s_{n}"}}
-        stateless = {"session_id": None, "create_session": False, "history": ()}
+        stateless = {"session_id": "", "history": ()}
         starts = [engine.start(str(n), **where.get(sessions, lambda n: stateless)(n)) for n in range(60)]
         turns = await asyncio.gather(*starts)
         records = [await engine.end_of(turn) for turn in turns]
@@ -291,7 +292,7 @@ async def test_turn_runs_though_the_slot_became_free_while_it_was_written_down(s
 async def test_waiting_turn_runs_when_the_one_before_it_could_not_begin(store: Store) -> None:
     slow = Slow(store, "begin_turn")
     async with open_engine(echo, store=slow, concurrency_limit=1) as engine:  # type: ignore[arg-type]
-        first = asyncio.create_task(engine.start("first", "s_a", create_session=False))
+        first = asyncio.create_task(engine.start("first", "s_a", creates="nothing"))
         await within(slow.entered.wait())
         slow.waiting = ()
         second = await engine.start("second", "s_b")
@@ -760,7 +761,7 @@ async def test_copies_of_a_request_are_one_turn(store: Store) -> None:
         async def post(number: int) -> RunningTurn:
             key = f"key-{number}"
             session_id = f"s_{number % 10}" if number % 2 else None
-            return await engine.start(key, session_id, idempotency_key=key, body_hash=key, create_session=True)
+            return await engine.start(key, session_id, idempotency_key=key, body_hash=key)
 
         turns = await asyncio.gather(*(post(number) for number in [*range(200)] * 5))
         records = [await engine.end_of(turn) for turn in turns]
@@ -998,7 +999,7 @@ async def test_stateless_turn_is_given_its_history_and_nothing_of_it_is_kept(sto
     seen: list[History] = []
     async with open_engine(remembering(seen), store=store) as engine:
         given = (Message("m_a", "user", (TextPart("a"),), 1.0), Message("m_b", "assistant", (TextPart("b"),), 1.0))
-        request = TurnRequest("chat", "", UserInput("c"), history=given)
+        request = TurnRequest(TurnCall("chat", "c"), history=given)
         turn = await within(engine.turns.submit(request))
         record = await engine.end_of(turn)
         assert seen == [[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]]
@@ -1015,7 +1016,7 @@ async def test_stateless_turns_can_be_stopped_and_read_for_a_while(monkeypatch: 
     monkeypatch.setattr(lifecycle, "MAX_ENDED_STATELESS", 2)
     gate = Gate()
     async with open_engine(gate) as engine:
-        turns = [await engine.start(session_id=None, history=(), create_session=False) for _ in range(3)]
+        turns = [await engine.start(session_id="", history=()) for _ in range(3)]
         for turn in turns:
             assert (await within(engine.turns.stop_turn("", turn.turn_id))).turn.status == "stopped"
         with pytest.raises(TurnUnknown):

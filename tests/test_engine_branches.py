@@ -221,7 +221,7 @@ async def test_turn_that_runs_is_not_forgotten(session: dict[str, Any], store: S
 
 async def test_stateless_turn_is_forgotten_by_its_owner_only() -> None:
     async with open_engine(recall) as engine:
-        record = await engine.ask("a", None, history=(), owner="ann")
+        record = await engine.ask("a", "", history=(), owner="ann")
         turn_id = record.turn.turn_id
         with pytest.raises(TurnUnknown):
             await engine.turns.forget_turn("bob", turn_id)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chatserve.core.types import Message, TextPart, UserInput
+from chatserve.core.types import Message, TextPart
 from tests.support.engine import open_engine
 
 PREFACE = (Message("m_p", "system", (TextPart("Be brief."),), 1),)
@@ -38,5 +38,5 @@ async def test_stateless_turn_has_its_preface_before_the_history_sent() -> None:
 
     async with open_engine(answer) as engine:
         sent = (Message("m_1", "user", (TextPart("a"),), 1),)
-        record = await engine.ask(session_id=None, history=sent, preface=PREFACE, message=UserInput("hi"))
+        record = await engine.ask(session_id="", history=sent, preface=PREFACE)
         assert record.messages[0].text == "Be brief. a"

@@ -340,7 +340,7 @@ async def test_encoder_with_a_memory_is_given_each_event_of_its_turn_once_and_no
 async def test_reader_left_behind_in_a_stateless_turn_gets_a_snapshot_and_the_end() -> None:
     paced = Paced()
     async with open_engine(paced) as engine:
-        turn = await engine.start(session_id=None, history=(), create_session=False)
+        turn = await engine.start(session_id="", history=())
         slow = engine.turns.read_turn(turn, NATIVE)
         await say_until_trimmed(engine, turn, paced)
         late = decode(await engine.next_frames(slow))

@@ -62,7 +62,7 @@ class HistoryMove:
 
     `undo` moves the head before the last user message of the branch (which the outcome returns); `clear` moves it
     before the first message and empties the session's state. `replace` makes `messages` the whole history, as
-    `BeginTurn.history` does: the store keeps the longest common start and adds the rest behind it, under the ids given
+    `BeginTurn` does: the store keeps the longest common start and adds the rest behind it, under the ids given
     and as messages of no turn; the state stays.
     """
 

@@ -1,23 +1,34 @@
-"""What the engine and a store say to each other of a turn: its beginning, its end, its record."""
+"""A turn on its way: what a client asks for, who asks, how it begins in the store, how it ends.
+
+One value grows: a `TurnCall` is decoded, a `TurnRequest` holds it together with what the request around it says, and a
+`BeginTurn` holds that together with what the engine decides. Nothing is copied from one to the next.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Literal
+from typing import Any, Literal
 
+from chatserve.contracts.formats import ParsedMessage
 from chatserve.core.events import Done, LogEntry, Snapshot
 from chatserve.core.frozen import frozen
 from chatserve.core.types import (
+    FilePart,
     FinalStatus,
     Json,
     Message,
+    OnDisconnect,
+    Part,
     Session,
+    TextPart,
+    ToolResultPart,
     Turn,
     TurnError,
     TurnOperation,
     TurnStatus,
     Usage,
+    WhenBusy,
 )
 
 
@@ -48,34 +59,101 @@ class Idempotency:
 
 
 @frozen
+class TurnCall:
+    """What a client asks for, in chatserve's words, whatever protocol it speaks.
+
+    The user sent `text` and `files`, or `tool_results` of tools that ran in the client. Of a file only its id counts.
+
+    `session_key` names the session: an id the server gave (`s_…`; it must exist), or any other text, which stands for a
+    session of its own that its first use creates. Without a key a session is created. With `is_kept` false nothing is
+    kept, and `history` is all there is.
+
+    `history` None: the server's. Else it is everything before the message and authoritative: the stored branch is
+    replaced. `preface` stands before the history for this turn only and is never stored.
+
+    `operation`: `send` puts the message behind `target_message_id` (None: behind the newest; a `history` wins over
+    both); `retry` answers the user message `target_message_id` again (None: the last one); `edit` replaces that one.
+
+    `inputs` are raw values for the function's parameters; `example` is the example they come from. `params` is all else
+    the client's protocol carried. `echo` is kept with the turn, for the protocol to give back. `when_busy` and
+    `on_disconnect` None: as the chat says. `is_detached`: the turn goes on though nobody reads it. `is_collected`: its
+    events wait in the session's inbox until a stream has delivered them.
+    """
+
+    chat: str
+    text: str = ""
+    files: tuple[FilePart, ...] = ()
+    tool_results: tuple[ToolResultPart, ...] = ()
+    session_key: str | None = None
+    is_kept: bool = True
+    history: tuple[ParsedMessage | Message, ...] | None = None
+    preface: tuple[ParsedMessage, ...] = ()
+    operation: TurnOperation = "send"
+    target_message_id: str | None = None
+    if_version: int | None = None
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    example: int | None = None
+    params: Mapping[str, Json] = field(default_factory=dict)
+    tools: tuple[Json, ...] = ()
+    echo: Mapping[str, Json] | None = None
+    when_busy: WhenBusy | None = "queue"
+    on_disconnect: OnDisconnect | None = None
+    is_detached: bool = False
+    is_collected: bool = False
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The content of the message this becomes."""
+        if self.tool_results:
+            return self.tool_results
+        words: tuple[Part, ...] = (TextPart(self.text),) if self.text or not self.files else ()
+        return (*words, *self.files)
+
+
+@frozen
+class TurnRequest:
+    """A call, with what the request that brought it says: who asks, in which session, under which key.
+
+    `session_id` is "" for a stateless turn, of which nothing is kept. `creates` says whether the session may be, or is,
+    yet to be created. `history` and `preface` are those of the call as messages with ids.
+    """
+
+    call: TurnCall
+    owner: str = ""
+    session_id: str = ""
+    creates: Literal["nothing", "missing", "fresh"] = "nothing"
+    history: tuple[Message, ...] | None = None
+    preface: tuple[Message, ...] = ()
+    idempotency: Idempotency | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    protocol: str = "native"
+    http_request: Any = None
+
+    @property
+    def new_session(self) -> NewSession | None:
+        """The session to create where it does not exist."""
+        if self.creates == "nothing":
+            return None
+        return NewSession(self.session_id, self.owner, is_fresh=self.creates == "fresh")
+
+
+@frozen
 class BeginTurn:
     """All that one accepted turn changes.
 
-    `operation`: `send` adds `user_message` after `target_message_id`, any message of the session (None: after whatever
-    is the head when the turn runs), or after `history`, which wins where both are given; `retry` answers an earlier
-    user message again (`target_message_id`, None: the last one); `edit` adds `user_message` as a sibling of the user
-    message `target_message_id`. `user_message` is None for `retry`. The head moves when the turn runs; a queued turn
-    keeps its target. `create` is the session to make when it is not there yet. `rollback_turn_id` names a turn, already
-    ended, whose messages are first taken off the branch. `history` is the whole history before the message, in place of
-    the stored one: the store keeps the longest common start (by what clients send back of messages) and branches there.
-    `echo` is kept with the turn.
+    `user_message` is the message to add; None for a `retry`. The head moves when the turn runs; a queued turn keeps its
+    target. `create` is the session to create where it does not exist. `rollback_turn_id` names a turn, already ended,
+    whose messages are first taken off the branch. Of a request's `history` the store keeps the longest start that it
+    has in common with the stored one (by what clients send back of messages) and branches there.
     """
 
-    owner: str
-    session_id: str
+    request: TurnRequest
     turn_id: str
-    chat: str
     status: Literal["queued", "running"]
     user_message: Message | None
     now: float
-    operation: TurnOperation = "send"
-    target_message_id: str | None = None
     create: NewSession | None = None
-    history: tuple[Message, ...] | None = None
     rollback_turn_id: str | None = None
-    idempotency: Idempotency | None = None
-    if_version: int | None = None
-    echo: Mapping[str, Json] | None = None
 
 
 @frozen

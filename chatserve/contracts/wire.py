@@ -21,10 +21,10 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, c
 
 from chatserve.codec import loads
 from chatserve.contracts.formats import FrameEncoder, ParsedMessage
-from chatserve.contracts.turns import TurnRecord
+from chatserve.contracts.turns import TurnCall, TurnRecord
 from chatserve.core.errors import BodyInvalid, ChatserveError
 from chatserve.core.frozen import frozen
-from chatserve.core.types import FilePart, Json, Message, OnDisconnect, Session, ToolResultPart, WhenBusy
+from chatserve.core.types import FilePart, Json, Message, Session
 
 T = TypeVar("T")
 
@@ -92,41 +92,6 @@ class Wanted(Generic[T]):
 
     def __iter__(self) -> Generator[Step, Any, T]:
         return cast("T", (yield cast("Step", self)))
-
-
-@frozen
-class TurnCall:
-    """A decoded request for a turn.
-
-    `session_key` names the session: an id the server gave (`s_…`; it must be there), or any other text, which stands
-    for a session of its own, made on first use (see `routes.wire.sessions`). Without a key a new session is made. With
-    `is_kept` false, nothing is kept, and `history` is all there is. `history` None: the server's; else it is
-    everything before the message and authoritative: the stored branch is replaced. `after_message_id` puts the message
-    behind that one instead of the newest. `preface` stands before the history, for this turn only: it is never stored.
-    `echo` is kept with the turn, for the format to give back later.
-
-    `is_detached`: nobody needs to read for the turn to go on. `is_collected`: its events wait in the session's
-    inbox until a stream has delivered them (`OpenInbox`). `inputs` fill the function's parameters, `params` reach it
-    as `ctx.params`.
-    """
-
-    chat: str
-    text: str = ""
-    files: tuple[FilePart, ...] = ()
-    tool_results: tuple[ToolResultPart, ...] = ()
-    history: tuple[ParsedMessage | Message, ...] | None = None
-    preface: tuple[ParsedMessage, ...] = ()
-    session_key: str | None = None
-    is_kept: bool = True
-    after_message_id: str | None = None
-    inputs: Mapping[str, Json] = field(default_factory=dict)
-    params: Mapping[str, Json] = field(default_factory=dict)
-    tools: tuple[Json, ...] = ()
-    when_busy: WhenBusy = "queue"
-    on_disconnect: OnDisconnect | None = None
-    is_detached: bool = False
-    is_collected: bool = False
-    echo: Mapping[str, Json] | None = None
 
 
 @frozen

@@ -16,10 +16,10 @@ from chatserve.chat_function import Chat
 from chatserve.contracts.files import FileKeeper
 from chatserve.contracts.formats import FrameEncoder, HistoryFormat, Interpreter, RenderOptions
 from chatserve.contracts.store import HistoryMove, MovedHistory, Store
-from chatserve.contracts.turns import TurnRecord
+from chatserve.contracts.turns import TurnCall, TurnRecord, TurnRequest
 from chatserve.core.errors import RequestError, SessionBusy
 from chatserve.core.events import HistoryChanged
-from chatserve.core.types import Message, Turn, TurnRequest, UserInput
+from chatserve.core.types import Message, Turn
 from chatserve.engine.log.journal import Journal
 from chatserve.engine.log.log import SessionLog
 from chatserve.engine.log.speech import Teller
@@ -119,9 +119,7 @@ class TurnEngine:
             if chat.options.cache_examples != "eager":
                 continue
             for number, example in enumerate(chat.examples):
-                request = TurnRequest(
-                    name, "", UserInput(example.text), history=(), inputs=example.inputs, example=number
-                )
+                request = TurnRequest(TurnCall(name, example.text, inputs=example.inputs, example=number), history=())
                 try:
                     turn = await self.submit(request)
                 except RequestError as error:

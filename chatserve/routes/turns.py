@@ -13,17 +13,22 @@ from starlette.routing import Route
 from chatserve.chat_function import Chat
 from chatserve.codec import clean_json, dumps, message_json, turn_json, usage_json
 from chatserve.contracts.formats import HistoryFormat
-from chatserve.contracts.turns import TurnRecord
+from chatserve.contracts.turns import TurnCall, TurnRecord
 from chatserve.core.errors import BodyTooLarge, InputsInvalid, Overloaded
-from chatserve.core.types import Json, Message, OnDisconnect, ToolResultPart, TurnRequest, UserInput, WhenBusy
+from chatserve.core.types import FilePart, Json, OnDisconnect, ToolResultPart, WhenBusy
 from chatserve.engine import RunningTurn, TurnEngine, ended_turn_frames
-from chatserve.routes.http.given import is_client_chosen, read_history
+from chatserve.routes.http.given import (
+    NOWHERE,
+    Asked,
+    SessionPlace,
+    place_of_id,
+    read_history,
+    turn_request,
+)
 from chatserve.routes.http.problems import turn_problem
 from chatserve.routes.http.requests import (
-    body_hash,
     decode_body,
     headers_of,
-    idempotency_key,
     if_match,
     owner_of,
     read_body,
@@ -119,49 +124,34 @@ class TurnRoutes:
             raise BodyTooLarge(
                 f"the body is larger than {settings.max_body_bytes} bytes", max_bytes=settings.max_body_bytes
             )
-        chat = self.engine.chat(request.path_params.get("chat") or next(iter(self.chats)))
-        turn_request = await self._turn_request(request, chat, decoded, body)
-        return await answer(self.engine, request, await self.engine.submit(turn_request), stream=decoded.stream)
+        name = request.path_params.get("chat") or next(iter(self.chats))
+        call, place = self._read_call(self.engine.chat(name), decoded), self._place(owner_of(request), decoded)
+        call = replace(call, if_version=if_match(headers_of(request)))
+        turn = await self.engine.submit(turn_request(self.engine, Asked(request, body), call, place))
+        return await answer(self.engine, request, turn, stream=decoded.stream)
 
-    async def _turn_request(self, request: Request, chat: Chat, body: TurnBody, raw: bytes) -> TurnRequest:
-        owner, headers = owner_of(request), headers_of(request)
-        key = idempotency_key(headers)
-        turn_request = TurnRequest(
-            chat=chat.options.name,
-            owner=owner,
-            message=await self._message(owner, chat, body),
-            history=self._history(body),
-            inputs=body.inputs,
-            example=body.example,
-            when_busy=body.when_busy,
-            on_disconnect=body.on_disconnect,
-            idempotency_key=key,
-            body_hash=None if key is None else body_hash("POST", request.scope["path"], raw),
-            if_version=if_match(headers),
-            headers=headers,
-            http_request=request,
-        )
-        if body.example is not None:
-            turn_request = with_example(turn_request, chat, body)
-        return turn_request if body.session_id is None else self._in_session(turn_request, body)
-
-    def _in_session(self, turn_request: TurnRequest, body: TurnBody) -> TurnRequest:
-        session_id = body.session_id or ""
-        if body.history is not None:
-            raise InputsInvalid("history: send either a history or a session_id, not both", errors=[])
-        is_chosen = is_client_chosen(session_id, self.engine.settings, turn_request.owner)
-        return replace(turn_request, session_id=session_id, create_session=is_chosen)
-
-    async def _message(self, owner: str, chat: Chat, body: TurnBody) -> UserInput:
+    def _read_call(self, chat: Chat, body: TurnBody) -> TurnCall:
+        """Return the call of a body. Raises: InputsInvalid."""
         if (body.example is None) == (body.message is None):
             detail = "Field required" if body.message is None else "send a message or an example, not both"
             raise InputsInvalid(f"message: {detail}", errors=[{"field": "message", "message": detail}])
-        if body.message is None:
-            return UserInput()
-        return await user_input(self.engine, owner, chat, body.message)
+        call = TurnCall(
+            chat.options.name,
+            history=None if body.history is None else read_history(body.history, self.history_formats),
+            inputs=body.inputs,
+            when_busy=body.when_busy,
+            on_disconnect=body.on_disconnect,
+        )
+        if body.message is not None:
+            return with_message(call, body.message)
+        return with_example(call, chat, body)
 
-    def _history(self, body: TurnBody) -> tuple[Message, ...] | None:
-        return None if body.history is None else read_history(body.history, self.history_formats, self.engine)
+    def _place(self, owner: str, body: TurnBody) -> SessionPlace:
+        if body.session_id is None:
+            return NOWHERE if body.history is not None else SessionPlace(self.engine.new_id("s_"), "fresh")
+        if body.history is not None:
+            raise InputsInvalid("history: send either a history or a session_id, not both", errors=[])
+        return place_of_id(body.session_id, self.engine.settings, owner)
 
     # watch and stop
 
@@ -304,35 +294,26 @@ def json_response(value: Json, status_code: int = 200, headers: dict[str, str] |
 # --- decoding ------------------------------------------------------------------------------------------------------
 
 
-def with_example(turn_request: TurnRequest, chat: Chat, body: TurnBody) -> TurnRequest:
-    """Return the request with an example's message and inputs. Raises: InputsInvalid."""
+def with_example(call: TurnCall, chat: Chat, body: TurnBody) -> TurnCall:
+    """Return the call with an example's message and inputs. Raises: InputsInvalid."""
     examples = chat.examples
     number = body.example
     assert number is not None
     if number >= len(examples):
         raise InputsInvalid(f"example: there is no example {number}; the chat has {len(examples)}", errors=[])
     example = examples[number]
-    return replace(
-        turn_request,
-        message=UserInput(example.text),
-        inputs=dict(example.inputs) | dict(body.inputs),
-        example=None if body.inputs else number,
-    )
+    inputs = dict(example.inputs) | dict(body.inputs)
+    return replace(call, text=example.text, inputs=inputs, example=None if body.inputs else number)
 
 
-async def user_input(engine: TurnEngine, owner: str, chat: Chat, message: str | MessageBody) -> UserInput:
-    """Return what the user sent, its files looked up. Raises: BodyTooLarge, InputsInvalid, FileUnknown."""
-    limit = engine.settings.max_message_bytes
-    text = message if isinstance(message, str) else message.text
-    if len(text.encode()) > limit:
-        raise BodyTooLarge(f"the message is longer than {limit} bytes", max_bytes=limit)
+def with_message(call: TurnCall, message: str | MessageBody) -> TurnCall:
+    """Return the call with what the user sent."""
     if isinstance(message, str):
-        return UserInput(text)
-    if message.files and not chat.options.multimodal:
-        raise InputsInvalid(f"message.files: the chat {chat.options.name!r} takes no files", errors=[])
+        return replace(call, text=message)
     if message.tool_results:
-        return UserInput(tool_results=tuple(map(_tool_result, message.tool_results)))
-    return UserInput(text, await engine.attachments.find(owner, message.files))
+        return replace(call, tool_results=tuple(map(_tool_result, message.tool_results)))
+    files = tuple(FilePart(file_id, "", "", 0) for file_id in message.files)
+    return replace(call, text=message.text, files=files)
 
 
 def _tool_result(body: ToolResultBody) -> ToolResultPart:

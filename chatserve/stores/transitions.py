@@ -209,15 +209,16 @@ def accept_turn(session: Session, begin: BeginTurn, prompt_id: str) -> tuple[Ses
     if is_running:
         session = _join(session, prompt_id, begin.now)
     version = session.version if is_running else None
-    ids = begin.turn_id, begin.session_id
-    turn = Turn(*ids, begin.chat, begin.status, prompt_id, begin.now, version=version, echo=begin.echo)
+    request, call = begin.request, begin.request.call
+    ids = begin.turn_id, request.session_id
+    turn = Turn(*ids, call.chat, begin.status, prompt_id, begin.now, version=version, echo=call.echo)
     return session, turn
 
 
 def is_plain(begin: BeginTurn) -> bool:
     """Whether a turn needs nothing but its session: no key, no history of its own, no message or turn that it names."""
     is_seeded = begin.create is not None and bool(begin.create.messages)
-    return not is_seeded and begin.idempotency is None and follows_head(begin) and not begin.rollback_turn_id
+    return not is_seeded and begin.request.idempotency is None and follows_head(begin) and not begin.rollback_turn_id
 
 
 def _join(session: Session, head: str | None, now: float) -> Session:
@@ -247,20 +248,21 @@ def _next(
 def prompt_of(begin: BeginTurn, parent_id: str | None) -> Message:
     """Return the user message of a turn, linked to its turn and its parent."""
     if begin.user_message is None:
-        raise ValueError(f"operation {begin.operation!r} needs a user message")
+        raise ValueError(f"operation {begin.request.call.operation!r} needs a user message")
     return branches.linked(begin.user_message, begin.turn_id, parent_id)
 
 
 def replace_history(begin: BeginTurn, stored: Sequence[Message]) -> tuple[Message, ...]:
     """Return the rows to add for a history the client sent, the user message last: what is not in `stored` already."""
-    history = begin.history or ()
+    history = begin.request.history or ()
     rows, end = branches.graft(stored, history, branches.common_talk(stored, history))
     return (*rows, prompt_of(begin, end))
 
 
 def follows_head(begin: BeginTurn) -> bool:
     """Whether a turn goes on from whatever is the head when it runs."""
-    return begin.operation == "send" and begin.history is None and begin.target_message_id is None
+    call = begin.request.call
+    return call.operation == "send" and begin.request.history is None and call.target_message_id is None
 
 
 def check_target(begin: BeginTurn, target: Message | None, turn: Turn | None) -> Message:
@@ -269,18 +271,20 @@ def check_target(begin: BeginTurn, target: Message | None, turn: Turn | None) ->
     The message of a turn that waits has no place in the tree yet: what stood on it could become its own ancestor.
     Raises: MessageUnknown, SessionBusy.
     """
-    if target is None or not (begin.operation == "send" or branches.is_prompt(target, turn)):
-        raise message_unknown(begin.target_message_id)
+    call = begin.request.call
+    if target is None or not (call.operation == "send" or branches.is_prompt(target, turn)):
+        raise message_unknown(call.target_message_id)
     if turn is not None and turn.status == "queued":
-        check_idle(begin.session_id, turn.turn_id)
+        check_idle(begin.request.session_id, turn.turn_id)
     return target
 
 
 def prompt_at(begin: BeginTurn, target: Message) -> Message:
     """Return the message a turn answers: its target again, a sibling of it (edit), or one behind it (send)."""
-    if begin.operation == "retry":
+    operation = begin.request.call.operation
+    if operation == "retry":
         return target
-    return prompt_of(begin, target.parent_id if begin.operation == "edit" else target.message_id)
+    return prompt_of(begin, target.parent_id if operation == "edit" else target.message_id)
 
 
 def start_turn(session: Session, turn: Turn, now: float) -> tuple[Session, Turn]:

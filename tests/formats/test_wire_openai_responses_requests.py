@@ -119,9 +119,9 @@ def test_text_begins_a_session() -> None:
 
 def test_previous_response_is_followed_behind_its_last_message() -> None:
     call = read({"previous_response_id": "resp_1"}).call
-    assert (call.session_key, call.after_message_id, call.history) == ("s_1", "m_2", None)
+    assert (call.session_key, call.target_message_id, call.history) == ("s_1", "m_2", None)
     no_answer = read({"previous_response_id": "resp_1"}, record=TurnRecord(DONE, BRANCH[0], ())).call
-    assert no_answer.after_message_id == "m_1"
+    assert no_answer.target_message_id == "m_1"
 
 
 def test_conversation_is_a_session_or_a_key() -> None:
@@ -156,7 +156,7 @@ def test_items_that_are_known_already_are_not_repeated() -> None:
         {"type": "function_call_output", "call_id": "c1", "output": "sun"},
     ]
     call = read({"previous_response_id": "resp_1", "input": items}).call
-    assert (call.history, call.after_message_id) == (None, "m_2")
+    assert (call.history, call.target_message_id) == (None, "m_2")
     assert call.tool_results == (ToolResultPart("c1", "sun"),)
 
 

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from chatserve import ChatServer
-from chatserve.core.types import TurnRequest, UserInput
+from chatserve.contracts.turns import TurnCall, TurnRequest
 from chatserve.engine import Reader, RunningTurn, readers
 from chatserve.routes.streams.outlets import ChunkedOutlet, Cork, open_outlet
 from chatserve.routes.streams.sse import SERVER_SEND, EventStream, native_manners
@@ -210,7 +210,7 @@ async def test_silent_stream_is_pinged_again_and_again_and_then_told_words(http:
             for _ in range(3):
                 engine.readers.tick(1, 10)
                 await reader.readuntil(b":\n\n")
-            await engine.submit(TurnRequest("predict", "", UserInput("slowly"), session_id))
+            await engine.submit(TurnRequest(TurnCall("predict", "slowly"), session_id=session_id))
             assert b"event: turn" in await reader.readuntil(b"\n\n")
             assert b'"text":"1 "' in await reader.readuntil(b'{"text":"1 "}')
 
@@ -226,7 +226,7 @@ async def test_client_of_a_silent_stream_that_leaves_is_forgotten() -> None:
             writer.transport.abort()
             await until(lambda: len(engine.readers) == 0)
             assert not reader.is_waiting
-            turn = await engine.submit(TurnRequest("predict", "", UserInput("at once"), session_id))
+            turn = await engine.submit(TurnRequest(TurnCall("predict", "at once"), session_id=session_id))
             await within(turn.ended.wait())
             assert reader.closed
 
@@ -240,7 +240,7 @@ async def test_encoder_that_fails_ends_its_own_stream_only(caplog: pytest.LogCap
             assert engine is not None
             (reader,) = engine.readers._readers
             reader.encoder = BrokenEncoder()
-            turn = await engine.submit(TurnRequest("predict", "", UserInput("at once"), session_id))
+            turn = await engine.submit(TurnRequest(TurnCall("predict", "at once"), session_id=session_id))
             assert await broken.read() == b""  # cut, for it has not got all
             await within(turn.ended.wait())
             assert turn.turn.status == "completed"
@@ -507,7 +507,7 @@ async def test_stream_that_begins_far_behind_gets_all(monkeypatch: pytest.Monkey
         session_id = await session_of(address)
         engine = app.engine
         assert engine is not None
-        turn = await engine.submit(TurnRequest("predict", "", UserInput("slowly"), session_id))
+        turn = await engine.submit(TurnRequest(TurnCall("predict", "slowly"), session_id=session_id))
         await within(turn.ended.wait())
         reader, writer = await asyncio.open_connection(*address, limit=2**20)
         writer.write(f"GET /sessions/{session_id}/events?after=0 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

@@ -12,6 +12,7 @@ import pytest
 from chatserve import app as app_module
 from chatserve.codec import dumps_line
 from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.turns import TurnCall
 from chatserve.contracts.wire import (
     BytesReply,
     ChangeSession,
@@ -36,7 +37,6 @@ from chatserve.contracts.wire import (
     StopSession,
     StopTurn,
     Submit,
-    TurnCall,
     TurnStream,
     Wait,
 )
@@ -44,8 +44,8 @@ from chatserve.core.errors import ChatserveError
 from chatserve.core.events import Delta, Done, NumberedEvent
 from chatserve.core.types import TextPart
 from chatserve.formats.shared.appended import TextAdded, tell_whole
+from chatserve.routes.http.given import place_of_key
 from chatserve.routes.wire.inboxes import MAX_CLOSED, MAX_INBOXES, MAX_TURNS, REST_S, Inboxes
-from chatserve.routes.wire.session_keys import place_of
 from chatserve.settings import Settings
 from tests.routes.service import WAIT_S, Service, serving
 
@@ -88,7 +88,7 @@ def ask(request: RawRequest) -> Handling:
         session_key=body.get("session"),
         is_kept=body.get("keep", True),
         history=None if "history" not in body else said(body["history"]),
-        after_message_id=body.get("after"),
+        target_message_id=body.get("after"),
         on_disconnect=body.get("on_disconnect"),
         is_detached=body.get("detached", False),
         is_collected=body.get("collected", False),
@@ -504,7 +504,7 @@ def test_inboxes_are_bounded() -> None:
 def test_key_stands_for_a_session_of_its_format_and_owner() -> None:
     settings = Settings()
     places = {
-        place_of(key, format_name=name, owner=owner, settings=settings).session_id
+        place_of_key(key, name, settings, owner).session_id
         for key in ("abc", "abd")
         for name in ("a", "b")
         for owner in ("",)
@@ -515,17 +515,17 @@ def test_key_stands_for_a_session_of_its_format_and_owner() -> None:
 
 def test_key_where_ids_may_be_chosen_is_the_id() -> None:
     settings = Settings(allow_client_session_ids=True)
-    assert place_of("mine", format_name="a", owner="", settings=settings).session_id == "mine"
-    assert place_of("mine", format_name="a", owner="ann", settings=Settings()).session_id == "mine"
+    assert place_of_key("mine", "a", settings, "").session_id == "mine"
+    assert place_of_key("mine", "a", Settings(), "ann").session_id == "mine"
 
 
 def test_key_that_cannot_be_an_id_stands_for_one_even_where_ids_are_chosen() -> None:
-    place = place_of("a b/ü", format_name="a", owner="ann", settings=Settings())
+    place = place_of_key("a b/ü", "a", Settings(), "ann")
     assert place.session_id.startswith("s_")
-    assert place.is_made_on_use
+    assert place.creates == "missing"
 
 
 def test_id_of_the_servers_is_never_made_on_use() -> None:
     known = "s_" + hashlib.sha256(b"x").hexdigest()[:22]
-    place = place_of(known, format_name="a", owner="", settings=Settings())
-    assert (place.session_id, place.is_made_on_use) == (known, False)
+    place = place_of_key(known, "a", Settings(), "")
+    assert (place.session_id, place.creates) == (known, "nothing")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chatserve.contracts.store import HistoryMove, Store
-from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, NewSession
+from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, NewSession, TurnCall, TurnRequest
 from chatserve.core.events import Delta, Done, MessageOpened, NumberedEvent, TurnAccepted
 from chatserve.core.types import Message, StoredFile, TextPart
 
@@ -27,17 +27,29 @@ def new_session(session_id: str = "s_1", owner: str = OWNER, **fields: Any) -> N
     return NewSession(session_id, owner, **fields)
 
 
+OF_CALL = ("chat", "operation", "target_message_id", "if_version", "echo")
+OF_REQUEST = ("owner", "history", "idempotency")
+
+
 def begin(number: int = 1, session_id: str = "s_1", **fields: Any) -> BeginTurn:
-    """Return a turn to begin: t_<number>, with u_<number>, in a session made for it where there is none."""
+    """Return a turn to begin: t_<number>, with u_<number>, in a session made for it where there is none.
+
+    `fields` are those of the call, of the request and of the turn.
+    """
     values: dict[str, Any] = {
         "owner": OWNER,
         "chat": "chat",
+        "turn_id": f"t_{number}",
         "status": "running",
         "user_message": user(f"u_{number}", f"question {number}"),
         "now": 100.0 + number,
         "create": new_session(session_id),
-    }
-    return BeginTurn(session_id=session_id, turn_id=f"t_{number}", **(values | fields))
+    } | fields
+    call = TurnCall(**{name: values.pop(name) for name in OF_CALL if name in values})
+    request = TurnRequest(
+        call, session_id=session_id, **{name: values.pop(name) for name in OF_REQUEST if name in values}
+    )
+    return BeginTurn(request, **values)
 
 
 def retry(number: int, **fields: Any) -> BeginTurn:

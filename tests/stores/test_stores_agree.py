@@ -129,8 +129,13 @@ class StoresAgree(RuleBasedStateMachine):
         owner, session_id, operation = fields["owner"], fields["session_id"], fields["operation"]
         message = self._new_message(fields["text"], data)
         rolled_back = data.draw(st.none() | st.none() | st.sampled_from(self._turns[-2:]))
-        turn = replace(
-            begin(1, session_id, owner=owner, status=fields["status"], operation=operation, now=self._now),
+        turn = begin(
+            1,
+            session_id,
+            owner=owner,
+            status=fields["status"],
+            operation=operation,
+            now=self._now,
             turn_id=self._next("t", self._turns),
             user_message=None if operation == "retry" else message,
             target_message_id=self._known_message(data),
@@ -151,8 +156,12 @@ class StoresAgree(RuleBasedStateMachine):
             [] if page is None else [replace(m, message_id=self._next("m", self._messages)) for m in page.items[:kept]]
         )
         history = (*known, *(self._new_message(text, data) for text in added))
-        turn = replace(
-            begin(1, session_id, owner="alice", now=self._now, user_message=self._new_message("and?", data)),
+        turn = begin(
+            1,
+            session_id,
+            owner="alice",
+            now=self._now,
+            user_message=self._new_message("and?", data),
             turn_id=self._next("t", self._turns),
             history=history,
         )

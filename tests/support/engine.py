@@ -9,15 +9,14 @@ import inspect
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 from chatserve.chat_function import Chat, ChatOptions
 from chatserve.contracts.store import Store
-from chatserve.contracts.turns import TurnRecord
-from chatserve.core.types import TurnRequest, UserInput
+from chatserve.contracts.turns import Idempotency, TurnCall, TurnRecord, TurnRequest
 from chatserve.engine import EngineParts, Reader, RunningTurn, TurnEngine
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
@@ -28,6 +27,7 @@ from chatserve.stores.memory import MemoryStore
 from tests.support.sse import SseEvent, read_events
 
 WAIT_S = 20
+OF_CALL = {each.name for each in fields(TurnCall)} - {"history", "preface"}
 NATIVE = NativeEncoder()
 NO_FOLDER = Path("/nonexistent/chatserve-files")
 Result = TypeVar("Result")
@@ -93,10 +93,19 @@ class Engine:
     clock: Clock = field(default_factory=Clock)
 
     async def start(self, text: str = "hi", session_id: str | None = "s_1", **request: Any) -> RunningTurn:
-        """Start a turn in a session, which is made when it is not there yet."""
-        given: dict[str, Any] = {"chat": self.chat, "owner": "", "create_session": session_id is not None} | request
-        given.setdefault("message", UserInput(text))
-        return await within(self.turns.submit(TurnRequest(session_id=session_id, **given)))
+        """Start a turn in a session, which is created where it does not exist; None: a new one, "": none.
+
+        `request` are fields of the call and of the request.
+        """
+        given: dict[str, Any] = {"chat": self.chat, "text": text, "when_busy": None} | request
+        call = TurnCall(**{name: given.pop(name) for name in list(given) if name in OF_CALL})
+        place: dict[str, Any] = {"session_id": session_id, "creates": "missing" if session_id else "nothing"}
+        if session_id is None:
+            place = {"session_id": self.turns.new_id("s_"), "creates": "fresh"}
+        if "idempotency_key" in given:
+            expires_at = self.clock() + self.turns.settings.idempotency_ttl_s
+            place["idempotency"] = Idempotency(given.pop("idempotency_key"), given.pop("body_hash"), expires_at)
+        return await within(self.turns.submit(TurnRequest(call, **(place | given))))
 
     async def ask(self, text: str = "hi", session_id: str | None = "s_1", **request: Any) -> TurnRecord:
         """Take one whole turn."""

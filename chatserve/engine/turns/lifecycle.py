@@ -107,7 +107,7 @@ class TurnLifecycle:
     def _start(self, turn: RunningTurn, begun: BegunTurn) -> None:
         options = turn.chat.options
         turn.started_at = self._clock()
-        user_message = None if turn.request.operation == "retry" else turn.user_message
+        user_message = None if turn.request.call.operation == "retry" else turn.user_message
         assert turn.room.log is not None
         turn.room.log.entry_seq = turn.room.log.last_seq
         self._log(turn, TurnAccepted(turn.turn, user_message, begun.session.version))
@@ -225,8 +225,8 @@ class TurnLifecycle:
         self._remember_history(turn, committed.done)
         turn.ended.set()
         self._forget(turn)
-        if committed.turn.status == "completed" and turn.request.example is not None:
-            self._examples.put(turn.chat.options.name, turn.request.example, committed.done.messages)
+        if committed.turn.status == "completed" and turn.request.call.example is not None:
+            self._examples.put(turn.chat.options.name, turn.request.call.example, committed.done.messages)
         call = turn.call
         if call is not None and call.is_running:
             self.left_running.append(turn)

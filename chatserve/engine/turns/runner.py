@@ -193,7 +193,7 @@ class TurnRunner:
             history = await self._histories.render(turn.room.owner, turn.room.session_id, turn.parent_id, **shape)
         if turn.request.preface:
             history = self._histories.render_given(turn.request.preface, **shape) + history
-        if turn.request.message.tool_results and turn.user_message is not None:
+        if turn.request.call.tool_results and turn.user_message is not None:
             history += self._histories.render_given((turn.user_message,), **shape)  # there is no text to pass instead
         return history
 
@@ -229,7 +229,7 @@ class TurnRunner:
 
     def _kept_answer(self, turn: RunningTurn) -> AsyncIterator[Batch] | None:
         """Return the answer to an example, if it is kept."""
-        example = turn.request.example
+        example = turn.request.call.example
         if example is None or not turn.chat.options.cache_examples:
             return None
         kept = self._examples.get(turn.chat.options.name, example)
@@ -250,9 +250,9 @@ class TurnRunner:
             user=request.owner,
             headers={name: value for name, value in request.headers.items() if name not in _PRIVATE_HEADERS},
             protocol=request.protocol,
-            params=copy.deepcopy(dict(request.params)),
-            tools=copy.deepcopy(request.tools),
-            tool_results=tuple(request.message.tool_results),
+            params=copy.deepcopy(dict(request.call.params)),
+            tools=copy.deepcopy(request.call.tools),
+            tool_results=request.call.tool_results,
         )
 
     # files in answers

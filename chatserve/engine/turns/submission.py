@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from chatserve.chat_function import Chat
 from chatserve.contracts.store import Store
-from chatserve.contracts.turns import BeginTurn, BegunTurn, Idempotency, NewSession
+from chatserve.contracts.turns import BeginTurn, BegunTurn, TurnRequest
 from chatserve.core.errors import ChatUnknown, QueueFull, SessionBusy, ShuttingDown, VersionConflict
-from chatserve.core.types import Message, Turn, TurnRequest
+from chatserve.core.types import Message, Turn
 from chatserve.engine.sessions.attachments import Attachments
 from chatserve.engine.sessions.room import Room
 from chatserve.engine.sessions.rooms import Rooms
@@ -66,15 +66,25 @@ class Submission:
         """
         if self._lifecycle.is_draining:
             raise ShuttingDown("the server is about to stop; try again in a moment")
-        chat = self.chat(request.chat)
-        inputs = chat.check_inputs(request.inputs)
+        call = request.call
+        chat = self.chat(call.chat)
+        inputs = chat.check_inputs(call.inputs)
         self._lifecycle.check_left_running()
-        await chat.validate(request.message.text, inputs)
-        if request.history is not None:
-            request = replace(request, history=await self._attachments.check(request.owner, request.history))
+        await chat.validate(call.text, inputs)
+        request = await self._with_known_files(request)
         accepted: asyncio.Future[RunningTurn] = asyncio.get_running_loop().create_future()
         self._tasks.spawn(self._carry(chat, request, inputs, accepted), name="chatserve-turn")
         return await accepted
+
+    async def _with_known_files(self, request: TurnRequest) -> TurnRequest:
+        """Return the request with what the store knows of the files it names. Raises: FileUnknown."""
+        call, owner = request.call, request.owner
+        if call.files:
+            files = await self._attachments.find(owner, [file.file_id for file in call.files])
+            request = replace(request, call=replace(call, files=files))
+        if request.history:
+            request = replace(request, history=await self._attachments.check(owner, request.history))
+        return request
 
     async def _carry(
         self, chat: Chat, request: TurnRequest, inputs: dict[str, Any], accepted: asyncio.Future[RunningTurn]
@@ -99,10 +109,9 @@ class Submission:
 
     async def _enter(self, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
         """Accept the turn in its session's room, or in none."""
-        if request.session_id is None and request.history is not None:
+        if not request.session_id:
             return self._submit_stateless(chat, request, inputs)
-        session_id = self._new_id("s_") if request.session_id is None else request.session_id
-        async with self._rooms.locked(request.owner, session_id) as room:
+        async with self._rooms.locked(request.owner, request.session_id) as room:
             return await self._submit_in(room, chat, request, inputs)
 
     def _submit_stateless(self, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
@@ -111,8 +120,10 @@ class Submission:
         room = Room(request.owner, "")
         room.open_log(0)
         now = self._clock()
-        message = Message(self._new_id("m_"), "user", request.message.parts, now)
-        record = Turn(self._new_id("t_"), "", chat.options.name, status, message.message_id, now, echo=request.echo)
+        message = Message(self._new_id("m_"), "user", request.call.parts, now)
+        record = Turn(
+            self._new_id("t_"), "", chat.options.name, status, message.message_id, now, echo=request.call.echo
+        )
         begun = BegunTurn(NO_SESSION, record, message, None)
         return self._lifecycle.accept(RunningTurn(record, room, chat, request, inputs, message, None), begun)
 
@@ -129,7 +140,7 @@ class Submission:
         return "queued"
 
     async def _submit_in(self, room: Room, chat: Chat, request: TurnRequest, inputs: dict[str, Any]) -> RunningTurn:
-        when_busy = request.when_busy or chat.options.when_busy
+        when_busy = request.call.when_busy or chat.options.when_busy
         rolled_back = None
         if room.is_busy and when_busy in ("interrupt", "rollback"):
             replayed = await self._replayed(room, chat, request, inputs)
@@ -160,20 +171,20 @@ class Submission:
 
     async def _at_version(self, room: Room, request: TurnRequest) -> TurnRequest:
         """Check the version a request is meant for before anything is ended for it. Raises: VersionConflict."""
-        if request.if_version is None:
+        wanted = request.call.if_version
+        if wanted is None:
             return request
         session = await self._store.get_session(room.owner, room.session_id)
-        if session.version != request.if_version:
+        if session.version != wanted:
             raise VersionConflict(
-                f"session {room.session_id!r} is at version {session.version}, not {request.if_version}",
-                version=session.version,
+                f"session {room.session_id!r} is at version {session.version}, not {wanted}", version=session.version
             )
-        return replace(request, if_version=None)
+        return replace(request, call=replace(request.call, if_version=None))
 
     async def _replayed(
         self, room: Room, chat: Chat, request: TurnRequest, inputs: dict[str, Any]
     ) -> RunningTurn | None:
-        if request.idempotency_key is None:
+        if request.idempotency is None:
             return None
         with contextlib.suppress(SessionBusy):
             return await self._begin(room, chat, request, inputs, "running")
@@ -199,7 +210,7 @@ class Submission:
         rolled_back: str | None = None,
     ) -> RunningTurn:
         """Write the turn down, and let it run or wait. Raises: what `Store.begin_turn` raises."""
-        begun = await self._store.begin_turn(self._begin_turn(room, request, status, rolled_back))
+        begun = await self._store.begin_turn(self._begin_turn(request, status, rolled_back))
         if begun.replayed:
             return await self._known_turn(chat, request, begun)
         room.open_log(begun.session.last_seq)
@@ -207,35 +218,13 @@ class Submission:
         return self._lifecycle.accept(turn, begun)
 
     def _begin_turn(
-        self, room: Room, request: TurnRequest, status: Literal["queued", "running"], rolled_back: str | None
+        self, request: TurnRequest, status: Literal["queued", "running"], rolled_back: str | None
     ) -> BeginTurn:
-        now = self._clock()
+        call, now = request.call, self._clock()
         message = None
-        if request.operation != "retry":
-            role: Literal["user", "tool"] = "tool" if request.message.tool_results else "user"
-            message = Message(self._new_id("m_"), role, request.message.parts, now)
-        key = request.idempotency_key
-        return BeginTurn(
-            owner=request.owner,
-            session_id=room.session_id,
-            turn_id=self._new_id("t_"),
-            chat=request.chat,
-            status=status,
-            user_message=message,
-            now=now,
-            operation=request.operation,
-            target_message_id=request.target_message_id,
-            create=NewSession(room.session_id, request.owner, is_fresh=request.session_id is None)
-            if request.create_session or request.session_id is None
-            else None,
-            history=request.history,
-            rollback_turn_id=rolled_back,
-            idempotency=None
-            if key is None
-            else Idempotency(key, request.body_hash or "", now + self._settings.idempotency_ttl_s),
-            if_version=request.if_version,
-            echo=request.echo,
-        )
+        if call.operation != "retry":
+            message = Message(self._new_id("m_"), "tool" if call.tool_results else "user", call.parts, now)
+        return BeginTurn(request, self._new_id("t_"), status, message, now, request.new_session, rolled_back)
 
     async def _known_turn(self, chat: Chat, request: TurnRequest, begun: BegunTurn) -> RunningTurn:
         """Return the turn that an idempotency key stands for. Its session may be another than this request's own."""

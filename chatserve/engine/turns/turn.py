@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from chatserve.answers.draft import MessageDraft
 from chatserve.chat_function import Call, Chat, ChatContext
-from chatserve.contracts.turns import TurnRecord
-from chatserve.core.types import FilePart, LocalFile, Message, Session, Turn, TurnError, TurnRequest
+from chatserve.contracts.turns import TurnRecord, TurnRequest
+from chatserve.core.types import FilePart, LocalFile, Message, Session, Turn, TurnError
 from chatserve.engine.moment import Moment
 
 if TYPE_CHECKING:

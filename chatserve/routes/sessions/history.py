@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,7 @@ from chatserve.chat_function import Chat
 from chatserve.codec import message_json
 from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.store import Page
+from chatserve.contracts.turns import TurnCall
 from chatserve.core.errors import BodyInvalid, NothingToUndo, SessionExists, SessionUnknown
 from chatserve.core.types import (
     FilePart,
@@ -28,18 +29,15 @@ from chatserve.core.types import (
     OnDisconnect,
     ToolResultPart,
     TurnOperation,
-    TurnRequest,
-    UserInput,
     WhenBusy,
 )
 from chatserve.engine import TurnEngine
 from chatserve.formats.shared.history_views import render_openai, render_tuples
-from chatserve.routes.http.given import claim_id
+from chatserve.routes.http.given import Asked, SessionPlace, claim_id, turn_request
 from chatserve.routes.http.requests import (
-    body_hash,
     decode_body,
     etag,
-    idempotency_key,
+    headers_of,
     if_match,
     owner_of,
     read_body,
@@ -50,7 +48,7 @@ from chatserve.routes.http.requests import (
 from chatserve.routes.openapi.operations import describe
 from chatserve.routes.sessions.operations import CLEAR_HISTORY, EDIT, FORK_SESSION, LIST_MESSAGES, RETRY, UNDO
 from chatserve.routes.sessions.sessions import session_created, session_response
-from chatserve.routes.turns import MessageBody, answer, json_response, user_input
+from chatserve.routes.turns import MessageBody, answer, json_response, with_message
 
 MESSAGE_FORMATS: Final = ("messages", "tuples", "openai")
 MessageId = Annotated[str, Field(max_length=80)]
@@ -204,8 +202,8 @@ class HistoryRoutes:
         prompt, chat = await self._prompt(owner, session_id, body.message_id)
         chat = self.engine.chat(body.chat) if body.chat else chat
         target = body.message_id and prompt.message_id  # which message is the last one is settled when the turn begins
-        turn_request = self._turn_request(request, body, raw, "retry", chat, _input_of(prompt), target)
-        return await answer(self.engine, request, await self.engine.submit(turn_request), stream=body.stream)
+        call = _with_input(_call(body, "retry", chat, target), prompt)
+        return await self._run(Asked(request, raw), body, call)
 
     @describe(EDIT, body=EditBody)
     async def edit(self, request: Request) -> Response:
@@ -214,36 +212,15 @@ class HistoryRoutes:
         owner = owner_of(request)
         message = await self.engine.store.get_message(owner, body.message_id)
         chat = self.engine.chat(body.chat) if body.chat else await self._chat_of(owner, message)
-        given = await user_input(self.engine, owner, chat, body.message)
-        turn_request = self._turn_request(request, body, raw, "edit", chat, given, body.message_id)
-        return await answer(self.engine, request, await self.engine.submit(turn_request), stream=body.stream)
+        call = with_message(_call(body, "edit", chat, body.message_id), body.message)
+        return await self._run(Asked(request, raw), body, call)
 
-    def _turn_request(
-        self,
-        request: Request,
-        body: RunBody,
-        raw: bytes,
-        operation: TurnOperation,
-        chat: Chat,
-        message: UserInput,
-        target_message_id: str | None,
-    ) -> TurnRequest:
-        return TurnRequest(
-            chat=chat.options.name,
-            owner=owner_of(request),
-            message=message,
-            session_id=request.path_params["session_id"],
-            inputs=body.inputs,
-            operation=operation,
-            target_message_id=target_message_id,
-            when_busy=body.when_busy,
-            on_disconnect=body.on_disconnect,
-            idempotency_key=idempotency_key(request.headers),
-            body_hash=body_hash("POST", request.scope["path"], raw),
-            if_version=if_match(request.headers),
-            headers=dict(request.headers),
-            http_request=request,
-        )
+    async def _run(self, asked: Asked, body: RunBody, call: TurnCall) -> Response:
+        request = asked.request
+        call = replace(call, if_version=if_match(headers_of(request)))
+        place = SessionPlace(request.path_params["session_id"])
+        turn = await self.engine.submit(turn_request(self.engine, asked, call, place))
+        return await answer(self.engine, request, turn, stream=body.stream)
 
     async def _prompt(self, owner: str, session_id: str, message_id: str | None) -> tuple[Message, Chat]:
         """Return the message to answer again, and the chat that answered it.
@@ -293,8 +270,19 @@ def _last_turn_start(messages: Sequence[Message]) -> int:
     return 0
 
 
-def _input_of(message: Message) -> UserInput:
-    """Return a stored message as what the user sent."""
+def _call(body: RunBody, operation: TurnOperation, chat: Chat, target_message_id: str | None) -> TurnCall:
+    return TurnCall(
+        chat.options.name,
+        operation=operation,
+        target_message_id=target_message_id,
+        inputs=body.inputs,
+        when_busy=body.when_busy,
+        on_disconnect=body.on_disconnect,
+    )
+
+
+def _with_input(call: TurnCall, message: Message) -> TurnCall:
+    """Return the call with a stored message as what the user sent."""
     files = tuple(part for part in message.content if isinstance(part, FilePart))
     results = tuple(part for part in message.content if isinstance(part, ToolResultPart))
-    return UserInput(message.text, files, results)
+    return replace(call, text=message.text, files=files, tool_results=results)

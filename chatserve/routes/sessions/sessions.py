@@ -19,7 +19,7 @@ from chatserve.contracts.turns import NewSession
 from chatserve.core.errors import BodyTooLarge, Forbidden, SessionExists, SessionUnknown
 from chatserve.core.types import Session
 from chatserve.engine import TurnEngine
-from chatserve.routes.http.given import claim_id, is_client_chosen, read_history
+from chatserve.routes.http.given import claim_id, linked_messages, place_of_id, read_history
 from chatserve.routes.http.requests import (
     decode_body,
     etag,
@@ -106,7 +106,7 @@ class SessionRoutes:
         return body, raw
 
     async def _new_session(self, owner: str, body: NewSessionBody) -> NewSession:
-        messages = read_history(body.history or [], self.history_formats, self.engine)
+        messages = linked_messages(read_history(body.history or [], self.history_formats), self.engine)
         return NewSession(
             self._new_id(owner, body.session_id),
             owner,
@@ -118,7 +118,7 @@ class SessionRoutes:
     def _new_id(self, owner: str, chosen: str | None) -> str:
         if chosen is None:
             return self.engine.new_id("s_")
-        if not is_client_chosen(chosen, self.engine.settings, owner):
+        if place_of_id(chosen, self.engine.settings, owner).creates == "nothing":
             raise SessionUnknown(f"no session {chosen!r}; ids that begin with s_ are the server's to give")
         return chosen
 

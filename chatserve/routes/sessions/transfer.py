@@ -17,7 +17,7 @@ from chatserve.core.errors import FileUnknown, SessionExists
 from chatserve.core.types import Session, StoredFile
 from chatserve.engine import TurnEngine
 from chatserve.routes.file_operations import EXPORT_SESSION, IMPORT_SESSION
-from chatserve.routes.http.given import claim_id, is_client_chosen
+from chatserve.routes.http.given import claim_id, place_of_id
 from chatserve.routes.http.requests import etag, owner_of, read_body, read_flag, require_json
 from chatserve.routes.openapi.operations import describe
 from chatserve.routes.sessions.document import ImportedSession, document_json, file_fields, read_document, with_new_ids
@@ -86,7 +86,7 @@ class TransferRoutes:
             imported = with_new_ids(imported, claim.made_id, engine.new_id)
         else:
             session_id = imported.record.session.session_id
-            is_client_chosen(session_id, engine.settings, owner)
+            place_of_id(session_id, engine.settings, owner)
             claim = await claim_id(engine, request, raw, session_id)
         try:
             session = await self._write(owner, imported)

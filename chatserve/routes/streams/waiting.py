@@ -52,5 +52,5 @@ async def _disconnected(request: Request) -> None:
 
 def on_leave(engine: TurnEngine, turn: RunningTurn) -> Callable[[], None] | None:
     """Return what is to happen when the client of a turn leaves before its end, if anything is."""
-    policy = turn.request.on_disconnect or turn.chat.options.on_disconnect
+    policy = turn.request.call.on_disconnect or turn.chat.options.on_disconnect
     return (lambda: engine.stop_soon(turn)) if policy == "stop" else None

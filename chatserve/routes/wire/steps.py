@@ -11,11 +11,10 @@ from typing import Any
 
 from starlette.requests import Request
 
-from chatserve.chat_function import Chat
 from chatserve.codec import clean_json
 from chatserve.contracts.formats import ParsedMessage
 from chatserve.contracts.store import SessionChanges
-from chatserve.contracts.turns import NewSession, TurnRecord
+from chatserve.contracts.turns import NewSession, TurnCall, TurnRecord, TurnRequest
 from chatserve.contracts.wire import (
     COLLECTED,
     ChangeSession,
@@ -39,26 +38,23 @@ from chatserve.contracts.wire import (
     StopSession,
     StopTurn,
     Submit,
-    TurnCall,
     Wait,
 )
 from chatserve.core.errors import (
     BodyTooLarge,
     ChatserveError,
-    InputsInvalid,
     RequestError,
     SessionUnknown,
     StoreError,
     TurnUnknown,
 )
-from chatserve.core.types import FilePart, Message, Session, StoredFile, TurnRequest, UserInput
+from chatserve.core.types import FilePart, Message, Session, StoredFile
 from chatserve.engine import RunningTurn, TurnEngine
 from chatserve.routes.files import clean_name
-from chatserve.routes.http.given import linked_messages
-from chatserve.routes.http.requests import body_hash, idempotency_key, owner_of
+from chatserve.routes.http.given import NOWHERE, Asked, SessionPlace, linked_messages, place_of_key, turn_request
+from chatserve.routes.http.requests import owner_of
 from chatserve.routes.streams.waiting import wait_for_end
 from chatserve.routes.wire.inboxes import Inboxes
-from chatserve.routes.wire.session_keys import SessionPlace, place_of
 from chatserve.stores.file_folder import FileFolder
 
 
@@ -155,7 +151,7 @@ class Exchange:
         return None
 
     def _place(self, key: str) -> SessionPlace:
-        return place_of(key, format_name=self._format_name, owner=self._owner, settings=self._engine.settings)
+        return place_of_key(key, self._format_name, self._engine.settings, self._owner)
 
     # turns
 
@@ -170,44 +166,17 @@ class Exchange:
         return StartedTurn(turn.turn_id, session_id, turn.turn.created_at, turn.replayed)
 
     def _turn_request(self, call: TurnCall) -> TurnRequest:
-        raw, engine = self._raw, self._engine
-        key = idempotency_key(raw.headers)
-        request = TurnRequest(
-            chat=call.chat,
-            owner=self._owner,
-            message=self._user_input(engine.chat(call.chat), call),
-            history=None if call.history is None else linked_messages(call.history, engine),
-            preface=linked_messages(call.preface, engine),
-            target_message_id=call.after_message_id,
-            inputs=call.inputs,
-            when_busy=call.when_busy,
-            on_disconnect=call.on_disconnect,
-            idempotency_key=key,
-            body_hash=None if key is None else body_hash(raw.method, raw.path, raw.body),
-            params=clean_json(call.params),
-            tools=call.tools,
-            headers=raw.headers,
-            protocol=self._format_name,
-            http_request=self._request,
-            echo={**(call.echo or {}), COLLECTED: True} if call.is_collected else call.echo,
-        )
-        return self._in_session(request, call)
+        if call.is_collected:
+            call = replace(call, echo={**(call.echo or {}), COLLECTED: True})
+        asked = Asked(self._request, self._raw.body, self._format_name)
+        return turn_request(self._engine, asked, call, self._place_of(call))
 
-    def _user_input(self, chat: Chat, call: TurnCall) -> UserInput:
-        limit = self._engine.settings.max_message_bytes
-        if len(call.text.encode()) > limit:
-            raise BodyTooLarge(f"the message is longer than {limit} bytes", max_bytes=limit)
-        if call.files and not chat.options.multimodal:
-            raise InputsInvalid(f"the chat {call.chat!r} takes no files", errors=[])
-        return UserInput(call.text, call.files, call.tool_results)
-
-    def _in_session(self, request: TurnRequest, call: TurnCall) -> TurnRequest:
+    def _place_of(self, call: TurnCall) -> SessionPlace:
         if not call.is_kept:
-            return replace(request, history=request.history or ())
+            return NOWHERE
         if call.session_key is None:
-            return replace(request, session_id=self._engine.new_id("s_"), create_session=True)
-        place = self._place(call.session_key)
-        return replace(request, session_id=place.session_id, create_session=place.is_made_on_use)
+            return SessionPlace(self._engine.new_id("s_"), "fresh")
+        return self._place(call.session_key)
 
     async def _wait(self, turn_id: str) -> TurnRecord:
         turn = self.submitted[turn_id]

@@ -93,10 +93,10 @@ class Room:
         if follows_head:
             prompt = transitions.prompt_of(begin, head)
             return (prompt,), prompt, place
-        if begin.operation == "send" and begin.history is not None:
+        if begin.request.call.operation == "send" and begin.request.history is not None:
             added = transitions.replace_history(begin, self.branch(self.session.head))
             return added, added[-1], place
-        named = begin.target_message_id
+        named = begin.request.call.target_message_id
         found = self.find_prompt() if named is None else self.messages.get(named)
         target = transitions.check_target(begin, found, self._turn_of(found))
         prompt = transitions.prompt_at(begin, target)

@@ -144,27 +144,27 @@ class MemoryStore:
         if (replayed := self._replay(begin)) is not None:
             return replayed
         room = self._room_for(begin)
-        transitions.check_version(room.session, begin.if_version)
+        transitions.check_version(room.session, begin.request.call.if_version)
         if begin.status == "running":
-            transitions.check_idle(begin.session_id, room.open_turn_id)
+            transitions.check_idle(begin.request.session_id, room.open_turn_id)
         added, prompt, place = room.place_turn(begin)
-        if begin.session_id not in self._rooms:
-            self._rooms[begin.session_id] = room
+        if begin.request.session_id not in self._rooms:
+            self._rooms[begin.request.session_id] = room
             self._add_messages(room, tuple(room.messages.values()))
         self._add_messages(room, added)
-        self._room_of_turn[begin.turn_id] = begin.session_id
-        if begin.idempotency is not None:
-            self._keys[begin.owner, begin.idempotency.key] = begin.idempotency, begin.turn_id
+        self._room_of_turn[begin.turn_id] = begin.request.session_id
+        if begin.request.idempotency is not None:
+            self._keys[begin.request.owner, begin.request.idempotency.key] = begin.request.idempotency, begin.turn_id
         return room.accept_turn(begin, prompt, place)
 
     def _replay(self, begin: BeginTurn) -> BegunTurn | None:
-        if begin.idempotency is None:
+        if begin.request.idempotency is None:
             return None
-        turn_id = self._known_id(begin.owner, begin.idempotency, begin.now)
+        turn_id = self._known_id(begin.request.owner, begin.request.idempotency, begin.now)
         if turn_id is None:
             return None
         if turn_id not in self._room_of_turn:
-            transitions.check_key(begin.idempotency, None)
+            transitions.check_key(begin.request.idempotency, None)
         room = self._rooms[self._room_of_turn[turn_id]]
         return replace(room.begun(room.turns[turn_id]), replayed=True)
 
@@ -186,8 +186,8 @@ class MemoryStore:
 
     def _room_for(self, begin: BeginTurn) -> Room:
         """Return the session's room; a new one is not kept before nothing can fail any more."""
-        if begin.session_id in self._rooms or begin.create is None:
-            return self._room(begin.owner, begin.session_id)
+        if begin.request.session_id in self._rooms or begin.create is None:
+            return self._room(begin.request.owner, begin.request.session_id)
         room = Room(copied(transitions.create_session(begin.create, begin.now)))
         room.messages = {message.message_id: message for message in begin.create.messages}
         return room

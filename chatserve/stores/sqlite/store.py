@@ -108,7 +108,7 @@ class SqliteStore:
     # turns
 
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
-        self._open_turns.begin(begin.turn_id, begin.session_id)
+        self._open_turns.begin(begin.turn_id, begin.request.session_id)
         try:
             begun = await self._begin_turn(begin)
         except BaseException:
@@ -121,7 +121,7 @@ class SqliteStore:
     async def _begin_turn(self, begin: BeginTurn) -> BegunTurn:
         if not transitions.is_plain(begin):
             return await self._writer.submit(turns.begin_turn, begin)
-        group = Group(turns.begin_turns, begin.session_id)
+        group = Group(turns.begin_turns, begin.request.session_id)
         return await self._writer.submit_grouped(turns.begin_turn, begin, group)
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:

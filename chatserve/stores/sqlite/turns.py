@@ -59,13 +59,13 @@ def begin_turn(db: Connection, begin: BeginTurn) -> BegunTurn:
 def begin_turns(db: Connection, begins: Sequence[BeginTurn]) -> list[BegunTurn | ChatserveError]:
     """Accept plain turns of different sessions, or one turn of any kind; in place of one that is refused stands why."""
     found = tables.find_sessions_and_open(
-        db, [begin.session_id for begin in begins if begin.create is None or not begin.create.is_fresh]
+        db, [begin.request.session_id for begin in begins if begin.create is None or not begin.create.is_fresh]
     )
-    outcomes = [_accept(db, begin, found.get(begin.session_id)) for begin in begins]
+    outcomes = [_accept(db, begin, found.get(begin.request.session_id)) for begin in begins]
     _write(db, [outcome for outcome in outcomes if isinstance(outcome, _Accepted)])
     for begin, outcome in zip(begins, outcomes, strict=True):
-        if begin.idempotency is not None and isinstance(outcome, _Accepted):
-            _keep_key(db, begin, begin.idempotency)
+        if begin.request.idempotency is not None and isinstance(outcome, _Accepted):
+            _keep_key(db, begin, begin.request.idempotency)
     return [_begun(outcome) if isinstance(outcome, _Accepted) else outcome for outcome in outcomes]
 
 
@@ -73,14 +73,15 @@ def _accept(
     db: Connection, begin: BeginTurn, found: tuple[Session, str | None] | None
 ) -> _Accepted | BegunTurn | ChatserveError:
     try:
-        if begin.idempotency is not None and (replayed := _replay(db, begin, begin.idempotency)) is not None:
+        key = begin.request.idempotency
+        if key is not None and (replayed := _replay(db, begin, key)) is not None:
             return replayed
         session, open_turn_id, is_first = _session_for(db, begin, found)
-        transitions.check_version(session, begin.if_version)
+        transitions.check_version(session, begin.request.call.if_version)
         if begin.status == "queued":
             place = TurnPlace(transitions.follows_head(begin), begin.rollback_turn_id)
         else:
-            transitions.check_idle(begin.session_id, open_turn_id)
+            transitions.check_idle(begin.request.session_id, open_turn_id)
             place = TurnPlace(base_head=_roll_back(db, session, begin.rollback_turn_id))
         added, prompt = _place(db, session, begin, place.base_head)
     except ChatserveError as error:
@@ -93,10 +94,10 @@ def _session_for(
     db: Connection, begin: BeginTurn, found: tuple[Session, str | None] | None
 ) -> tuple[Session, str | None, bool]:
     """Return the session of a turn, the turn that is open in it, and whether it is yet to be written."""
-    if found is not None and found[0].owner == begin.owner:
+    if found is not None and found[0].owner == begin.request.owner:
         return *found, False
     if begin.create is None or found is not None:
-        raise transitions.session_unknown(begin.session_id)
+        raise transitions.session_unknown(begin.request.session_id)
     if begin.create.messages:
         return sessions.create_session(db, begin.create, now=begin.now), None, False
     return transitions.create_session(begin.create, begin.now), None, True
@@ -107,14 +108,14 @@ def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> Begun
     row = db.execute(
         "SELECT body_hash, turn.* FROM idempotency LEFT JOIN turn USING (turn_id)"
         " WHERE owner = ? AND key = ? AND expires_at > ?",
-        (begin.owner, idempotency.key, begin.now),
+        (begin.request.owner, idempotency.key, begin.now),
     ).fetchone()
     if row is None:
         return None
     transitions.check_key(idempotency, row[0] if row[1] is not None else None)
     turn = rows.turn_of(row[1:])
     prompt = tables.find_message(db, turn.session_id, turn.user_message_id)
-    session = tables.get_session(db, begin.owner, turn.session_id)
+    session = tables.get_session(db, begin.request.owner, turn.session_id)
     return BegunTurn(session, turn, prompt, None if prompt is None else prompt.parent_id, replayed=True)
 
 
@@ -123,10 +124,10 @@ def _place(db: Connection, session: Session, begin: BeginTurn, head: str | None)
     if transitions.follows_head(begin):
         prompt = transitions.prompt_of(begin, head)
         return (prompt,), prompt
-    if begin.operation == "send" and begin.history is not None:
+    if begin.request.call.operation == "send" and begin.request.history is not None:
         added = transitions.replace_history(begin, tables.read_branch(db, session.session_id, session.head))
         return added, added[-1]
-    named = begin.target_message_id
+    named = begin.request.call.target_message_id
     found = tables.find_prompt(db, session) if named is None else tables.find_message(db, session.session_id, named)
     target = transitions.check_target(begin, found, tables.turn_of_message(db, found))
     prompt = transitions.prompt_at(begin, target)
@@ -151,7 +152,7 @@ def _write(db: Connection, accepted: Sequence[_Accepted]) -> None:
 def _keep_key(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> None:
     db.execute(
         "INSERT OR REPLACE INTO idempotency (owner, key, body_hash, turn_id, expires_at) VALUES (?, ?, ?, ?, ?)",
-        (begin.owner, idempotency.key, idempotency.body_hash, begin.turn_id, idempotency.expires_at),
+        (begin.request.owner, idempotency.key, idempotency.body_hash, begin.turn_id, idempotency.expires_at),
     )
 
 

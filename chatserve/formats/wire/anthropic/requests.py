@@ -11,7 +11,8 @@ from typing import Final
 
 from chatserve.codec import clean_text, dumps
 from chatserve.contracts.formats import ParsedMessage
-from chatserve.contracts.wire import ChatProfile, RawRequest, TurnCall
+from chatserve.contracts.turns import TurnCall
+from chatserve.contracts.wire import ChatProfile, RawRequest
 from chatserve.core.errors import ChatUnknown
 from chatserve.core.types import DraftPart, Json, LocalFile, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.message_array import (

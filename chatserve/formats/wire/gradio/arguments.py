@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final
 
-from chatserve.contracts.wire import FindFiles, RawRequest, Step, TurnCall
+from chatserve.contracts.turns import TurnCall
+from chatserve.contracts.wire import FindFiles, RawRequest, Step
 from chatserve.core.errors import FileUnknown, InputsInvalid
 from chatserve.core.types import FilePart, Json
 from chatserve.formats.shared.message_array import field_invalid

@@ -32,7 +32,7 @@ def _edits(old: Json, new: Json, path: list[Step]) -> Iterator[Edit]:
         yield from _list_edits(old, new, path)
     elif isinstance(old, dict):
         yield from _dict_edits(old, new, path)
-    elif old != new:
+    elif repr(old) != repr(new):  # 0.0 equals -0.0, but reads otherwise
         yield "replace", path, new
 
 

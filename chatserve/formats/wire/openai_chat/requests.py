@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, Final
 
-from chatserve.contracts.wire import ChatProfile, FindFiles, RawRequest, Step, TurnCall
+from chatserve.contracts.turns import TurnCall
+from chatserve.contracts.wire import ChatProfile, FindFiles, RawRequest, Step
 from chatserve.core.frozen import frozen
 from chatserve.core.types import Json
 from chatserve.formats.shared.message_array import keep_files, read_tools, split_fields, split_turn

@@ -18,8 +18,8 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from chatserve.contracts.formats import ParsedMessage
-from chatserve.contracts.turns import TURN_OPEN, TurnRecord
-from chatserve.contracts.wire import ChatProfile, FindTurn, RawRequest, ReadBranch, Step, TurnCall
+from chatserve.contracts.turns import TURN_OPEN, TurnCall, TurnRecord
+from chatserve.contracts.wire import ChatProfile, FindTurn, RawRequest, ReadBranch, Step
 from chatserve.core.errors import RequestError, SessionUnknown, TurnUnknown
 from chatserve.core.frozen import frozen
 from chatserve.core.types import Json, Message, TextPart
@@ -165,7 +165,7 @@ def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> 
         preface=_instructions(body),
         session_key=place.session_key if is_kept else None,
         is_kept=is_kept,
-        after_message_id=place.head if is_kept else None,
+        target_message_id=place.head if is_kept else None,
         inputs=inputs,
         params=params | ({"instructions": body["instructions"]} if "instructions" in body else {}),
         tools=tuple(map(_tool, read_tools(body))),
