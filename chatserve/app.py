@@ -19,7 +19,7 @@ from chatserve.chat_function.chat import SYNC_CONCURRENCY, is_async
 from chatserve.core.errors import ConfigurationError
 from chatserve.core.ids import Ids
 from chatserve.core.types import HistoryFormatName, OnDisconnect, WhenBusy, YieldMode
-from chatserve.engine import EngineParts, TurnEngine
+from chatserve.engine import EngineParts, Pace, TurnEngine
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
 from chatserve.formats.wire import WIRE_FORMATS
@@ -50,6 +50,7 @@ class ChatServer:
         self.title = title
         self.description = description
         self.chats: dict[str, Chat] = {}
+        self.pace = Pace()
         self._given = settings
         self._overrides: dict[str, Any] = {}
         self._runtime: _Runtime | None = None
@@ -219,6 +220,7 @@ class _Runtime:
                 settings=settings,
                 clock=lambda: round(time.time(), 3),
                 new_id=Ids().new,
+                pace=server.pace,
             )
         )
         self.service = Service(

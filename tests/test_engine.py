@@ -26,9 +26,9 @@ from chatserve.core.errors import (
     VersionConflict,
 )
 from chatserve.core.types import ChatMessage, Message, TextPart
-from chatserve.engine import RunningTurn
-from chatserve.engine.turns import commits, lifecycle
+from chatserve.engine import Pace, RunningTurn
 from chatserve.stores import create_store
+from tests.support import engine as support
 from tests.support.engine import NATIVE, Engine, Slow, chat_of, decode, open_engine, until, within
 
 History = list[Any]
@@ -324,24 +324,21 @@ async def test_chats_that_share_a_session_take_turns_in_it(store: Store) -> None
         assert (await engine.end_of(second)).messages[0].text == "second"
 
 
-async def test_functions_that_were_left_running_are_counted_and_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "MAX_LEFT_RUNNING", 2)
+async def test_functions_that_were_left_running_are_counted_and_capped() -> None:
     may_end = threading.Event()
 
     def predict(message: str, history: History) -> str:
         return message if message == "quick" else str(may_end.wait(20))
 
-    async with open_engine(predict) as engine:
+    async with open_engine(predict, pace=Pace(max_left_running=2)) as engine:
         for number in range(2):
             turn = await engine.start("slow", f"s_{number}")
-            await until(lambda turn=turn: turn.call is not None)  # type: ignore[misc]
+            await until(lambda turn=turn: turn.run.call is not None)  # type: ignore[misc]
             await within(engine.turns.stop_turn("", turn.turn_id))
         with pytest.raises(Overloaded):
             await engine.start("quick", "s_9")
         may_end.set()
-        await until(
-            lambda: not any(turn.call and turn.call.is_running for turn in engine.turns._lifecycle.left_running)
-        )
+        await until(lambda: not any(turn.run.is_running for turn in engine.turns._lifecycle._left_running))
         assert (await engine.ask("quick", "s_9")).turn.status == "completed"
 
 
@@ -352,7 +349,7 @@ async def test_stopped_turn_keeps_what_it_had_said(store: Store) -> None:
     gate = Gate()
     async with open_engine(gate, store=store) as engine:
         turn = await engine.start("hi")
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         record = await within(engine.turns.stop_turn("", turn.turn_id))
         assert (record.turn.status, record.turn.finish_reason) == ("stopped", "stopped")
         assert [(message.text, message.status) for message in record.messages] == [("hi", "stopped")]
@@ -503,7 +500,7 @@ async def test_finally_of_a_generator_runs_within_one_step_after_stop(is_async: 
 
     async with open_engine(predict_async if is_async else predict) as engine:
         turn = await engine.start()
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         await within(engine.turns.stop_turn("", turn.turn_id))
         may_step.release()
         assert await asyncio.to_thread(finally_ran.wait, 10)
@@ -533,7 +530,7 @@ async def test_finally_runs_within_one_step_when_the_generator_waits_for_its_rea
 
     async with open_engine(predict_async if is_async else predict) as engine:
         turn = await engine.start()
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         await within(engine.turns.stop_turn("", turn.turn_id))
         at_stop = steps
         assert await asyncio.to_thread(finally_ran.wait, 10)
@@ -652,7 +649,7 @@ async def test_turn_that_nobody_reads_any_more_is_ended_and_its_generator_closed
     async with open_engine(function, settings={"abandon_grace_s": 0.01}) as engine:
         turn = await engine.start()
         reader = engine.turns.read_turn(turn, NATIVE)
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         engine.turns.detach(reader)
         record = await engine.end_of(turn)
         assert (record.turn.status, record.turn.finish_reason) == ("interrupted", "abandoned")
@@ -666,11 +663,11 @@ async def test_reader_that_comes_back_in_time_keeps_the_turn_alive() -> None:
         turn = await engine.start()
         readers = [engine.turns.read_turn(turn, NATIVE) for _ in range(2)]
         engine.turns.detach(readers[0])
-        assert turn.abandon is None
+        assert turn.abandonment is None
         engine.turns.detach(readers[1])
-        assert turn.abandon is not None
+        assert turn.abandonment is not None
         session_reader = await engine.turns.follow_session("", "s_1", None, NATIVE)
-        assert turn.abandon is None
+        assert turn.abandonment is None
         gate.gate.set()
         assert decode(await engine.read(session_reader))[-1].json["status"] == "completed"
 
@@ -679,7 +676,7 @@ async def test_turn_nobody_ever_read_is_not_abandoned() -> None:
     gate = Gate()
     async with open_engine(gate, settings={"abandon_grace_s": 0}) as engine:
         turn = await engine.start()
-        assert turn.abandon is None
+        assert turn.abandonment is None
         gate.gate.set()
         assert (await engine.end_of(turn)).turn.status == "completed"
 
@@ -688,7 +685,7 @@ async def test_client_that_wants_its_turn_stopped_when_it_leaves_gets_it_stopped
     gate = Gate()
     async with open_engine(gate) as engine:
         turn = await engine.start()
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         engine.turns.stop_soon(turn)
         assert (await engine.end_of(turn)).turn.status == "stopped"
 
@@ -710,7 +707,7 @@ async def test_turns_that_do_not_end_in_time_are_interrupted_by_shutdown(store: 
     gate = Gate()
     async with open_engine(gate, store=store, when_busy="queue") as engine:
         turns = [await engine.start(str(number)) for number in range(3)]
-        await until(lambda: turns[0].draft is not None and bool(turns[0].draft.messages()))
+        await until(lambda: turns[0].run.draft is not None and bool(turns[0].run.draft.messages()))
         await within(engine.turns.drain(0))
         records = [await engine.end_of(turn) for turn in turns]
         assert [(record.turn.status, record.turn.finish_reason) for record in records] == [
@@ -733,7 +730,7 @@ async def test_turns_a_crash_left_open_are_interrupted_at_the_next_start(tmp_pat
     gate, first = Gate(), create_store(url)
     async with open_engine(gate, store=first) as engine:
         turn = await engine.start()
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         await engine.turns._journal.flush()
         await first.close()
         async with open_engine(echo, store=create_store(url), ids_from=1000) as again:
@@ -742,7 +739,7 @@ async def test_turns_a_crash_left_open_are_interrupted_at_the_next_start(tmp_pat
             assert (await again.ask("next")).turn.status == "completed"
             assert [text for _, text in await again.history()] == ["hi", "hi", "next", "next"]
         turn.closed = True  # the first engine is a dead process's: it ends nothing any more
-        engine.turns._lifecycle.turns.clear()
+        engine.turns._lifecycle.turns.discard(turn.turn_id)
 
 
 # --- idempotency -------------------------------------------------------------------------------------------------
@@ -804,7 +801,7 @@ async def test_replays_give_their_slots_back() -> None:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "COMMIT_RETRY_S", (0.001, 0.001, 0.001))
+    monkeypatch.setattr(support, "PACE", Pace(commit_retry_s=(0.001, 0.001, 0.001)))
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -985,7 +982,7 @@ async def test_history_after_stopped_failed_and_silent_turns_is_what_was_said(st
     async with open_engine(predict, store=store, history="tuples") as engine:
         await engine.ask("fail")
         turn = await engine.start("stop")
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         await within(engine.turns.stop_turn("", turn.turn_id))
         await engine.ask("silent")
         await engine.ask("last")
@@ -1012,10 +1009,9 @@ async def test_stateless_turn_is_given_its_history_and_nothing_of_it_is_kept(sto
             await engine.store.get_turn("", turn.turn_id)
 
 
-async def test_stateless_turns_can_be_stopped_and_read_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "MAX_ENDED_STATELESS", 2)
+async def test_stateless_turns_can_be_stopped_and_read_for_a_while() -> None:
     gate = Gate()
-    async with open_engine(gate) as engine:
+    async with open_engine(gate, pace=Pace(max_ended_stateless=2)) as engine:
         turns = [await engine.start(session_id="", history=()) for _ in range(3)]
         for turn in turns:
             assert (await within(engine.turns.stop_turn("", turn.turn_id))).turn.status == "stopped"

@@ -1,13 +1,13 @@
 """The turn engine and the branches of a session: messages behind earlier ones, replaced histories, forgotten turns."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chatserve.contracts.store import Store
+from chatserve.contracts.store import MovedHistory, Store
 from chatserve.core.errors import FileUnknown, MessageUnknown, SessionBusy, SessionUnknown, TurnUnknown, VersionConflict
 from chatserve.core.types import FilePart, Message, StoredFile, TextPart
 from chatserve.stores import create_store
@@ -114,11 +114,15 @@ async def test_history_a_client_sends_wins_over_the_message_to_go_on_from(store:
 # --- replaced histories ------------------------------------------------------------------------------------------
 
 
+async def replace_history(engine: Engine, messages: Sequence[Message], if_version: int | None) -> MovedHistory:
+    return await engine.turns.sessions.move_history("", "s_1", "replace", if_version, messages)
+
+
 async def test_function_is_given_the_history_that_replaced_the_old_one(store: Store) -> None:
     async with open_engine(recall, store=store) as engine:
         await engine.ask("a")
         await engine.ask("b")
-        moved = await engine.turns.replace_history("", "s_1", said("a", "a", "x", "y"), None)
+        moved = await replace_history(engine, said("a", "a", "x", "y"), None)
         assert await engine.history() == [("user", "a"), ("assistant", "a"), ("user", "x"), ("assistant", "y")]
         assert moved.session.head == await newest(engine)
         assert (await engine.ask("c")).messages[0].text == "a x c"
@@ -129,7 +133,7 @@ async def test_stored_messages_may_be_part_of_the_new_history(store: Store) -> N
         for text in ("a", "b", "c"):
             await engine.ask(text)
         branch = await engine.store.read_branch("", "s_1", await newest(engine))
-        await engine.turns.replace_history("", "s_1", (*branch[:2], *branch[4:], *branch[2:4]), None)
+        await replace_history(engine, (*branch[:2], *branch[4:], *branch[2:4]), None)
         assert [text for role, text in await engine.history() if role == "user"] == ["a", "c", "b"]
         replaced = await engine.store.read_branch("", "s_1", await newest(engine))
         assert replaced[:2] == branch[:2]
@@ -140,7 +144,7 @@ async def test_session_stream_tells_of_a_replaced_history(store: Store) -> None:
     async with open_engine(recall, store=store) as engine:
         await engine.ask("a")
         reader = await engine.turns.follow_session("", "s_1", None, NATIVE)
-        moved = await engine.turns.replace_history("", "s_1", said("x"), None)
+        moved = await replace_history(engine, said("x"), None)
         await engine.ask("b")
         events = decode(await engine.read(reader))
         assert events[0].event == "history"
@@ -153,9 +157,9 @@ async def test_replaced_history_names_files_that_are_there(store: Store) -> None
         claimed = FilePart("f_1", "claimed.txt", "text/html", 99)
         history = (Message("m_x", "user", (claimed,), 5.0),)
         with pytest.raises(FileUnknown):
-            await engine.turns.replace_history("", "s_1", history, None)
+            await replace_history(engine, history, None)
         await engine.store.add_file(StoredFile("f_1", "", None, "a.txt", "text/plain", 3, 5.0))
-        await engine.turns.replace_history("", "s_1", history, None)
+        await replace_history(engine, history, None)
         (message,) = await engine.store.read_branch("", "s_1", await newest(engine))
         assert message.content == (FilePart("f_1", "a.txt", "text/plain", 3),)
 
@@ -165,13 +169,13 @@ async def test_history_of_a_busy_or_changed_session_is_not_replaced(store: Store
     async with open_engine(gate, store=store) as engine:
         turn = await engine.start("a")
         with pytest.raises(SessionBusy) as refusal:
-            await engine.turns.replace_history("", "s_1", said("x"), None)
+            await replace_history(engine, said("x"), None)
         assert refusal.value.extra["turn_id"] == turn.turn_id
         gate.gate.set()
         version = (await engine.end_of(turn)).turn.version
         assert version is not None
         with pytest.raises(VersionConflict):
-            await engine.turns.replace_history("", "s_1", said("x"), version - 1)
+            await replace_history(engine, said("x"), version - 1)
         assert await engine.history() == [("user", "a"), ("assistant", "a")]
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chatserve.codec import decode_events, encode_events, last_number, numbered_json
 from chatserve.core.events import Delta, Event, MessageOpened, NumberedEvent, ReasoningDelta, last_seq_of, spelled_out
+from chatserve.engine import Pace
 from chatserve.engine.log.log import SessionLog
 
 EVENTS: st.SearchStrategy[Event] = st.one_of(
@@ -38,7 +39,7 @@ def test_events_are_read_as_they_were_written(steps: list[tuple[int, str | None,
 
 @given(STEPS, st.integers(0, 8))
 def test_what_a_log_hands_to_stores_is_what_it_keeps(steps: list[tuple[int, str | None, Event]], stored: int) -> None:
-    log = SessionLog("s_1", 5)
+    log = SessionLog("s_1", 5, Pace())
     for _, turn_id, event in steps:
         log.append(turn_id, [event])
     log.journaled_seq = log.filed_seq = min(5 + stored, log.last_seq)

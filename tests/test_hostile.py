@@ -50,7 +50,7 @@ async def check_survived(engine: Engine, turn: RunningTurn, status: FinalStatus,
 
 async def said(turn: RunningTurn, text: str) -> None:
     """Wait until a turn's answer is this far."""
-    await until(lambda: turn.draft is not None and text in "".join(m.text for m in turn.draft.messages()))
+    await until(lambda: turn.run.draft is not None and text in "".join(m.text for m in turn.run.draft.messages()))
 
 
 # --- functions that end by themselves ----------------------------------------------------------------------------
@@ -393,7 +393,7 @@ async def test_thread_that_never_returns_is_left_behind_and_can_write_nothing_mo
         await check_survived(engine, turn, "stopped", "")
         may_end.set()
         assert await asyncio.to_thread(ended.wait, 10)
-        await until(lambda: turn.call is not None and not turn.call.is_running)
+        await until(lambda: turn.run.call is not None and not turn.run.call.is_running)
         assert (await engine.store.get_turn("", turn.turn_id)).messages == ()
 
 
@@ -422,7 +422,7 @@ async def test_what_is_yielded_after_stop_is_not_in_the_answer(is_async: bool) -
         await within(engine.turns.stop_turn("", turn.turn_id))
         stopped.set()
         await check_survived(engine, turn, "stopped", "before")
-        await until(lambda: turn.call is not None and not turn.call.is_running)
+        await until(lambda: turn.run.call is not None and not turn.run.call.is_running)
         assert told in ([], ["asked for more"])
         assert (await engine.store.get_turn("", turn.turn_id)).messages[0].text == "before"
 
@@ -676,7 +676,7 @@ async def test_stop_while_a_plain_function_has_just_begun_leaves_nothing_unawait
         assert await asyncio.to_thread(begun.wait, 10)
         await within(engine.turns.stop_turn("", turn.turn_id))
         may_return.set()
-        await until(lambda: turn.call is not None and not turn.call.is_running)
+        await until(lambda: turn.run.call is not None and not turn.run.call.is_running)
 
 
 async def test_reports_from_several_threads_of_one_function_all_arrive() -> None:

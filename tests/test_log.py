@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-import pytest
-
 from chatserve.contracts.formats import FrameEncoder
 from chatserve.core.events import Delta, MessageOpened, NumberedEvent, StatusReported
-from chatserve.engine.log import log as engine_log
-from chatserve.engine.log.log import MAX_UNJOURNALED, SessionLog
+from chatserve.engine import Pace
+from chatserve.engine.log.log import SessionLog
 from chatserve.formats.wire.native import NativeEncoder
 
 NATIVE = NativeEncoder()
+
+PACE = Pace(shown_events=2)
 
 
 class Listener:
@@ -33,7 +33,7 @@ class Listener:
 
 def log_of(turn_id: str, *texts: str, base: int = 4) -> SessionLog:
     """Return a log in which a turn has said these words, all shown."""
-    log = SessionLog("s_1", base)
+    log = SessionLog("s_1", base, PACE)
     log.append(turn_id, [MessageOpened("m_1", "assistant"), *map(Delta, texts)])
     log.show()
     return log
@@ -94,8 +94,7 @@ class Failing(Listener):
         self.failures += 1
 
 
-def test_too_much_at_once_is_left_to_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_log, "SHOWN_EVENTS", 2)
+def test_too_much_at_once_is_left_to_be_taken() -> None:
     log = log_of("t_1", "a")
     waits = Listener(6)
     log.waiters = [waits]
@@ -113,7 +112,7 @@ async def test_log_is_open_to_who_speaks_while_nothing_is_unshown_reserved_or_fa
     assert not log.is_open_to("t_1")
     log.show()
     assert log.is_open_to("t_1")
-    log.journaled_seq = log.last_seq - MAX_UNJOURNALED
+    log.journaled_seq = log.last_seq - PACE.max_unjournaled
     assert not log.is_open_to("t_1")
 
 

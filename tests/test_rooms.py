@@ -4,18 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatserve.engine.sessions import rooms as rooms_module
-from chatserve.engine.sessions.room import Room
-from chatserve.engine.sessions.rooms import LOOKED_AT, Rooms
+from chatserve.engine import Pace
+from chatserve.engine.sessions.rooms import LOOKED_AT, Room, Rooms
 from chatserve.stores.memory import MemoryStore
 
 KEPT = 5
 
 
 @pytest.fixture
-def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
-    monkeypatch.setattr(rooms_module, "MAX_IDLE_ROOMS", KEPT)
-    return Rooms(MemoryStore())
+def rooms() -> Rooms:
+    return Rooms(MemoryStore(), Pace(max_idle_rooms=KEPT))
 
 
 @pytest.fixture

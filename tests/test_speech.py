@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from chatserve import ChatContext, ChatMessage
-from chatserve.engine import RunningTurn
-from chatserve.engine.log import speech
-from chatserve.engine.log.journal import MAX_UNJOURNALED
+from chatserve.engine import Pace, RunningTurn
+from tests.support import engine as support
 from tests.support.engine import NATIVE, WAIT_S, Engine, open_engine, until, within
 
 NEVER_S = 3600.0
@@ -18,17 +17,17 @@ NEVER_S = 3600.0
 @pytest.fixture
 def long_beat(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let words be held for ever, unless something else lets them go."""
-    monkeypatch.setattr(speech, "BEAT_S", NEVER_S)
+    monkeypatch.setattr(support, "PACE", Pace(beat_s=NEVER_S))
 
 
 @pytest.fixture
 def short_beat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speech, "BEAT_S", 0.01)
+    monkeypatch.setattr(support, "PACE", Pace(beat_s=0.01))
 
 
 @pytest.fixture
 def no_beat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speech, "BEAT_S", 0.0)
+    monkeypatch.setattr(support, "PACE", Pace(beat_s=0.0))
 
 
 def words(*waits: Callable[[], Any]) -> Callable[..., AsyncIterator[str]]:
@@ -55,7 +54,7 @@ def _deltas(events: Any) -> list[str]:
 
 async def shown(turn: RunningTurn, text: str) -> None:
     """Wait until the answer so far is this."""
-    await until(lambda: turn.draft is not None and [each.text for each in turn.draft.messages()] == [text])
+    await until(lambda: turn.run.draft is not None and [each.text for each in turn.run.draft.messages()] == [text])
 
 
 def give_way() -> Any:
@@ -252,9 +251,7 @@ async def test_snapshot_that_is_another_text_replaces_what_was_told_before(no_be
         ]
 
 
-async def test_held_words_of_a_turn_that_was_stopped_are_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speech, "BEAT_S", 0.5)
-
+async def test_held_words_of_a_turn_that_was_stopped_are_told_to_nobody() -> None:
     async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
         yield "shown"
         await give_way()
@@ -263,7 +260,7 @@ async def test_held_words_of_a_turn_that_was_stopped_are_told_to_nobody(monkeypa
         await asyncio.Event().wait()
 
     stopping = asyncio.Event()
-    async with open_engine(predict, yields="deltas") as engine:
+    async with open_engine(predict, yields="deltas", pace=Pace(beat_s=0.5)) as engine:
         turn = await engine.start()
         await within(stopping.wait())
         record = await within(engine.turns.stop_turn("", turn.turn_id))
@@ -304,7 +301,7 @@ async def test_function_waits_when_the_store_is_far_behind(no_beat: None, monkey
     said: list[int] = []
 
     async def predict(message: str, history: list[Any]) -> AsyncIterator[str]:
-        for number in range(MAX_UNJOURNALED + 500):
+        for number in range(Pace().max_unjournaled + 500):
             said.append(number)
             yield "x"
             await give_way()
@@ -319,8 +316,8 @@ async def test_function_waits_when_the_store_is_far_behind(no_beat: None, monkey
 
         monkeypatch.setattr(engine.store, "journal_events", behind)
         turn = await engine.start()
-        await until(lambda: turn.speech is not None and turn.speech.is_behind)
+        await until(lambda: turn.run.speech is not None and turn.run.speech.is_behind)
         await asyncio.sleep(0.02)
-        assert len(said) <= MAX_UNJOURNALED + 10
+        assert len(said) <= Pace().max_unjournaled + 10
         gate.set()
         assert (await engine.end_of(turn)).turn.status == "completed"

@@ -14,12 +14,12 @@ from chatserve.contracts.store import Purge, Store
 from chatserve.contracts.turns import TurnRecord
 from chatserve.core.events import Delta, NumberedEvent
 from chatserve.core.types import ChatMessage
-from chatserve.engine import Reader, RunningTurn, readers
-from chatserve.engine.log import journal, log
+from chatserve.engine import Pace, Reader, RunningTurn
 from chatserve.formats.wire.native import PING, NativeEncoder
 from chatserve.formats.wire.plain import PlainEncoder
 from chatserve.routes.streams.sse import EventStream, native_manners
 from chatserve.stores import create_store
+from tests.support import engine as support
 from tests.support.blocking import nothing_blocks
 from tests.support.engine import NATIVE, Engine, decode, open_engine, until, within
 from tests.support.reducer import ClientAnswer, comparable
@@ -31,10 +31,7 @@ FAR_AHEAD = 10**9
 @pytest.fixture
 def small_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let logs keep few events, so that short answers outgrow them."""
-    for module in (log, journal):
-        monkeypatch.setattr(module, "KEPT_EVENTS", 8)
-    monkeypatch.setattr(journal, "FLUSH_AFTER_S", 0.001)
-    monkeypatch.setattr(readers, "READ_EVENTS", 16)
+    monkeypatch.setattr(support, "PACE", Pace(kept_events=8, flush_after_s=0.001, read_events=16))
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -238,7 +235,7 @@ async def test_session_reader_without_a_cursor_starts_with_the_open_turn() -> No
         await engine.ask()
         turn = await engine.start()
         paced.say("a")
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         reader = await engine.turns.follow_session("", "s_1", None, NATIVE)
         paced.say("ab", None)
         assert decode(await engine.read(reader)) == await engine.events(turn)
@@ -389,7 +386,7 @@ async def test_cursor_the_log_never_reached_gets_a_snapshot_and_then_what_follow
     async with open_engine(paced, store=store) as engine:
         turn = await engine.start()
         paced.say("a", "ab")
-        await until(lambda: turn.draft is not None and "".join(m.text for m in turn.draft.messages()) == "ab")
+        await until(lambda: turn.run.draft is not None and "".join(m.text for m in turn.run.draft.messages()) == "ab")
         reader = await engine.turns.follow_session("", "s_1", after, NATIVE)
         early = decode(await engine.next_frames(reader))
         paced.say("abc", None)
@@ -454,7 +451,7 @@ async def test_running_turn_is_told_once_to_a_reader_whose_cursor_was_purged(sto
         await engine.store.purge(Purge(now=1e9, events_before=1e9, files_before=0))
         turn = await engine.start()
         paced.say("a")
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         reader = await engine.turns.follow_session("", "s_1", 1, NATIVE)
         early = decode(await engine.next_frames(reader))
         paced.say("ab", None)
@@ -517,7 +514,7 @@ async def test_snapshot_does_not_run_ahead_of_events_that_wait_for_the_store() -
     async with open_engine(paced, store=gated, settings={"durability": "events"}) as engine:  # type: ignore[arg-type]
         turn = await engine.start()
         paced.say("a")
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         reader = await engine.turns.follow_session("", "s_1", FAR_AHEAD, NATIVE)
         early = asyncio.create_task(engine.next_frames(reader))
         await until(lambda: bool(turn.room.log and turn.room.log.waiters))
@@ -536,7 +533,7 @@ async def test_strict_durability_shows_no_event_before_it_is_stored() -> None:
         reader = engine.turns.read_turn(turn, NATIVE)
         assert [event.event for event in decode(await engine.next_frames(reader))] == ["turn"]
         paced.say("a")
-        await until(lambda: turn.draft is not None and bool(turn.draft.messages()))
+        await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
         queued = await engine.start("queued", when_busy="queue")
         assert reader.take() == b""
         gated.gate.set()
@@ -716,7 +713,7 @@ async def test_reader_that_fails_fails_alone(texts: list[str], fails: str, error
 
 
 def _text_so_far(turn: RunningTurn) -> str:
-    return "" if turn.draft is None else "".join(message.text for message in turn.draft.messages())
+    return "" if turn.run.draft is None else "".join(message.text for message in turn.run.draft.messages())
 
 
 # --- what travels ------------------------------------------------------------------------------------------------

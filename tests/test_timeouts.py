@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatserve.engine import timeouts as timeouts_module
-from chatserve.engine.moment import Moment
+from chatserve.engine.tasks import Moment
 from chatserve.engine.timeouts import Timeouts
 from tests.support.engine import until, within
 

@@ -1,12 +1,14 @@
 """The turn engine: submit, follow, stop.
 
-A turn runs apart from the request that asked for it and writes numbered events to its session's log; whoever wants
-to see them follows the log. Knows stores, formats and files only by their contracts, and nothing of HTTP.
+A turn runs apart from the request that asked for it and writes numbered events to its session's log; readers follow the
+log. Knows stores, formats and files only by their contracts, and nothing of HTTP.
 """
 
-from chatserve.engine.engine import TICK_S, EngineParts, TurnEngine
+from chatserve.engine.engine import TurnEngine
+from chatserve.engine.pace import Pace
+from chatserve.engine.parts import EngineParts
 from chatserve.engine.readers import Outlet, Reader, ended_turn_frames
 from chatserve.engine.timeouts import Timeouts
 from chatserve.engine.turns.turn import RunningTurn
 
-__all__ = ["TICK_S", "EngineParts", "Outlet", "Reader", "RunningTurn", "Timeouts", "TurnEngine", "ended_turn_frames"]
+__all__ = ["EngineParts", "Outlet", "Pace", "Reader", "RunningTurn", "Timeouts", "TurnEngine", "ended_turn_frames"]

@@ -1,99 +1,58 @@
 """`TurnEngine`: submit a turn, follow a log, stop what runs; all that routes know of the engine.
 
-The way in is `Submission`'s, a turn's life `TurnLifecycle`'s, running a function `TurnRunner`'s, durability of events
-`Journal`'s, reading `Readers`'.
+`Submission` accepts turns, `TurnLifecycle` moves them on, `TurnRunner` runs functions, `Journal` makes events durable,
+`Readers` counts who follows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from collections.abc import Sequence
 
 from chatserve.chat_function import Chat
-from chatserve.contracts.files import FileKeeper
-from chatserve.contracts.formats import FrameEncoder, HistoryFormat, Interpreter, RenderOptions
-from chatserve.contracts.store import HistoryMove, MovedHistory, Store
+from chatserve.contracts.formats import FrameEncoder
 from chatserve.contracts.turns import TurnCall, TurnRecord, TurnRequest
 from chatserve.core.errors import RequestError, SessionBusy
-from chatserve.core.events import HistoryChanged
-from chatserve.core.types import Message, Turn
+from chatserve.core.types import Turn
 from chatserve.engine.log.journal import Journal
-from chatserve.engine.log.log import SessionLog
-from chatserve.engine.log.speech import Teller
+from chatserve.engine.log.speech import Publisher
+from chatserve.engine.parts import EngineParts
 from chatserve.engine.readers import Reader, Readers
 from chatserve.engine.sessions.attachments import Attachments
 from chatserve.engine.sessions.histories import Histories
-from chatserve.engine.sessions.janitor import keep_clean
-from chatserve.engine.sessions.room import Room
 from chatserve.engine.sessions.rooms import Rooms
 from chatserve.engine.sessions.sessions import Sessions
 from chatserve.engine.tasks import OwnedTasks
-from chatserve.engine.turns.examples import ExampleCache
 from chatserve.engine.turns.lifecycle import TurnLifecycle
 from chatserve.engine.turns.runner import TurnRunner
 from chatserve.engine.turns.submission import Submission
-from chatserve.engine.turns.turn import RunningTurn
-from chatserve.settings import Settings
+from chatserve.engine.turns.turn import Ending, RunningTurn
 
 logger = logging.getLogger("chatserve.engine")
-
-TICK_S: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class EngineParts:
-    """What an engine is made of. `clock` returns seconds since the epoch, `new_id` an unguessable id for a prefix."""
-
-    chats: Mapping[str, Chat]
-    store: Store
-    files: FileKeeper
-    history_formats: Mapping[str, HistoryFormat]
-    new_interpreter: Callable[[], Interpreter]
-    settings: Settings
-    clock: Callable[[], float]
-    new_id: Callable[[str], str]
 
 
 class TurnEngine:
     """Runs turns. One engine per process and event loop."""
 
     def __init__(self, parts: EngineParts) -> None:
-        store, settings, clock, new_id = parts.store, parts.settings, parts.clock, parts.new_id
+        store, settings, pace = parts.store, parts.settings, parts.pace
         self.settings = settings
+        self.pace = pace
         self.store = store
-        self.clock = clock
-        self.new_id = new_id
+        self.clock = parts.clock
+        self.new_id = parts.new_id
         self._chats = parts.chats
         self._tasks = OwnedTasks()
-        render_options = {flag: RenderOptions(flag, parts.files.path_of) for flag in (False, True)}
-        self.histories = Histories(store, parts.history_formats, render_options)
         self.attachments = Attachments(store)
-        self.rooms = Rooms(store)
-        self.readers = Readers(store, settings.max_readers)
-        self._journal = Journal(store, self._tasks, clock, is_strict=settings.durability == "events")
-        examples, teller = ExampleCache(), Teller(self._journal, self._tasks)
-        self._runner = TurnRunner(
-            store, parts.files, self.histories, examples, teller, parts.new_interpreter, settings, clock, new_id
-        )
-        self._lifecycle = TurnLifecycle(
-            store,
-            self._runner,
-            self._journal,
-            self._tasks,
-            self.histories,
-            examples,
-            parts.chats,
-            settings,
-            clock,
-            new_id,
-        )
-        self._submission = Submission(
-            store, self._lifecycle, self.rooms, self.attachments, self._tasks, parts.chats, settings, clock, new_id
-        )
-        self.sessions = Sessions(store, parts.files, self.rooms, self.histories, self.readers, settings, clock, new_id)
+        self.rooms = Rooms(store, pace)
+        self.histories = Histories(store, parts.history_formats, parts.files.path_of, pace.max_cached_messages)
+        self._journal = Journal(store, self._tasks, parts.clock, pace, is_strict=settings.durability == "events")
+        self._runner = TurnRunner(parts, self.histories, Publisher(self._journal, self._tasks, pace))
+        self._lifecycle = TurnLifecycle(parts, self._runner, self._journal, self._tasks)
+        self._submission = Submission(parts, self._lifecycle, self.rooms, self.attachments, self._tasks)
+        self.readers = Readers(store, self._lifecycle.turns, settings.max_readers, pace)
+        self.sessions = Sessions(parts, self.rooms, self.histories, self.readers)
 
     # life
 
@@ -102,15 +61,15 @@ class TurnEngine:
         left_open = await self.store.open(now=self.clock())
         self._tasks.spawn(self._tick(), name="chatserve-tick")
         self._tasks.spawn(self._answer_examples(), name="chatserve-examples")
-        self._tasks.spawn(keep_clean(self.sessions), name="chatserve-janitor")
+        self._tasks.spawn(self.sessions.keep_clean(), name="chatserve-janitor")
         return left_open
 
     async def _tick(self) -> None:
-        """Once a second: pings for silent streams, an end for stalled ones."""
-        ping_ticks = max(1, round(self.settings.ping_interval_s / TICK_S))
-        stall_ticks = max(1, round(self.settings.send_timeout_s / TICK_S))
+        """Send pings on silent streams and end stalled ones, once a tick."""
+        ping_ticks = max(1, round(self.settings.ping_interval_s / self.pace.tick_s))
+        stall_ticks = max(1, round(self.settings.send_timeout_s / self.pace.tick_s))
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self.pace.tick_s)
             self.readers.tick(ping_ticks, stall_ticks)
 
     async def _answer_examples(self) -> None:
@@ -119,9 +78,9 @@ class TurnEngine:
             if chat.options.cache_examples != "eager":
                 continue
             for number, example in enumerate(chat.examples):
-                request = TurnRequest(TurnCall(name, example.text, inputs=example.inputs, example=number), history=())
+                call = TurnCall(name, example.text, inputs=example.inputs, example=number)
                 try:
-                    turn = await self.submit(request)
+                    turn = await self.submit(TurnRequest(call, history=()))
                 except RequestError as error:
                     logger.warning("example %d of chat %r was not answered: %s", number, name, error)
                     continue
@@ -134,18 +93,18 @@ class TurnEngine:
 
     @property
     def open_turns(self) -> Sequence[RunningTurn]:
-        """The turns that are queued or run."""
-        return self._lifecycle.open_turns
+        """The turns that wait or run."""
+        return self._lifecycle.turns.open_turns
 
     def refuse_turns(self) -> None:
         """Take no new turns from now on: the server is about to stop."""
         self._lifecycle.is_draining = True
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new turns; end those that wait, for none begins any more; give those that run `timeout_s`."""
-        self._lifecycle.is_draining = True
-        self._lifecycle.end_waiting("interrupted", "shutdown")
-        waits = [asyncio.ensure_future(turn.ended.wait()) for turn in self._lifecycle.open_turns]
+        """Take no new turns; end those that wait, since none starts any more; give those that run `timeout_s`."""
+        self.refuse_turns()
+        self._lifecycle.end_waiting(Ending("interrupted", "shutdown"))
+        waits = [asyncio.ensure_future(turn.ended.wait()) for turn in self.open_turns]
         if waits:
             await asyncio.wait(waits, timeout=timeout_s)
             for wait in waits:
@@ -154,12 +113,12 @@ class TurnEngine:
 
     async def interrupt_all(self) -> None:
         """End every open turn as interrupted, its partial text kept."""
-        turns = list(self._lifecycle.open_turns)
-        await asyncio.gather(*(self._lifecycle.end_unless_closed(turn, "interrupted", "shutdown") for turn in turns))
+        ending = Ending("interrupted", "shutdown")
+        await asyncio.gather(*(self._lifecycle.end_unless_closed(turn, ending) for turn in self.open_turns))
 
     async def close(self) -> None:
-        """End what is left, store what is not stored, close the store."""
-        self._lifecycle.is_draining = True
+        """End the remaining turns, store the remaining events, close the store."""
+        self.refuse_turns()
         await self.interrupt_all()
         await self._journal.close()
         left = await self._tasks.close(timeout_s=self.settings.stop_grace_s)
@@ -186,27 +145,26 @@ class TurnEngine:
     # stop
 
     async def stop_session(self, owner: str, session_id: str) -> tuple[RunningTurn, ...]:
-        """Stop what runs and waits in a session; return those turns. Raises: SessionUnknown."""
+        """Stop the turns that run and wait in a session, and return them. Raises: SessionUnknown."""
         await self.store.get_session(owner, session_id)
         return await self._tasks.finish(self._stop_all(owner, session_id), name="chatserve-stop")
 
     async def _stop_all(self, owner: str, session_id: str) -> tuple[RunningTurn, ...]:
         async with self.rooms.locked(owner, session_id) as room:
-            turns = [*room.queue, *([room.current] if room.current else [])]
+            turns = self._lifecycle.turns.turns_in(room)[::-1]  # those that wait first: none of them is called
             for turn in turns:
                 if not turn.closed:
-                    await self._lifecycle.end(turn, "stopped", "stopped")
+                    await self._lifecycle.end(turn, Ending("stopped", "stopped"))
             return tuple(turns)
 
     async def stop_turn(self, owner: str, turn_id: str) -> TurnRecord:
-        """Stop a turn, and return what became of it; one that is over stays as it is. Raises: TurnUnknown."""
-        turn = self._lifecycle.find_turn(owner, turn_id)
+        """Stop a turn, and return it as it ended; one that is over stays as it is. Raises: TurnUnknown."""
+        turn = self._lifecycle.turns.find(owner, turn_id)
         if turn is None:
             return await self.store.get_turn(owner, turn_id)
         self._lifecycle.stop_soon(turn)
         await turn.ended.wait()
-        assert turn.record is not None
-        return turn.record
+        return turn.now()
 
     def stop_soon(self, turn: RunningTurn) -> None:
         """Stop a turn without waiting for its end."""
@@ -214,20 +172,17 @@ class TurnEngine:
 
     async def get_turn(self, owner: str, turn_id: str) -> TurnRecord:
         """Return a turn as it is now: an open one with its answer so far. Raises: TurnUnknown."""
-        turn = self._lifecycle.find_turn(owner, turn_id)
-        if turn is None:
-            return await self.store.get_turn(owner, turn_id)
-        return turn.record or TurnRecord(turn.turn, turn.user_message, turn.draft.messages() if turn.draft else ())
+        turn = self._lifecycle.turns.find(owner, turn_id)
+        return await self.store.get_turn(owner, turn_id) if turn is None else turn.now()
 
     # follow
 
     def read_turn(self, turn: RunningTurn, encoder: FrameEncoder) -> Reader:
         """Return a reader of a turn from its beginning, attached. Raises: Overloaded."""
-        log = turn.room.log
-        assert log is not None
+        log = turn.log
         if turn.record is not None and turn.turn.done_seq is not None:
-            log.done_seqs.setdefault(turn.turn_id, turn.turn.done_seq)  # it may have ended before this log began
-        reader = Reader(turn.room, encoder, _first_seq(turn, log) - 1, turn.turn_id)
+            log.note_done(turn.turn_id, turn.turn.done_seq)
+        reader = Reader(turn.room, encoder, log.first_seq_of(turn.turn) - 1, turn.turn_id)
         self._attach(reader)
         return reader
 
@@ -239,7 +194,7 @@ class TurnEngine:
         Raises:
             TurnUnknown: no such turn.
         """
-        turn = self._lifecycle.find_turn(owner, turn_id)
+        turn = self._lifecycle.turns.find(owner, turn_id)
         if turn is not None:
             reader = self.read_turn(turn, encoder)
             reader.cursor = _turn_cursor(reader.cursor, after)
@@ -249,7 +204,7 @@ class TurnEngine:
             log = await self.rooms.log_of(room)
             if record.turn.done_seq is None or record.turn.first_seq is None:
                 return record
-            log.done_seqs.setdefault(turn_id, record.turn.done_seq)
+            log.note_done(turn_id, record.turn.done_seq)
             cursor = _turn_cursor(record.turn.first_seq - 1, after)
             page = await self.store.read_events(record.turn.session_id, after=cursor, limit=1)
             if cursor < page.first_seq - 1 or cursor > log.published_seq:
@@ -271,17 +226,15 @@ class TurnEngine:
                 log = await self.rooms.log_of(room)
             cursor = after
             if cursor is None:
-                open_turn = room.current or (room.queue[0] if room.queue else None)
-                cursor = max(_first_seq(open_turn, log) - 1, log.entry_seq) if open_turn else log.published_seq
+                open_turn = next(iter(self._lifecycle.turns.turns_in(room)), None)
+                cursor = max(log.first_seq_of(open_turn.turn) - 1, log.entry_seq) if open_turn else log.published_seq
             reader = Reader(room, encoder, cursor)
             self._attach(reader)
             return reader
 
     def read_nothing(self, encoder: FrameEncoder) -> Reader:
         """Return a reader of a log in which nothing ever happens, attached: its stream is pings. Raises: Overloaded."""
-        room = Room("", "")
-        room.open_log(0)
-        reader = Reader(room, encoder, 0)
+        reader = Reader(self.rooms.stateless(""), encoder, 0)
         self._attach(reader)
         return reader
 
@@ -296,79 +249,33 @@ class TurnEngine:
             if not reader.room.is_busy:
                 reader.log.forget_filed()
 
-    # history operations
-
-    async def move_history(
-        self, owner: str, session_id: str, operation: Literal["undo", "clear"], if_version: int | None
-    ) -> MovedHistory:
-        """Undo the last turn or clear the history. Raises: what `Store.move_history` raises."""
-        return await self._move(owner, session_id, operation, if_version)
-
-    async def replace_history(
-        self, owner: str, session_id: str, messages: Sequence[Message], if_version: int | None
-    ) -> MovedHistory:
-        """Let these messages be the whole history; what it has in common with the stored one at its start stays.
-
-        The others are added under new ids, so that stored messages may be among them.
-
-        Raises:
-            FileUnknown: a message names a file that is not there.
-            SessionUnknown, SessionBusy, VersionConflict: as `Store.move_history`.
-        """
-        checked = await self.attachments.check(owner, messages)
-        added = tuple(replace(message, message_id=self.new_id("m_")) for message in checked)
-        return await self._move(owner, session_id, "replace", if_version, added)
-
-    async def _move(
-        self,
-        owner: str,
-        session_id: str,
-        operation: Literal["undo", "clear", "replace"],
-        if_version: int | None,
-        messages: tuple[Message, ...] = (),
-    ) -> MovedHistory:
-        async with self.rooms.locked(owner, session_id) as room:
-            log = await self.rooms.log_of(room)
-            move = HistoryMove(owner, session_id, operation, self.clock(), log.last_seq + 1, if_version, messages)
-            moved = await self.store.move_history(move)
-            log.append(None, (HistoryChanged(moved.session.version, operation),))
-            log.filed_seq = log.journaled_seq = log.last_seq
-            log.publish()
-            self.histories.forget(session_id)
-            return moved
-
     # forget
 
     async def forget_turn(self, owner: str, turn_id: str) -> int:
-        """Let an ended turn be unknown from now on; return how many its session has left, 0 for a stateless one.
+        """Make an ended turn unknown from now on; return how many its session has left, 0 for a stateless one.
 
         Raises:
             TurnUnknown: no such turn.
             SessionBusy: it is not over.
         """
-        turn = self._lifecycle.find_turn(owner, turn_id)
+        turn = self._lifecycle.turns.find(owner, turn_id)
         if turn is None:
             return await self.store.forget_turn(owner, turn_id)
         if not turn.ended.is_set():
             raise SessionBusy(f"turn {turn_id!r} is not over; stop it first", turn_id=turn_id)
-        del self._lifecycle.turns[turn_id]  # an ended stateless turn: there is no more of it than this
+        self._lifecycle.turns.discard(turn_id)  # an ended stateless turn: there is no more of it than this
         return 0
 
     async def erase_owner(self, owner: str) -> None:
-        """Stop what an owner's turns do, and remove all that belongs to him.
+        """Stop an owner's turns, and remove all that belongs to the owner.
 
         Raises:
             SessionBusy: a new turn began meanwhile; refuse the owner first, then erase.
         """
-        for turn in [turn for turn in self._lifecycle.open_turns if turn.room.owner == owner]:
-            await self._lifecycle.end_unless_closed(turn, "stopped", "erased")
+        for turn in [turn for turn in self.open_turns if turn.room.owner == owner]:
+            await self._lifecycle.end_unless_closed(turn, Ending("stopped", "erased"))
         await self.sessions.erase(owner)
-        for turn_id in [turn_id for turn_id, turn in self._lifecycle.turns.items() if turn.room.owner == owner]:
-            del self._lifecycle.turns[turn_id]  # ended stateless turns
-
-
-def _first_seq(turn: RunningTurn, log: SessionLog) -> int:
-    return log.first_seqs.get(turn.turn_id) or turn.turn.first_seq or 1
+        self._lifecycle.turns.erase(owner)
 
 
 def _turn_cursor(first: int, after: int | None) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from chatserve.contracts.formats import FrameEncoder
 from chatserve.contracts.store import EventPage, Store
@@ -16,15 +16,10 @@ from chatserve.core.errors import Overloaded
 from chatserve.core.events import Done, NumberedEvent, Snapshot, TurnAccepted
 from chatserve.core.types import Message, Turn
 from chatserve.engine.log.log import SessionLog
-from chatserve.engine.sessions.room import Room
+from chatserve.engine.pace import Pace
+from chatserve.engine.sessions.rooms import Room
 from chatserve.engine.timeouts import Timeouts
-
-READ_EVENTS: Final = 512
-"""How many events a reader takes in one piece at the most."""
-
-FIRST_WORDS_S: Final = 0.008
-"""How long a stream may wait for an answer to begin, to send its own beginning with it. What takes longer is a model at
-work, and nobody sees this on top of it."""
+from chatserve.engine.turns.registry import TurnRegistry
 
 
 class Outlet(Protocol):
@@ -51,6 +46,7 @@ class Reader:
         "is_stalled",
         "log",
         "outlet",
+        "read_events",
         "room",
         "says_bye",
         "silent_ticks",
@@ -62,6 +58,7 @@ class Reader:
     def __init__(self, room: Room, encoder: FrameEncoder, cursor: int, turn_id: str | None = None) -> None:
         assert room.log is not None
         self._loop = asyncio.get_running_loop()
+        self.read_events = 512
         self.room = room
         self.log = room.log
         self.encoder = encoder
@@ -111,8 +108,7 @@ class Reader:
         cursor, until = self.cursor, log.published_seq
         if cursor >= until or cursor < log.base:
             return b""
-        if until - cursor > READ_EVENTS:
-            until = cursor + READ_EVENTS
+        until = min(until, cursor + self.read_events)
         self.cursor = until
         if self.encoder.is_per_turn:
             return self.encode(log.numbered(cursor, until))
@@ -168,11 +164,13 @@ class Reader:
 class Readers:
     """All readers of this process. `max_readers` bounds them."""
 
-    def __init__(self, store: Store, max_readers: int) -> None:
+    def __init__(self, store: Store, turns: TurnRegistry, max_readers: int, pace: Pace) -> None:
         self._store = store
+        self._turns = turns
+        self._read_events = pace.read_events
         self._max_readers = max_readers
         self._readers: set[Reader] = set()
-        self._awaiting_words = Timeouts[Reader](FIRST_WORDS_S, Reader.wake)
+        self._awaiting_words = Timeouts[Reader](pace.first_words_s, Reader.wake)
 
     def __len__(self) -> int:
         return len(self._readers)
@@ -185,6 +183,7 @@ class Readers:
             )
         self._readers.add(reader)
         reader.room.readers += 1
+        reader.read_events = self._read_events
 
     def detach(self, reader: Reader) -> bool:
         """Count a reader out, whose response is over; True when it was the last one in its room."""
@@ -235,7 +234,7 @@ class Readers:
             return await reader.news()  # a snapshot tells of all there is, so it must not run ahead of what is shown
         if not log.session_id or reader.cursor > log.published_seq:
             return await self._restart(reader)
-        page = await self._store.read_events(log.session_id, after=reader.cursor, limit=READ_EVENTS)
+        page = await self._store.read_events(log.session_id, after=reader.cursor, limit=reader.read_events)
         if not page.events or (reader.cursor < page.first_seq - 1 and reader.turn_id is not None):
             return await self._restart(reader)
         if reader.cursor < page.first_seq - 1:
@@ -253,10 +252,10 @@ class Readers:
         """Tell how things are now, and go on from there."""
         log, room = reader.log, reader.room
         seq = log.published_seq
-        for turn in (room.current, *room.queue):
-            if turn is not None and reader.turn_id in (None, turn.turn_id):
-                return self._skip_to(reader, seq, turn.turn, turn.draft.messages() if turn.draft else ())
-        record = room.record or await self._record(reader)
+        for turn in self._turns.turns_in(room):
+            if reader.turn_id in (None, turn.turn_id):
+                return self._skip_to(reader, seq, turn.turn, turn.now().messages)
+        record = await self._record(reader)
         if record is None:
             return self._skip_to(reader, seq, None, ())
         if reader.turn_id is None:
@@ -267,7 +266,8 @@ class Readers:
     async def _record(self, reader: Reader) -> TurnRecord | None:
         owner = reader.room.owner
         if reader.turn_id is not None:
-            return await self._store.get_turn(owner, reader.turn_id)
+            ended = self._turns.find(owner, reader.turn_id)  # a stateless one
+            return ended.record if ended is not None else await self._store.get_turn(owner, reader.turn_id)
         return await self._store.last_turn(owner, reader.room.session_id)
 
     async def _enter_at(self, reader: Reader, page: EventPage) -> bytes:

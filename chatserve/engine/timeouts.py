@@ -1,7 +1,7 @@
-"""Many things that may take the same time, and one timer of the event loop for all of them.
+"""One timer of the event loop for many items that may all take the same time.
 
-A timer of the loop for each would cost more than most of what is timed: it is made, sorted in and taken out again, and
-every function that sleeps a moment has its own sorted in among them.
+A timer for each would cost more than most of what is timed: the loop creates it, sorts it in and takes it out again,
+and sorts the timers of sleeping functions in among them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Timeouts(Generic[Item]):
         return len(self._due)
 
     def add(self, item: Item) -> None:
-        """Begin to wait for an item that is not waited for."""
+        """Start the time of an item that has none."""
         loop = asyncio.get_running_loop()
         self._due[item] = loop.time() + self.after_s
         if not self._is_armed:
@@ -38,15 +38,15 @@ class Timeouts(Generic[Item]):
         return item in self._due
 
     def discard(self, item: Item) -> None:
-        """Do not wait for an item any longer, if it is waited for."""
+        """Stop the time of an item, if it has one."""
         self._due.pop(item, None)
 
     def _arm(self, loop: asyncio.AbstractEventLoop, after_s: float) -> None:
         self._is_armed = True
-        loop.call_later(after_s, self._look, loop)
+        loop.call_later(after_s, self._expire_due, loop)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let the items go that are due, and come back for the next one."""
+    def _expire_due(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Expire the items that are due, and come back for the next one."""
         try:
             while self._left_s(loop) <= 0:
                 item, _ = self._due.popitem(last=False)

@@ -211,7 +211,7 @@ async def answer(engine: TurnEngine, request: Request, turn: RunningTurn, *, str
     headers = _turn_headers(request, turn)
     wanted = _wanted(request, stream)
     if wanted == "later":
-        turn.detached = True
+        turn.detach()
         return json_response(_accepted_json(turn), 202, headers | {"location": f"/turns/{turn.turn_id}"})
     if wanted == "events":
         return _event_stream(engine, turn, headers)

@@ -16,9 +16,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from chatserve.engine.log import speech
+from chatserve.engine import Pace
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.wire import WIRE_FORMATS
 from chatserve.routes.service import Service, build_application
@@ -90,9 +89,10 @@ async def _ask(
 
 @asynccontextmanager
 async def _serve(row: FormatRow, scenario: Scenario) -> AsyncIterator[tuple[Any, Engine]]:
-    with tempfile.TemporaryDirectory() as name, mock.patch.object(speech, "BEAT_S", 0):
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with open_engine(scenario.answer, folder=folder, settings=scenario.settings, name=CHAT) as engine:
+        given = {"folder": folder, "settings": scenario.settings, "name": CHAT}
+        async with open_engine(scenario.answer, pace=Pace(beat_s=0), **given) as engine:
             turns = engine.turns
             formats = tuple(make(turns.settings) for name, make in WIRE_FORMATS.items() if name == row.format_name)
             chats = {CHAT: turns.chat(CHAT)}
@@ -142,7 +142,7 @@ def _ender(scenario: Scenario, engine: Engine) -> Callable[[], Awaitable[None]] 
     turns = engine.turns
 
     async def end() -> None:
-        await until(lambda: any(turn.draft and turn.draft.messages() for turn in turns.open_turns))
+        await until(lambda: any(turn.run.draft and turn.run.draft.messages() for turn in turns.open_turns))
         await until(lambda: len(turns.readers) > 0)
         if scenario.ends == "stop":
             await turns.stop_turn("", turns.open_turns[0].turn_id)

@@ -91,7 +91,7 @@ async def tell(scenario: Scenario, folder: Path) -> Told:
     async with open_engine(scenario.answer, folder=folder, settings=scenario.settings) as engine:
         turn = await engine.start()
         if scenario.ends != "itself":
-            await until(lambda: bool(turn.draft and turn.draft.messages()))
+            await until(lambda: bool(turn.run.draft and turn.run.draft.messages()))
             ending = engine.turns.drain(0) if scenario.ends == "shutdown" else engine.turns.stop_turn("", turn.turn_id)
             await ending
         record = await engine.end_of(turn)

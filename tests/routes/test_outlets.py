@@ -13,9 +13,10 @@ import uvicorn
 
 from chatserve import ChatServer
 from chatserve.contracts.turns import TurnCall, TurnRequest
-from chatserve.engine import Reader, RunningTurn, readers
+from chatserve.engine import Pace, Reader, RunningTurn
 from chatserve.routes.streams.outlets import ChunkedOutlet, Cork, open_outlet
 from chatserve.routes.streams.sse import SERVER_SEND, EventStream, native_manners
+from tests.support import engine as support
 from tests.support.engine import NATIVE, WAIT_S, Engine, open_engine, until, within
 from tests.support.sse import read_events
 
@@ -466,7 +467,7 @@ async def test_stream_whose_response_is_cancelled_writes_nothing_more() -> None:
 
 
 async def test_stream_begins_together_with_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "FIRST_WORDS_S", 2 * WAIT_S)
+    monkeypatch.setattr(support, "PACE", Pace(first_words_s=2 * WAIT_S))
     async with streaming() as stream:
         await until(lambda: stream.reader.is_waiting)
         assert stream.written == []
@@ -486,7 +487,7 @@ async def test_stream_does_not_wait_long_for_its_answer_to_begin() -> None:
 
 
 async def test_stream_that_waits_for_its_answer_to_begin_ends_when_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "FIRST_WORDS_S", 2 * WAIT_S)
+    monkeypatch.setattr(support, "PACE", Pace(first_words_s=2 * WAIT_S))
     async with streaming() as cancelled, streaming() as told_bye:
         await until(lambda: cancelled.reader.is_waiting and told_bye.reader.is_waiting)
         cancelled.response.cancel()
@@ -500,9 +501,9 @@ async def test_stream_that_waits_for_its_answer_to_begin_ends_when_it_must(monke
         assert b"event: turn\n" in b"".join(told_bye.written)
 
 
-async def test_stream_that_begins_far_behind_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "READ_EVENTS", WORDS // 4)
+async def test_stream_that_begins_far_behind_gets_all() -> None:
     app = chat_app(ping_interval_s=600)  # no ping helps it on
+    app.pace = Pace(read_events=WORDS // 4)
     async with served("httptools", app) as address, asyncio.timeout(WAIT_S):
         session_id = await session_of(address)
         engine = app.engine

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatserve.engine.sessions.sessions import LOOSE_FILES_KEPT_S, ORPHANS_KEPT_S
+from chatserve.engine import Pace
 from tests.routes.service import WAIT_S, Service, history, problem, say, say_later, serving
 
 
@@ -22,10 +22,10 @@ async def test_upload_that_was_never_sent_goes_after_a_day(tmp_path: Path, store
         loose = (await client.post("/files", content=b"x")).json()
         sent = (await client.post("/files", content=b"y")).json()
         await say(client, {"text": "", "files": [sent["id"]]}, chat="multi")
-        later(service, LOOSE_FILES_KEPT_S - 60)
+        later(service, Pace().loose_files_kept_s - 60)
         await service.engine.sessions.purge()
         assert (await client.get(loose["url"])).status_code == 200
-        later(service, LOOSE_FILES_KEPT_S + 60)
+        later(service, Pace().loose_files_kept_s + 60)
         await service.engine.sessions.purge()
         assert (await client.get(loose["url"])).status_code == 404
         assert await service.stored_files() == [sent["id"]]
@@ -45,17 +45,17 @@ async def test_bytes_without_a_record_go_after_an_hour_and_all_others_stay(tmp_p
         kept = (await client.post("/files", content=b"x")).json()
         for left in ("or/f_orphan", ".incoming-left"):
             await asyncio.to_thread(leave, service.files / left)
-        later(service, ORPHANS_KEPT_S - 60)
+        later(service, Pace().orphans_kept_s - 60)
         await service.engine.sessions.sweep_files()
         assert await service.stored_files() == sorted([kept["id"], "f_orphan", ".incoming-left"])
-        later(service, ORPHANS_KEPT_S + 60)
+        later(service, Pace().orphans_kept_s + 60)
         await service.engine.sessions.sweep_files()
         assert await service.stored_files() == [kept["id"]]
         assert (await client.get(kept["url"])).content == b"x"
 
 
 async def test_bytes_that_a_crash_left_go_when_the_server_starts(tmp_path: Path, store: str) -> None:
-    await asyncio.to_thread(leave, tmp_path / "files/or/f_orphan", ORPHANS_KEPT_S + 60)
+    await asyncio.to_thread(leave, tmp_path / "files/or/f_orphan", Pace().orphans_kept_s + 60)
     async with serving(tmp_path, store) as service, asyncio.timeout(WAIT_S):
         while await service.stored_files():
             await asyncio.sleep(0)

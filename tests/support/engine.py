@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from chatserve.chat_function import Chat, ChatOptions
 from chatserve.contracts.store import Store
 from chatserve.contracts.turns import Idempotency, TurnCall, TurnRecord, TurnRequest
-from chatserve.engine import EngineParts, Reader, RunningTurn, TurnEngine
+from chatserve.engine import EngineParts, Pace, Reader, RunningTurn, TurnEngine
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
 from chatserve.formats.wire.native import NativeEncoder
@@ -29,6 +29,8 @@ from tests.support.sse import SseEvent, read_events
 WAIT_S = 20
 OF_CALL = {each.name for each in fields(TurnCall)} - {"history", "preface"}
 NATIVE = NativeEncoder()
+PACE = Pace()
+"""The pace of engines that are opened without one; fixtures set another."""
 NO_FOLDER = Path("/nonexistent/chatserve-files")
 Result = TypeVar("Result")
 
@@ -159,6 +161,7 @@ async def open_engine(
     folder: Path = NO_FOLDER,
     settings: dict[str, Any] | None = None,
     others: Sequence[Chat] = (),
+    pace: Pace | None = None,
     ids_from: int = 1,
     **options: Any,
 ) -> AsyncIterator[Engine]:
@@ -176,6 +179,7 @@ async def open_engine(
             settings=Settings(**{"stop_grace_s": 0.05, **(settings or {})}),
             clock=clock,
             new_id=lambda prefix: f"{prefix}{next(numbers)}",
+            pace=pace or PACE,
         )
     )
     await engine.open()

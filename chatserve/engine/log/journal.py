@@ -1,7 +1,7 @@
 """Makes the events of running turns durable: one batch for all of them, a moment after they were shown.
 
-With `durability="events"` the order is turned round: `publish` waits until the events are stored. Logs that grow
-long are filed in pieces, so that memory holds only their newest part.
+With `durability="events"` the order is reversed: `show` waits until the events are stored. Logs that grow long are
+filed in pieces, so that memory holds only their newest part.
 """
 
 from __future__ import annotations
@@ -11,32 +11,27 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Collection, Sequence
-from typing import Final
 
 from chatserve.contracts.store import Store
 from chatserve.core.errors import StoreError
 from chatserve.core.events import LogEntry
-from chatserve.engine.log.log import KEPT_EVENTS, MAX_UNJOURNALED, SessionLog
+from chatserve.engine.log.log import SessionLog
+from chatserve.engine.pace import Pace
 from chatserve.engine.tasks import OwnedTasks
-
-FLUSH_AFTER_S: Final = 0.04
-"""Below the 50 ms the contract allows; the rest is for the commit."""
-
-DISK_AFTER_S: Final = 1.0
-MAX_OFF_DISK: Final = 1000
-"""How much of one log's, and for how long, may be stored without being on the disk; with what is not stored yet it is
-less than the numbering jumps by after a power failure."""
 
 logger = logging.getLogger("chatserve.engine")
 
 
 class Journal:
-    """The way of events into the store while their turns run."""
+    """The way of events into the store while their turns run. `is_strict`: they are stored before they are shown."""
 
-    def __init__(self, store: Store, tasks: OwnedTasks, clock: Callable[[], float], *, is_strict: bool) -> None:
+    def __init__(
+        self, store: Store, tasks: OwnedTasks, clock: Callable[[], float], pace: Pace, *, is_strict: bool
+    ) -> None:
         self._store = store
         self._tasks = tasks
         self._clock = clock
+        self._pace = pace
         self.is_strict = is_strict
         self._off_disk = 0
         self._on_disk_at = -math.inf
@@ -45,33 +40,33 @@ class Journal:
         self._is_closed = False
         self._flushing = asyncio.Lock()
 
-    def publish(self, log: SessionLog) -> bool:
-        """Show new events to readers, and see to it that they are stored. False: `catch_up` must be awaited first."""
-        if log.session_id and (self.is_strict or log.last_seq - log.journaled_seq > MAX_UNJOURNALED):
+    def show(self, log: SessionLog) -> bool:
+        """Show new events to readers and store them soon. False: `catch_up` must be awaited first."""
+        if log.session_id and (self.is_strict or log.last_seq - log.journaled_seq > self._pace.max_unjournaled):
             return False
         self.note((log,))
         log.show()
         return True
 
     def note(self, logs: Collection[SessionLog]) -> None:
-        """See to it that what was shown of these logs is stored, soon and together."""
+        """Store what was shown of these logs, soon and together."""
         self._dirty.update(logs)
         if not self._is_due and logs:
             self._is_due = True
-            asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._start_flush)
+            asyncio.get_running_loop().call_later(self._pace.flush_after_s, self._start_flush)
 
     async def catch_up(self, log: SessionLog) -> None:
-        """Store the log's events, then show them; what was appended meanwhile waits for its own turn."""
+        """Store the log's events, then publish them; those appended meanwhile are stored next time."""
         self._dirty.add(log)
         await self._flush_until(log)
         log.publish(until=log.journaled_seq)
 
     def catch_up_soon(self, log: SessionLog) -> None:
-        """Store the log's events and show them, without waiting for it."""
+        """Store the log's events and publish them, without waiting for it."""
         self._tasks.spawn(self.catch_up(log), name="chatserve-journal")
 
-    def publish_soon(self, log: SessionLog) -> None:
-        """Show events whose transaction is already behind them; the log's copy may follow."""
+    def publish_stored(self, log: SessionLog) -> None:
+        """Publish an event whose transaction is committed; the journal's copy of it may follow."""
         self.note((log,))
         if not self.is_strict or log.published_seq == log.last_seq - 1:  # else it follows those that wait
             log.publish()
@@ -95,10 +90,10 @@ class Journal:
                 await self.flush()
             except StoreError as error:
                 logger.warning("events wait for the store: %s", error)
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(self._pace.store_retry_s)
 
     async def close(self) -> None:
-        """Store what is left, if the store is there."""
+        """Store the remaining events, if the store answers."""
         self._is_closed = True
         with contextlib.suppress(StoreError):
             await self.flush()
@@ -117,8 +112,7 @@ class Journal:
                 elif count:
                     batch.append((log.session_id, log.unjournaled()))
                     last_seqs.append((log, log.last_seq))
-                    if count > longest:
-                        longest = count
+                    longest = max(longest, count)
             if not batch:
                 return
             try:
@@ -127,16 +121,15 @@ class Journal:
                 self._dirty |= logs
                 raise
             for log, last_seq in last_seqs:
-                if last_seq > log.journaled_seq:
-                    log.journaled_seq = last_seq
-                if log.last_seq - log.base > 2 * KEPT_EVENTS:
+                log.journal(last_seq)
+                if log.last_seq - log.base > 2 * self._pace.kept_events:
                     await self._file(log)
 
     async def _journal(self, batch: Sequence[tuple[str, Sequence[LogEntry]]], longest: int) -> None:
-        """Store a batch, and wait for the disk where readers do, or where enough has not been waited for."""
+        """Store a batch; wait for the disk where readers do, or where enough has not been waited for."""
         now = asyncio.get_running_loop().time()
         off_disk = self._off_disk + longest
-        is_due = off_disk > MAX_OFF_DISK or now - self._on_disk_at >= DISK_AFTER_S
+        is_due = off_disk > self._pace.max_off_disk or now - self._on_disk_at >= self._pace.disk_after_s
         durable = self.is_strict or is_due
         await self._store.journal_events(batch, now=self._clock(), durable=durable)
         if durable:
@@ -147,8 +140,7 @@ class Journal:
     async def _file(self, log: SessionLog) -> None:
         """File the older part of a long log, and forget what is filed."""
         last_seq = log.last_seq
-        if last_seq - log.filed_seq > KEPT_EVENTS:
+        if last_seq - log.filed_seq > self._pace.kept_events:
             await self._store.append_events(log.session_id, log.unfiled(), now=self._clock())
-            log.filed_seq = max(log.filed_seq, last_seq)
-            log.journaled_seq = max(log.journaled_seq, log.filed_seq)
+            log.file(last_seq)
         log.trim()

@@ -7,20 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 from chatserve.contracts.formats import FrameEncoder
-from chatserve.contracts.turns import RECOVERY_GAP
 from chatserve.core.events import Delta, Done, Event, LogEntry, NumberedEvent, delta_event, words_entry
-
-SHOWN_EVENTS: Final = 64
-"""How many events at once are handed to readers that wait; of more they take what they can send."""
-
-MAX_UNJOURNALED: Final = RECOVERY_GAP - 2000
-"""How many events of a log may be shown and not stored."""
-
-KEPT_EVENTS: Final = 2048
-"""How many filed events stay in memory for readers that lag or come back."""
+from chatserve.core.types import Turn
+from chatserve.engine.pace import Pace
 
 
 class Waiter(Protocol):
@@ -55,6 +47,7 @@ class SessionLog:
     __slots__ = (
         "_entries",
         "_numbering",
+        "_pace",
         "_shared",
         "_speakers",
         "_speaks_from",
@@ -71,7 +64,8 @@ class SessionLog:
         "waiters",
     )
 
-    def __init__(self, session_id: str, last_seq: int) -> None:
+    def __init__(self, session_id: str, last_seq: int, pace: Pace) -> None:
+        self._pace = pace
         self.session_id = session_id
         self.base = last_seq
         self.last_seq = last_seq
@@ -112,7 +106,7 @@ class SessionLog:
         return (
             self.speaker == turn_id
             and self.published_seq == last_seq
-            and last_seq - self.journaled_seq < MAX_UNJOURNALED
+            and last_seq - self.journaled_seq < self._pace.max_unjournaled
             and (self._numbering is None or not self._numbering.locked())
         )
 
@@ -213,7 +207,7 @@ class SessionLog:
 
     def _show_to(self, waiter: Waiter, after: int, until: int) -> bool:
         try:
-            if waiter.cursor != after or until - after > SHOWN_EVENTS:
+            if waiter.cursor != after or until - after > self._pace.shown_events:
                 return waiter.hand(b"")
             frames = self.encoded(waiter.encoder, waiter.turn_id, after, until, share=len(self.waiters) > 1)
             waiter.cursor = until
@@ -233,23 +227,56 @@ class SessionLog:
         """Remember that the next event is the first of this turn."""
         self.first_seqs.setdefault(turn_id, self.last_seq + 1)
 
-    def close_turn(self, done: NumberedEvent) -> None:
-        """Take the last event of a turn, as the store completed it."""
+    def enter_turn(self) -> None:
+        """Remember that the turn that runs begins with the next event."""
+        self.entry_seq = self.last_seq
+
+    def close_turn(self, done: NumberedEvent, *, has_run: bool) -> None:
+        """Accept the last event of a turn, as the store completed it, and publish it: all of the log is filed now."""
         assert done.turn_id is not None
         assert isinstance(done.event, Done)
         self._entries.append(done)
         self.last_seq = done.seq
         self.done_seqs[done.turn_id] = done.seq
+        if has_run:
+            self.entry_seq = done.seq
+        self.file(done.seq)
+        self.publish()
+        self.trim()
+
+    def note_done(self, turn_id: str, seq: int) -> None:
+        """Remember where a turn ended, which may have been before this log began."""
+        self.done_seqs.setdefault(turn_id, seq)
+
+    def first_seq_of(self, turn: Turn) -> int:
+        """Return the number of a turn's first event."""
+        return self.first_seqs.get(turn.turn_id) or turn.first_seq or 1
+
+    def add_filed(self, event: Event) -> None:
+        """Append and publish an event of no turn that the store has filed already."""
+        self.append(None, (event,))
+        self.file(self.last_seq)
+        self.publish()
+
+    def journal(self, until: int) -> None:
+        """Note that the events up to a number are durable."""
+        self.journaled_seq = max(self.journaled_seq, until)
+
+    def file(self, until: int) -> None:
+        """Note that the events up to a number are where `Store.read_events` finds them."""
+        self.filed_seq = max(self.filed_seq, until)
+        self.journal(self.filed_seq)
 
     def trim(self) -> None:
-        """Forget old events that are filed, but for the newest `KEPT_EVENTS`."""
-        surplus = min(len(self._entries) - KEPT_EVENTS, self.filed_seq - self.base)
-        if surplus >= KEPT_EVENTS:
+        """Forget old events that are filed, but for the newest `Pace.kept_events`."""
+        kept = self._pace.kept_events
+        surplus = min(len(self._entries) - kept, self.filed_seq - self.base)
+        if surplus >= kept:
             self._forget(surplus)
 
     def keep_nothing(self) -> None:
-        """Take all there is for stored: nothing of a stateless turn is."""
-        self.filed_seq = self.journaled_seq = self.last_seq
+        """Treat all events as stored: nothing of a stateless turn is."""
+        self.file(self.last_seq)
         self.trim()
 
     def forget_filed(self) -> None:

@@ -1,9 +1,9 @@
 """What functions say, on its way into the logs: the hot path of the server, a few steps per word.
 
-`yield` → `Speech.items` → draft → log → readers. A function's own step only puts down what it says. At the end of each
-turn of the loop what all functions have said in it is told, one after the other, so that the same few lines run many
-times in a row. Words that come right behind told ones are held for a beat, and become one event. Knows no store and no
-reader.
+`yield` → `Speech.items` → draft → log → readers. A function's own step only stores what it says in its speech. At the
+end of each turn of the loop the publisher publishes what all functions have said in it, one after the other, so that
+the same few lines run many times in a row. Words that follow published ones at once are held for a beat and become one
+event. Knows no store and no reader.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 from chatserve.answers.draft import MessageDraft
 from chatserve.chat_function import Report
@@ -22,25 +22,16 @@ from chatserve.core.events import Event, StatusReported
 from chatserve.core.types import YieldMode
 from chatserve.engine.log.journal import Journal
 from chatserve.engine.log.log import SessionLog
+from chatserve.engine.pace import Pace
 from chatserve.engine.tasks import OwnedTasks
-
-BEAT_S: Final = 0.004
-"""How long words are held that come right behind others: a quarter of the time a screen shows an image."""
-
-GIVE_WAY_S: Final = 0.001
-"""How long functions that do not wait may keep the loop from turning."""
-
-REST_EVERY: Final = 8
-REST_S: Final = 0.001
-"""How often, and for how long, they rest: a loop that turns without ever waiting keeps the interpreter from threads."""
 
 
 class Speech:
     """One turn's function, as it speaks.
 
-    `items` is what it has said and nobody was told: strings, `Report`s, and tuples of outputs. `is_over`: the turn has
-    ended, and nothing more is told. `error` is what was wrong with what it said. `is_behind`: it must wait until the
-    store has what was told.
+    `items` is what it has said and nobody was shown: strings, `Report`s, and tuples of outputs. `is_over`: the turn has
+    ended, and nothing more is published. `error` is what was wrong with what it said. `is_behind`: the function must
+    wait until the store has what was published. `end` cancels the function.
     """
 
     __slots__ = (
@@ -77,7 +68,7 @@ class Speech:
             self._grow, self._take_text, self._merge = draft.grow_by, draft.append_text, join_deltas
 
     def say_word(self) -> bool:
-        """Tell what was said, if that is a word the answer has grown by; False: it is not so simple, nothing was done.
+        """Publish what was said, if it is one word that the answer has grown by; False: it is more, nothing was done.
 
         One word in an open message is what nearly all of an answer is made of.
         """
@@ -93,7 +84,7 @@ class Speech:
         return True
 
     def enter_log(self) -> None:
-        """Let what was said become events. Raises: AnswerInvalid, AnswerTooLarge."""
+        """Append what was said to the log, as events. Raises: AnswerInvalid, AnswerTooLarge."""
         items = self.items
         if len(items) == 1:
             self._enter(items.pop())
@@ -126,102 +117,107 @@ class Speech:
         self._end()
 
 
-class Teller:
-    """Tells the logs what functions say, all that speak in one turn of the loop together."""
+class Publisher:
+    """Publishes what functions say, for all that speak in one turn of the loop together."""
 
-    def __init__(self, journal: Journal, tasks: OwnedTasks) -> None:
+    def __init__(self, journal: Journal, tasks: OwnedTasks, pace: Pace) -> None:
         self._journal = journal
         self._tasks = tasks
+        self._pace = pace
         self._heard: list[Speech] = []
         self._held: list[Speech] = []
         self._gives_way_at = 0.0
 
-    def hear(self, speech: Speech) -> float:
-        """See to it that a speech that has its first item is told: with all it has by the end of the loop's turn.
+    def publish_soon(self, speech: Speech) -> float:
+        """Publish a speech that has its first item by the end of the loop's turn, with all it has by then.
 
-        Return when the loop should have turned: who says more after that gives way before.
+        Return when the loop should have turned: a function that says more after that gives way before.
         """
         heard = self._heard
         if not heard:
-            asyncio.get_running_loop().call_soon(self._tell_heard)
-            self._gives_way_at = monotonic() + GIVE_WAY_S
+            asyncio.get_running_loop().call_soon(self._publish_heard)
+            self._gives_way_at = monotonic() + self._pace.give_way_s
         heard.append(speech)
         return self._gives_way_at
 
-    def hear_first(self, speech: Speech) -> float:
-        """Do as `hear` does for who begins to speak, but tell it at once. Raises: AnswerInvalid, AnswerTooLarge."""
+    def publish_first(self, speech: Speech) -> float:
+        """Publish the first words of a function at once, else do as `publish_soon`.
+
+        Raises:
+            AnswerInvalid, AnswerTooLarge: what was said is no answer.
+        """
         if speech.log.is_numbering:
-            return self.hear(speech)
-        speech.holds_until = monotonic() + BEAT_S
-        self.tell(speech)
+            return self.publish_soon(speech)
+        speech.holds_until = monotonic() + self._pace.beat_s
+        self._publish(speech)
         return self._gives_way_at
 
-    def _tell_heard(self) -> None:
+    def _publish_heard(self) -> None:
         heard, self._heard = self._heard, []
         now = monotonic()
-        self._tell_all(heard, now, now)
+        self._publish_all(heard, now, now)
 
-    def _tell_held(self) -> None:
+    def _publish_held(self) -> None:
         held, self._held = self._held, []
-        self._tell_all(held, monotonic(), inf)
+        self._publish_all(held, monotonic(), inf)
 
-    def _tell_all(self, speeches: Sequence[Speech], now: float, until: float) -> None:
-        """Tell what was said, most of it one word each; hold that of who told something after `until` less a beat."""
-        holds_until, is_strict, held = now + BEAT_S, self._journal.is_strict, []
+    def _publish_all(self, speeches: Sequence[Speech], now: float, until: float) -> None:
+        """Publish what was said, mostly one word each; hold speeches that published within a beat before `until`."""
+        holds_until, is_strict, held = now + self._pace.beat_s, self._journal.is_strict, []
         for speech in speeches:
             if speech.holds_until > until:
                 held.append(speech)
                 continue
             speech.holds_until = holds_until
             if is_strict or not speech.say_word():
-                self._tell_soon(speech)
+                self._publish_or_fail(speech)
         self._hold(held)
         self._journal.note([speech.log for speech in speeches])
 
     def _hold(self, speeches: Sequence[Speech]) -> None:
         if speeches and not self._held:
-            asyncio.get_running_loop().call_later(BEAT_S, self._tell_held)
+            asyncio.get_running_loop().call_later(self._pace.beat_s, self._publish_held)
         self._held += speeches
 
-    def _tell_soon(self, speech: Speech) -> None:
+    def _publish_or_fail(self, speech: Speech) -> None:
         if speech.is_over or not speech.items:
             return
         if speech.log.is_numbering:
-            self._tasks.spawn(self._tell_when_settled(speech), name="chatserve-tell")
+            self._tasks.spawn(self._publish_when_settled(speech), name="chatserve-publish")
             return
         try:
-            self.tell(speech)
+            self._publish(speech)
         except Exception as error:  # noqa: BLE001 - whatever a value the function made does when it is looked at
             speech.fail(error)
 
-    async def _tell_when_settled(self, speech: Speech) -> None:
+    async def _publish_when_settled(self, speech: Speech) -> None:
         await speech.log.settled()
-        self._tell_soon(speech)
+        self._publish_or_fail(speech)
 
-    def tell(self, speech: Speech) -> None:
-        """Put what was said into the log and let readers see it. Raises: AnswerInvalid, AnswerTooLarge."""
+    def _publish(self, speech: Speech) -> None:
+        """Append what was said to the log and show it to readers. Raises: AnswerInvalid, AnswerTooLarge."""
         log = speech.log
         try:
             speech.enter_log()
         finally:
-            if not self._journal.publish(log):
+            if not self._journal.show(log):
                 speech.is_behind = True
                 self._journal.catch_up_soon(log)
 
-    async def tell_rest(self, speech: Speech) -> None:
-        """Tell what is left when a function has ended.
+    async def publish_rest(self, speech: Speech) -> None:
+        """Publish the remaining words of a function that has ended.
 
         Raises:
-            AnswerInvalid, AnswerTooLarge: that is no answer, or what it said before was none.
+            AnswerInvalid, AnswerTooLarge: they are no answer, or what it said before was none.
         """
         if speech.error is not None:
             raise speech.error
         if speech.log.is_numbering:
             await speech.log.settled()
         if speech.items and not speech.is_over:
-            self.tell(speech)
+            self._publish(speech)
 
     async def catch_up(self, speech: Speech) -> None:
-        """Return when the store has what was told."""
+        """Return when the store has what was published."""
         await self._journal.catch_up(speech.log)
         speech.is_behind = False

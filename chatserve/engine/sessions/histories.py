@@ -1,21 +1,39 @@
 """Branches of sessions kept in memory, and their rendering for chat functions.
 
-A turn costs what is new in it: the branch and its rendered form are kept from turn to turn, and only the messages
-of the last turn are added. The cache is bounded by messages; what falls out is read from the store again.
+A turn costs what is new in it: the branch and its rendered form are kept from turn to turn, and only the messages of
+the last turn are added. The cache is bounded by messages; branches that no longer fit are read from the store again.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from chatserve.chat_function import ChatOptions
 from chatserve.contracts.formats import HistoryFormat, RenderOptions
 from chatserve.contracts.store import Store
-from chatserve.core.types import HistoryFormatName, Message
+from chatserve.core.frozen import frozen
+from chatserve.core.types import FilePart, Message
 from chatserve.engine.sessions.long_history import LONG, LongHistory
 
-MAX_CACHED_MESSAGES: Final = 200_000
+
+@frozen
+class HistoryShape:
+    """The shape in which a chat function is given its history; at most the last `limit` entries."""
+
+    name: str
+    formatter: HistoryFormat
+    options: RenderOptions
+    limit: int | None
+
+    def render(self, messages: Sequence[Message]) -> list[Any]:
+        """Return messages that no session keeps, in this shape."""
+        return self.last(self.formatter.render(messages, self.options))
+
+    def last(self, entries: list[Any]) -> list[Any]:
+        """Return the last entries, as many as the function wants."""
+        return entries if self.limit is None else entries[max(0, len(entries) - self.limit) :]
 
 
 class _Branch:
@@ -30,46 +48,39 @@ class _Branch:
 
 
 class Histories:
-    """Histories for chat functions, by session."""
+    """Histories for chat functions, by session. `path_of` turns a file's part into the path a function may open."""
 
     def __init__(
-        self, store: Store, formats: Mapping[str, HistoryFormat], render_options: Mapping[bool, RenderOptions]
-    ):
+        self,
+        store: Store,
+        formats: Mapping[str, HistoryFormat],
+        path_of: Callable[[FilePart], str],
+        max_cached_messages: int,
+    ) -> None:
         self._store = store
         self._formats = formats
-        self._render_options = render_options
+        self._render_options = {flag: RenderOptions(flag, path_of) for flag in (False, True)}
+        self._max_cached_messages = max_cached_messages
         self._branches: OrderedDict[str, _Branch] = OrderedDict()
         self._cached_messages = 0
 
-    async def render(
-        self,
-        owner: str,
-        session_id: str,
-        head: str | None,
-        *,
-        history: HistoryFormatName,
-        multimodal: bool,
-        limit: int | None,
-    ) -> list[Any]:
-        """Return the history up to `head` in the developer's shape: a deep copy, at most the last `limit` entries."""
+    def shape_of(self, options: ChatOptions) -> HistoryShape:
+        """Return the shape that a chat asks for."""
+        render_options = self._render_options[options.multimodal]
+        return HistoryShape(options.history, self._formats[options.history], render_options, options.history_limit)
+
+    async def render(self, owner: str, session_id: str, head: str | None, shape: HistoryShape) -> list[Any]:
+        """Return the stored history up to `head`, as a deep copy."""
         if head is None:
             return []
-        branch = await self._branch(owner, session_id, head)
-        formatter = self._formats[history]
-        key = (history, multimodal)
+        branch, formatter = await self._branch(owner, session_id, head), shape.formatter
+        key = (shape.name, shape.options.multimodal)
         count, entries = branch.rendered.get(key, (0, []))
         if count < len(branch.messages):
-            entries.extend(formatter.render(branch.messages[count:], self._render_options[multimodal]))
+            entries.extend(formatter.render(branch.messages[count:], shape.options))
             branch.rendered[key] = (len(branch.messages), entries)
-        given = entries if limit is None else entries[max(0, len(entries) - limit) :]
+        given = shape.last(entries)
         return formatter.copy(given) if len(given) < LONG else LongHistory(given, formatter.copy)
-
-    def render_given(
-        self, messages: Sequence[Message], *, history: HistoryFormatName, multimodal: bool, limit: int | None
-    ) -> list[Any]:
-        """Return a history the client sent, in the developer's shape."""
-        entries = self._formats[history].render(messages, self._render_options[multimodal])
-        return entries if limit is None else entries[max(0, len(entries) - limit) :]
 
     async def _branch(self, owner: str, session_id: str, head: str) -> _Branch:
         branch = self._branches.get(session_id)
@@ -84,7 +95,7 @@ class Histories:
         self.forget(session_id)
         self._branches[session_id] = branch
         self._cached_messages += len(branch.messages)
-        while self._cached_messages > MAX_CACHED_MESSAGES and len(self._branches) > 1:
+        while self._cached_messages > self._max_cached_messages and len(self._branches) > 1:
             self.forget(next(iter(self._branches)))
 
     def extend(self, session_id: str, parent: str | None, messages: Sequence[Message]) -> None:

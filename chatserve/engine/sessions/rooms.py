@@ -1,36 +1,113 @@
-"""The rooms of this process, by session; idle ones are forgotten."""
+"""What this process knows of sessions in use: a room for each, with its log, its lock and the turns in it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import Final
 
 from chatserve.contracts.store import Store
 from chatserve.engine.log.log import SessionLog
-from chatserve.engine.sessions.room import Room
-
-MAX_IDLE_ROOMS: Final = 4096
+from chatserve.engine.pace import Pace
 
 LOOKED_AT: Final = 4
 """How many rooms are looked at when one is added: more than one, so that a surplus of idle ones shrinks."""
 
 
-class Rooms:
-    """Rooms, the most recently used last. At most `MAX_IDLE_ROOMS` stay when nobody is in them."""
+class Room:
+    """What this process knows of one session beyond the store.
 
-    def __init__(self, store: Store) -> None:
+    `lock` serializes what changes the session: begin, commit, history operations. A running turn appends its events
+    without it, for only one runs at a time. `session_id` is "" for a stateless turn, which has a room to itself.
+    `running` and `waiting` are ids of turns.
+    """
+
+    __slots__ = ("_pace", "lock", "log", "owner", "readers", "running", "session_id", "users", "waiting")
+
+    def __init__(self, owner: str, session_id: str, pace: Pace) -> None:
+        self.owner = owner
+        self.session_id = session_id
+        self.lock = asyncio.Lock()
+        self.log: SessionLog | None = None
+        self.running: str | None = None
+        self.waiting: list[str] = []
+        self.readers = 0
+        self.users = 0
+        self._pace = pace
+
+    @property
+    def is_stateless(self) -> bool:
+        """True when nothing of it is stored."""
+        return not self.session_id
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing would be lost by forgetting the room."""
+        return not (self.is_busy or self.readers or self.users or self.lock.locked()) and (
+            self.log is None or self.log.filed_seq == self.log.last_seq
+        )
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a turn runs or waits."""
+        return self.running is not None or bool(self.waiting)
+
+    @property
+    def open_turn_id(self) -> str | None:
+        """The turn that runs, or else the one that waits longest."""
+        return self.running or (self.waiting[0] if self.waiting else None)
+
+    def open_log(self, last_seq: int) -> SessionLog:
+        """Return the log, which continues after `last_seq` when it is opened now."""
+        if self.log is None:
+            self.log = SessionLog(self.session_id, last_seq, self._pace)
+        return self.log
+
+    def is_free_for(self, turn_id: str) -> bool:
+        """True when the turn waits and is the next one to run."""
+        return self.running is None and self.waiting[:1] == [turn_id]
+
+    def queue(self, turn_id: str) -> None:
+        """Let a turn wait behind the others."""
+        self.waiting.append(turn_id)
+
+    def run(self, turn_id: str) -> None:
+        """Let a turn run, whether it waited or not."""
+        if turn_id in self.waiting:
+            self.waiting.remove(turn_id)
+        self.running = turn_id
+
+    def end(self, turn_id: str) -> None:
+        """Make place for the next turn."""
+        if turn_id in self.waiting:
+            self.waiting.remove(turn_id)
+        if self.running == turn_id:
+            self.running = None
+
+
+class Rooms:
+    """Rooms, the most recently used last. At most `Pace.max_idle_rooms` stay when nobody is in them."""
+
+    def __init__(self, store: Store, pace: Pace) -> None:
         self._store = store
+        self._pace = pace
         self._rooms: OrderedDict[tuple[str, str], Room] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._rooms)
 
+    def stateless(self, owner: str) -> Room:
+        """Return a room of its own for a turn of which nothing is stored, its log open."""
+        room = Room(owner, "", self._pace)
+        room.open_log(0)
+        return room
+
     def use(self, owner: str, session_id: str) -> Visit:
         """Enter a session's room; it is kept at least until it is left.
 
-        Ownership is the store's to check: who asks for a stranger's session enters a room of his own, which leads
-        nowhere and is gone when he leaves.
+        The store checks who owns a session: whoever asks for a stranger's enters an empty room, which is forgotten when
+        it is left.
         """
         return Visit(self, owner, session_id)
 
@@ -43,7 +120,7 @@ class Rooms:
         room = self.find(owner, session_id)
         if room is None:
             self._forget_idle()
-            room = self._rooms[owner, session_id] = Room(owner, session_id)
+            room = self._rooms[owner, session_id] = Room(owner, session_id, self._pace)
         room.users += 1
         return room
 
@@ -64,14 +141,13 @@ class Rooms:
         """Return the log of a room; the caller holds its lock. Raises: SessionUnknown."""
         if room.log is None:
             session = await self._store.get_session(room.owner, room.session_id)
-            room.open_log(session.last_seq)
-        assert room.log is not None
+            return room.open_log(session.last_seq)
         return room.log
 
     def forget(self, session_ids: Collection[str]) -> Sequence[Room]:
         """Forget sessions that are gone; return the rooms they had.
 
-        Where others wait to enter, the room stays for them, and its numbering goes on should they make the session
+        A room that others wait to enter stays for them, and its numbering continues should they create the session
         anew.
         """
         gone = set(session_ids)
@@ -83,7 +159,7 @@ class Rooms:
 
     def _forget_idle(self) -> None:
         """Make place for one more: look at the oldest few; those in use become the newest, and are not asked again."""
-        for _ in range(min(LOOKED_AT, len(self._rooms) + 1 - MAX_IDLE_ROOMS)):
+        for _ in range(min(LOOKED_AT, len(self._rooms) + 1 - self._pace.max_idle_rooms)):
             key, room = next(iter(self._rooms.items()))
             if room.is_idle:
                 del self._rooms[key]
@@ -92,7 +168,7 @@ class Rooms:
 
 
 class Visit:
-    """Somebody in a room, from `with` to its end."""
+    """A stay in a room, from `with` to its end."""
 
     __slots__ = ("_owner", "_rooms", "_session_id", "room")
 
@@ -110,7 +186,7 @@ class Visit:
 
 
 class LockedVisit(Visit):
-    """Somebody in a room with its lock, from `async with` to its end."""
+    """A stay in a room with its lock, from `async with` to its end."""
 
     __slots__ = ()
 

@@ -1,58 +1,48 @@
-"""Whole sessions: how they are just now, their copies and their end.
+"""Whole sessions: their present state, their history, their copies and their end.
 
-The store keeps sessions; here stands what must happen beside it, so that rooms, cached histories, open streams and
-the bytes of files agree with it. Runs no turn.
+The store keeps sessions; here stands what must happen beside it, so that rooms, cached histories, open streams and the
+bytes of files agree with it. Runs no turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, Literal, TypeAlias
 
-from chatserve.contracts.files import FileKeeper
-from chatserve.contracts.store import Page, Purge, Store
-from chatserve.core.errors import SessionBusy
-from chatserve.core.types import Session
+from chatserve.contracts.store import HistoryMove, MovedHistory, Page, Purge
+from chatserve.core.errors import SessionBusy, StoreError
+from chatserve.core.events import HistoryChanged
+from chatserve.core.types import Message, Session
+from chatserve.engine.parts import EngineParts
 from chatserve.engine.readers import Readers
+from chatserve.engine.sessions.attachments import Attachments
 from chatserve.engine.sessions.histories import Histories
 from chatserve.engine.sessions.rooms import Rooms
-from chatserve.settings import Settings
-
-LOOSE_FILES_KEPT_S: Final = 24 * 3600.0
-"""How long an upload may wait to be sent with a message."""
-
-ORPHANS_KEPT_S: Final = 3600.0
-"""How long bytes may lie without a record: those of an upload that is coming in have none yet."""
-
-ENTRIES_PER_SWEEP: Final = 1000
-"""How much of the files folder one pass looks at."""
 
 SESSIONS_PER_PAGE: Final = 500
+
+HistoryOperation: TypeAlias = Literal["undo", "clear", "replace"]
+
+logger = logging.getLogger("chatserve.engine")
 
 
 class Sessions:
     """Sessions beyond their turns."""
 
-    def __init__(
-        self,
-        store: Store,
-        files: FileKeeper,
-        rooms: Rooms,
-        histories: Histories,
-        readers: Readers,
-        settings: Settings,
-        clock: Callable[[], float],
-        new_id: Callable[[str], str],
-    ) -> None:
-        self._store = store
-        self._files = files
+    def __init__(self, parts: EngineParts, rooms: Rooms, histories: Histories, readers: Readers) -> None:
+        self._store = parts.store
+        self._files = parts.files
+        self._settings = parts.settings
+        self._clock = parts.clock
+        self._new_id = parts.new_id
+        self._pace = parts.pace
+        self._attachments = Attachments(parts.store)
         self._rooms = rooms
         self._histories = histories
         self._readers = readers
-        self._settings = settings
-        self._clock = clock
-        self._new_id = new_id
 
     # as they are now
 
@@ -72,6 +62,35 @@ class Sessions:
             return session
         return replace(session, last_seq=max(session.last_seq, room.log.published_seq))
 
+    # history
+
+    async def move_history(
+        self,
+        owner: str,
+        session_id: str,
+        operation: HistoryOperation,
+        if_version: int | None,
+        messages: Sequence[Message] = (),
+    ) -> MovedHistory:
+        """Undo the last turn, clear the history, or replace it by messages from outside.
+
+        A start that the messages have in common with the stored history stays. The others are added under new ids, so
+        that stored messages may be among them.
+
+        Raises:
+            FileUnknown: a message names a file that does not exist.
+            SessionUnknown, SessionBusy, VersionConflict, NothingToUndo: as `Store.move_history`.
+        """
+        checked = await self._attachments.check(owner, messages)
+        added = tuple(replace(message, message_id=self._new_id("m_")) for message in checked)
+        async with self._rooms.locked(owner, session_id) as room:
+            log = await self._rooms.log_of(room)
+            move = HistoryMove(owner, session_id, operation, self._clock(), log.last_seq + 1, if_version, added)
+            moved = await self._store.move_history(move)
+            log.add_filed(HistoryChanged(moved.session.version, operation))
+            self._histories.forget(session_id)
+            return moved
+
     # copies
 
     async def fork(self, owner: str, session_id: str, message_id: str | None, new_session_id: str) -> Session:
@@ -83,9 +102,9 @@ class Sessions:
             SessionExists: the new id is taken.
         """
         async with self._rooms.locked(owner, session_id) as room:
-            busy = room.current or next(iter(room.queue), None)
+            busy = room.open_turn_id
             if busy is not None:
-                raise SessionBusy(f"session {session_id!r} is busy with turn {busy.turn_id!r}", turn_id=busy.turn_id)
+                raise SessionBusy(f"session {session_id!r} is busy with turn {busy!r}", turn_id=busy)
             return await self._store.fork_session(
                 owner,
                 session_id,
@@ -119,6 +138,16 @@ class Sessions:
             ids += [session.session_id for session in page.items]
         return ids
 
+    async def keep_clean(self) -> None:
+        """Remove again and again what is past its time, and bytes that nothing names; until cancelled.
+
+        A store or folder that is out of reach is tried again the next time.
+        """
+        while True:
+            await _try(self.sweep_files())
+            await asyncio.sleep(self._pace.sweep_every_s)
+            await _try(self.purge())
+
     async def purge(self) -> None:
         """Remove what is past its time, in pieces that leave the store to others in between. Raises: StoreError."""
         now = self._clock()
@@ -126,7 +155,7 @@ class Sessions:
         purge = Purge(
             now=now,
             events_before=now - self._settings.log_retention_s,
-            files_before=now - LOOSE_FILES_KEPT_S,
+            files_before=now - self._pace.loose_files_kept_s,
             sessions_before=None if ttl_s is None else now - ttl_s,
         )
         while not (purged := await self._store.purge(purge)).is_empty:
@@ -135,8 +164,8 @@ class Sessions:
 
     async def sweep_files(self) -> None:
         """Unlink bytes that a crash left without a record, a part of the folder at a time. Raises: StoreError."""
-        before = self._clock() - ORPHANS_KEPT_S
-        file_ids = await self._files.next_ids(ENTRIES_PER_SWEEP, leftovers_before=before)
+        before = self._clock() - self._pace.orphans_kept_s
+        file_ids = await self._files.next_ids(self._pace.entries_per_sweep, leftovers_before=before)
         if file_ids:
             known = await self._store.known_files(file_ids)
             await self._files.remove([each for each in file_ids if each not in known], written_before=before)
@@ -147,3 +176,10 @@ class Sessions:
             self._histories.forget(session_id)
         for room in self._rooms.forget(session_ids):
             self._readers.close_room(room)
+
+
+async def _try(cleaning: Coroutine[Any, Any, None]) -> None:
+    try:
+        await cleaning
+    except (StoreError, OSError) as error:
+        logger.warning("what is past its time could not be removed yet: %s", error)

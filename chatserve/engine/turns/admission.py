@@ -1,46 +1,83 @@
-"""How many turns of one chat run at once, who waits, and for how long about."""
+"""How many turns of each chat run at once, which ones wait, and for about how long."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
-Waiting = TypeVar("Waiting")
+from chatserve.chat_function import Chat
+from chatserve.core.errors import QueueFull
+from chatserve.engine.turns.turn import RunningTurn
+
 _SMOOTHING = 0.2
 
 
-class Admission(Generic[Waiting]):
+class Admission:
     """Slots for running turns of a chat (`limit` None: as many as come), and a queue for the others."""
 
     def __init__(self, limit: int | None, max_queue: int) -> None:
-        self.limit = limit
-        self.max_queue = max_queue
-        self.running = 0
-        self.expected = 0  # turns that will wait, as soon as they are written down
-        self.waiting: deque[Waiting] = deque()
+        self._limit = limit
+        self._max_queue = max_queue
+        self._running = 0
+        self._expected = 0  # turns that will wait, as soon as they are stored
+        self._waiting: deque[RunningTurn] = deque()
         self._mean_turn_s = 0.0
 
     def has_slot(self) -> bool:
         """True when another turn may run now."""
-        return self.limit is None or self.running < self.limit
+        return self._limit is None or self._running < self._limit
 
-    @property
-    def queue_is_full(self) -> bool:
-        """True when no more turns may wait."""
-        return len(self.waiting) + self.expected >= self.max_queue
+    def take(self, *, waits: bool) -> Literal["running", "queued"]:
+        """Take a slot, or a place in the queue where the turn waits or no slot is free. Raises: QueueFull."""
+        if not waits and self.has_slot():
+            self._running += 1
+            return "running"
+        if len(self._waiting) + self._expected >= self._max_queue:
+            raise QueueFull(f"{len(self._waiting)} turns wait already; try again later", max_queue=self._max_queue)
+        self._expected += 1
+        return "queued"
 
-    def enter(self) -> None:
-        """Take a slot."""
-        self.running += 1
+    def give_back(self, status: Literal["running", "queued"]) -> None:
+        """Give back what `take` took for a turn that was not accepted."""
+        if status == "running":
+            self._running -= 1
+        else:
+            self._expected -= 1
 
-    def leave(self, seconds: float | None = None) -> None:
-        """Give a slot back; `seconds` is how long the turn took, if it ran."""
-        self.running -= 1
-        if seconds is not None:
-            self._mean_turn_s += (seconds - self._mean_turn_s) * (_SMOOTHING if self._mean_turn_s else 1)
+    def queue(self, turn: RunningTurn) -> int:
+        """Let an accepted turn wait; return its position, from 1."""
+        self._expected -= 1
+        self._waiting.append(turn)
+        return len(self._waiting)
+
+    def next_turns(self) -> Iterator[RunningTurn]:
+        """Yield the turns that may run now, the one that waited longest first; each takes its slot."""
+        for turn in list(self._waiting):
+            if not self.has_slot():
+                return
+            if turn.room.is_free_for(turn.turn_id):
+                self._waiting.remove(turn)
+                self._running += 1
+                yield turn
+
+    def leave(self, turn: RunningTurn, now: float) -> None:
+        """Give up the slot or the place of a turn that has ended; remember how long it took."""
+        if turn.started_at is None and turn in self._waiting:
+            self._waiting.remove(turn)
+            return
+        self._running -= 1
+        if turn.started_at is not None:
+            taken_s = now - turn.started_at
+            self._mean_turn_s += (taken_s - self._mean_turn_s) * (_SMOOTHING if self._mean_turn_s else 1)
 
     def eta_s(self, position: int) -> float | None:
         """Return about how long the turn at `position` (from 1) waits, or None before any turn has ended."""
         if not self._mean_turn_s:
             return None
-        return round(self._mean_turn_s * position / (self.limit or 1), 3)
+        return round(self._mean_turn_s * position / (self._limit or 1), 3)
+
+
+def admissions_of(chats: Mapping[str, Chat]) -> Mapping[str, Admission]:
+    """Return an admission for each chat, by name."""
+    return {name: Admission(chat.options.concurrency_limit, chat.options.max_queue) for name, chat in chats.items()}

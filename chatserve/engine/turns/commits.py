@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from chatserve.codec import clean_json
 from chatserve.contracts.store import Store
 from chatserve.contracts.turns import CommittedTurn, CommitTurn
 from chatserve.core.errors import LeaseLost, StoreError
 from chatserve.core.events import Done
-from chatserve.core.types import FinalStatus, Session, TurnError
+from chatserve.core.types import Json, Session
+from chatserve.engine.pace import Pace
 from chatserve.engine.tasks import OwnedTasks
-from chatserve.engine.turns.runner import changed_session
-from chatserve.engine.turns.turn import RunningTurn
+from chatserve.engine.turns.turn import Ending, RunningTurn
 
 logger = logging.getLogger("chatserve.engine")
-
-COMMIT_RETRY_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 2.0, 2.0, 2.0)
 
 NO_SESSION: Final = Session("", "", None, {}, {}, 0, None, 0, 0.0, 0.0)
 """The session of a stateless turn."""
@@ -28,19 +27,18 @@ NO_SESSION: Final = Session("", "", None, {}, {}, 0, None, 0, 0.0, 0.0)
 class Commits:
     """Writes the ends of turns."""
 
-    def __init__(self, store: Store, tasks: OwnedTasks, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, tasks: OwnedTasks, clock: Callable[[], float], pace: Pace) -> None:
         self._store = store
         self._tasks = tasks
         self._clock = clock
+        self._pauses_s = pace.commit_retry_s
 
-    async def commit(
-        self, turn: RunningTurn, status: FinalStatus, reason: str, error: TurnError | None
-    ) -> CommittedTurn:
+    async def commit(self, turn: RunningTurn, ending: Ending) -> CommittedTurn:
         """Write the end of the turn, trying again while the store is away."""
-        commit = self._commit_turn(turn, status, reason, error)
+        commit = self._commit_turn(turn, ending)
         if turn.room.is_stateless:
-            return _stateless_commit(turn, commit)
-        for pause_s in (*COMMIT_RETRY_S, None):
+            return _uncommitted(turn, commit)
+        for pause_s in (*self._pauses_s, None):
             try:
                 return await self._store.commit_turn(commit)
             except LeaseLost:
@@ -53,40 +51,39 @@ class Commits:
             except Exception:  # a turn ends, whatever else is broken
                 logger.exception("turn %s cannot be committed", turn.turn_id)
                 break
-        return self._uncommitted(turn, commit)
+        return self._give_up(turn, commit)
 
-    def _commit_turn(self, turn: RunningTurn, status: FinalStatus, reason: str, error: TurnError | None) -> CommitTurn:
-        log, draft = turn.room.log, turn.draft
-        assert log is not None
-        state, title = changed_session(turn)
+    def _commit_turn(self, turn: RunningTurn, ending: Ending) -> CommitTurn:
+        log, draft = turn.log, turn.run.draft
+        state, title = _changed_session(turn)
         return CommitTurn(
             owner=turn.room.owner,
             session_id=turn.room.session_id,
             turn_id=turn.turn_id,
             now=self._clock(),
-            status=status,
-            finish_reason=reason,
-            messages=draft.messages(status) if draft else (),
+            status=ending.status,
+            finish_reason=_finish_reason(turn, ending),
+            messages=draft.messages(ending.status) if draft else (),
             events=tuple(log.unfiled()),
             first_seq=log.first_seqs.get(turn.turn_id),
             done_seq=log.last_seq + 1,
             usage=draft.usage if draft else None,
-            error=error,
+            error=ending.error,
             state=state,
             title=title,
         )
 
-    def _uncommitted(self, turn: RunningTurn, commit: CommitTurn) -> CommittedTurn:
-        """Say of a turn that could not be committed what the next start would make of it: it was interrupted."""
+    def _give_up(self, turn: RunningTurn, commit: CommitTurn) -> CommittedTurn:
+        """Return a turn that could not be committed as the next start would end it: interrupted."""
         logger.error("turn %s was not committed in time; it is shown as interrupted", turn.turn_id)
         commit = replace(commit, status="interrupted", finish_reason="store_unavailable")
         self._tasks.spawn(self._commit_late(commit), name=f"chatserve-commit {turn.turn_id}")
-        return _stateless_commit(turn, commit)
+        return _uncommitted(turn, commit)
 
     async def _commit_late(self, commit: CommitTurn) -> None:
         """Write the end of a turn when the store is back, so that its session is free again before the next start."""
         while True:
-            await asyncio.sleep(COMMIT_RETRY_S[-1])
+            await asyncio.sleep(self._pauses_s[-1])
             try:
                 await self._store.commit_turn(commit)
             except LeaseLost:
@@ -98,7 +95,30 @@ class Commits:
             return
 
 
-def _stateless_commit(turn: RunningTurn, commit: CommitTurn) -> CommittedTurn:
+def _finish_reason(turn: RunningTurn, ending: Ending) -> str:
+    draft = turn.run.draft
+    if ending.status != "completed" or draft is None:
+        return ending.reason
+    return draft.finish_reason or ("tool_calls" if draft.awaits_tools else ending.reason)
+
+
+def _changed_session(turn: RunningTurn) -> tuple[Mapping[str, Json] | None, str | None]:
+    """Return the session's state and title, each if the function changed it; its values may be anything by now."""
+    context = turn.run.context
+    if context is None or turn.session is None:
+        return None, None
+    try:
+        state, title = clean_json(context.session.state), clean_json(context.session.title)
+    except Exception:  # broken by the function, or changed by its thread at this moment
+        logger.exception("the session's state could not be read in turn %s and stays as it was", turn.turn_id)
+        return None, None
+    return (
+        state if state != turn.session.state and isinstance(state, dict) else None,
+        title if title != turn.session.title and isinstance(title, str) else None,
+    )
+
+
+def _uncommitted(turn: RunningTurn, commit: CommitTurn) -> CommittedTurn:
     """Return what a commit would have returned, for a turn of which nothing is stored."""
     ended = replace(
         turn.turn,

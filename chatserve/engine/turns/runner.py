@@ -1,4 +1,4 @@
-"""Runs one turn's function and takes down what it says.
+"""Runs one turn's function and takes in what it says.
 
 What it says goes on in `chatserve.engine.log.speech`. This is the one place that catches whatever the developer's code
 raises; every way it can end becomes a value.
@@ -11,7 +11,7 @@ import contextlib
 import copy
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -21,89 +21,52 @@ from chatserve.chat_function import Call, Chat, ChatContext, Report, SessionView
 from chatserve.chat_function.async_call import AsyncCall
 from chatserve.chat_function.call import Batch, Interpret
 from chatserve.chat_function.threads import Threads
-from chatserve.codec import clean_json, clean_text
-from chatserve.contracts.files import FileKeeper
-from chatserve.contracts.formats import (
-    AnswerSnapshot,
-    AnswerView,
-    Interpreter,
-    MessageAppended,
-    Output,
-    ParsedMessage,
-    PartAppended,
-)
-from chatserve.contracts.store import Store
-from chatserve.core.errors import (
-    AnswerInvalid,
-    AnswerTooLarge,
-    ChatError,
-    ChatFunctionError,
-    ChatserveError,
-    FileUnknown,
-)
-from chatserve.core.types import FilePart, Json, LocalFile, Message, Session, StoredFile, TurnError
-from chatserve.engine.log.speech import GIVE_WAY_S, REST_EVERY, REST_S, Speech, Teller
-from chatserve.engine.sessions.attachments import Attachments
+from chatserve.codec import clean_text
+from chatserve.contracts.formats import AnswerSnapshot, AnswerView, Output, ParsedMessage
+from chatserve.core.errors import AnswerTooLarge, ChatError, ChatFunctionError, ChatserveError
+from chatserve.core.types import FilePart, Message, Session, TurnError
+from chatserve.engine.log.speech import Publisher, Speech
+from chatserve.engine.parts import EngineParts
 from chatserve.engine.sessions.histories import Histories
-from chatserve.engine.turns.examples import ExampleCache
+from chatserve.engine.turns.answer_files import AnswerFiles, names_file
 from chatserve.engine.turns.turn import RunningTurn
-from chatserve.settings import Settings
 
 logger = logging.getLogger("chatserve.engine")
-Ids = Callable[[str], str]
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 
 class TurnRunner:
-    """What it takes to run a function: history in its shape, files, threads, a way to make events known."""
+    """Runs functions: history in their shape, their files, threads, and a way to publish what they say."""
 
-    def __init__(
-        self,
-        store: Store,
-        files: FileKeeper,
-        histories: Histories,
-        examples: ExampleCache,
-        teller: Teller,
-        new_interpreter: Callable[[], Interpreter],
-        settings: Settings,
-        clock: Callable[[], float],
-        new_id: Ids,
-    ) -> None:
-        self._store = store
-        self._attachments = Attachments(store)
-        self._files = files
+    def __init__(self, parts: EngineParts, histories: Histories, publisher: Publisher) -> None:
+        self._parts = parts
         self._histories = histories
-        self._examples = examples
-        self._teller = teller
-        self._new_interpreter = new_interpreter
-        self._settings = settings
-        self._clock = clock
-        self._new_id = new_id
+        self._publisher = publisher
+        self._files = AnswerFiles(parts.store, parts.files, parts.clock, parts.new_id)
+        self._kept_answers: dict[tuple[str, int], AnswerSnapshot] = {}
         self._warned: set[str] = set()
         self.threads = Threads()
 
     async def run(self, turn: RunningTurn) -> None:
-        """Run the function to its end, whatever that is; `turn.failure` says why it failed, if it did.
-
-        The hot loop stands in the task's outermost coroutine, since every other one around it would be resumed with
-        every word.
+        """Run the function to its end, whatever that is; `turn.run.failure` says why it failed, if it did.
 
         Raises:
             asyncio.CancelledError: the turn was ended by somebody else.
         """
+        pace, publisher = self._parts.pace, self._publisher
         try:
             call, speech, interpret = await self._prepare(turn)
-            items, teller, gives_way_at, given = speech.items, self._teller, 0.0, 0
+            items, gives_way_at, given = speech.items, 0.0, 0
             try:
                 call.begin()
                 async for item in call:
                     said = None if type(item) is str else await self._understood(turn, item, interpret)
                     if items and monotonic() >= gives_way_at:  # it may not have waited since it said them
                         given += 1
-                        await asyncio.sleep(0 if given % REST_EVERY else REST_S)
-                        gives_way_at = monotonic() + GIVE_WAY_S
+                        await asyncio.sleep(0 if given % pace.rest_every else pace.rest_s)
+                        gives_way_at = monotonic() + pace.give_way_s
                     if speech.is_behind:
-                        await teller.catch_up(speech)
+                        await publisher.catch_up(speech)
                     if speech.is_over or speech.error is not None:
                         break
                     was_silent = not items
@@ -112,51 +75,51 @@ class TurnRunner:
                     else:
                         items += said
                     if was_silent:
-                        gives_way_at = teller.hear(speech) if speech.holds_until else teller.hear_first(speech)
+                        publish = publisher.publish_soon if speech.holds_until else publisher.publish_first
+                        gives_way_at = publish(speech)
             finally:
                 await self._close(turn, call)
-            await teller.tell_rest(speech)
+            await publisher.publish_rest(speech)
             self._warn_of_rewrites(turn)
         except BaseException as error:  # around the chat function, whatever it raises: a cancel of its own making too
             if turn.closed and isinstance(error, asyncio.CancelledError):
                 raise
-            turn.failure = self._failure(turn, await self._last_error(turn, error))
+            turn.run.failure = self._failure(turn, await self._last_error(turn, error))
 
     async def _understood(self, turn: RunningTurn, item: Any, interpret: Interpret) -> Sequence[Any]:
-        """Return what is no plain string as items of a speech: interpreted, its files stored."""
+        """Return a value that is no plain string as items of a speech: interpreted, its files stored."""
         said = item if type(item) is Batch else (interpret(item),)
-        if any(type(each) is tuple and any(map(_names_file, each)) for each in said):
-            return [await self._with_stored_files(turn, each) if type(each) is tuple else each for each in said]
+        if any(type(each) is tuple and any(map(names_file, each)) for each in said):
+            return [await self._files.stored(turn, each) if type(each) is tuple else each for each in said]
         return said
 
     async def _last_error(self, turn: RunningTurn, error: BaseException) -> BaseException:
-        """Tell what the function said before it failed; return why it failed: what it said was no answer, or this."""
-        speech = turn.speech
+        """Publish what the function said before it failed; return why it failed: it said no answer, or this error."""
+        speech = turn.run.speech
         if speech is None:
             return error
         if speech.error is None:
             try:
-                await self._teller.tell_rest(speech)
+                await self._publisher.publish_rest(speech)
             except Exception as wrong:  # noqa: BLE001 - what was said before is what it failed of
                 speech.error = wrong
         return speech.error or error
 
     async def _prepare(self, turn: RunningTurn) -> tuple[Call, Speech, Interpret]:
-        """Return the call of the function, and what its words go through."""
-        log, task = turn.room.log, turn.task
-        assert log is not None
+        """Return the call of the function, the speech of what it says, and what gives its values their meaning."""
+        parts, run, task = self._parts, turn.run, turn.task
         assert task is not None
         history = await self._history(turn)
-        draft = turn.draft = MessageDraft(
+        draft = run.draft = MessageDraft(
             turn.turn,
-            new_message_id=lambda: self._new_id("m_"),
-            clock=self._clock,
-            max_bytes=self._settings.max_answer_bytes,
+            new_message_id=lambda: parts.new_id("m_"),
+            clock=parts.clock,
+            max_bytes=parts.settings.max_answer_bytes,
         )
-        speech = turn.speech = Speech(turn.turn_id, draft, log, turn.chat.options.yields, task.cancel)
+        speech = run.speech = Speech(turn.turn_id, draft, turn.log, turn.chat.options.yields, task.cancel)
         interpret = self._interpretation(turn.chat, turn.user_message, history)
-        call = turn.call = self._call(turn, history, interpret)
-        if turn.chat.signature.context is not None:
+        call = run.call = self._call(turn, history, interpret)
+        if run.context is not None:
             call.when_reported(_in_loop(lambda report: self._hear_report(speech, report)))
         return call, speech, interpret
 
@@ -165,12 +128,12 @@ class TurnRunner:
         if not speech.is_over:
             speech.items.append(report)
             if len(speech.items) == 1:
-                self._teller.hear(speech)
+                self._publisher.publish_soon(speech)
 
     def _warn_of_rewrites(self, turn: RunningTurn) -> None:
-        """Tell a developer once, while he develops, of yields that look like deltas but are taken for snapshots."""
-        name, draft = turn.chat.options.name, turn.draft
-        if self._settings.debug and draft is not None and draft.was_rewritten and name not in self._warned:
+        """In development, warn once of yields that look like deltas but are taken for snapshots."""
+        name, draft = turn.chat.options.name, turn.run.draft
+        if self._parts.settings.debug and draft is not None and draft.was_rewritten and name not in self._warned:
             self._warned.add(name)
             logger.warning(
                 "chat %r yields texts that do not extend one another: each replaces the answer so far. "
@@ -181,24 +144,19 @@ class TurnRunner:
     # before the function
 
     async def _history(self, turn: RunningTurn) -> list[Any]:
-        options = turn.chat.options
-        shape: dict[str, Any] = {
-            "history": options.history,
-            "multimodal": options.multimodal,
-            "limit": options.history_limit,
-        }
+        request, shape = turn.request, self._histories.shape_of(turn.chat.options)
         if turn.room.is_stateless:
-            history = self._histories.render_given(turn.request.history or (), **shape)
+            history = shape.render(request.history or ())
         else:
-            history = await self._histories.render(turn.room.owner, turn.room.session_id, turn.parent_id, **shape)
-        if turn.request.preface:
-            history = self._histories.render_given(turn.request.preface, **shape) + history
-        if turn.request.call.tool_results and turn.user_message is not None:
-            history += self._histories.render_given((turn.user_message,), **shape)  # there is no text to pass instead
+            history = await self._histories.render(turn.room.owner, turn.room.session_id, turn.parent_id, shape)
+        if request.preface:
+            history = shape.render(request.preface) + history
+        if request.call.tool_results and turn.user_message is not None:
+            history += shape.render((turn.user_message,))  # there is no text to pass instead
         return history
 
     def _interpretation(self, chat: Chat, user_message: Message | None, history: list[Any]) -> Interpret:
-        """Return what gives values their meaning; it is put together when there is one that is no plain string."""
+        """Return what gives values their meaning; it is put together for the first one that is no plain string."""
         first_entry = copy.copy(history[0]) if history else None  # the function may change its own
         count, normalize = len(history), None
 
@@ -206,103 +164,46 @@ class TurnRunner:
             nonlocal normalize
             if normalize is None:
                 message = self._message(chat, user_message)
-                view = AnswerView(count, first_entry, message, chat.options.yields, chat.is_generator)
-                normalize = partial(self._new_interpreter().normalize, view=view)
+                view = AnswerView(count, first_entry, message, chat.options.yields)
+                normalize = partial(self._parts.new_interpreter().normalize, view=view)
             return tuple(normalize(value))
 
         return interpret
 
     def _call(self, turn: RunningTurn, history: list[Any], interpret: Interpret) -> Call:
-        turn.context = self._context(turn) if turn.chat.signature.context is not None else None
+        context = turn.run.context = self._context(turn) if turn.chat.signature.context is not None else None
         kept = self._kept_answer(turn)
         if kept is not None:
-            return AsyncCall(kept)
+            return AsyncCall(_said_at_once(kept))
         return turn.chat.prepare(
             self._message(turn.chat, turn.user_message),
             history,
             turn.inputs,
-            turn.context,
+            context,
             turn.request.http_request,
             interpret=interpret,
             threads=self.threads,
         )
-
-    def _kept_answer(self, turn: RunningTurn) -> AsyncIterator[Batch] | None:
-        """Return the answer to an example, if it is kept."""
-        example = turn.request.call.example
-        if example is None or not turn.chat.options.cache_examples:
-            return None
-        kept = self._examples.get(turn.chat.options.name, example)
-        return None if kept is None else _said_at_once(kept)
 
     def _message(self, chat: Chat, user_message: Message | None) -> Any:
         assert user_message is not None
         if not chat.options.multimodal:
             return user_message.text  # "" where a client sends tool results: they stand at the end of the history
         files = [part for part in user_message.content if isinstance(part, FilePart)]
-        return {"text": user_message.text, "files": [self._files.path_of(part) for part in files]}
+        return {"text": user_message.text, "files": [self._parts.files.path_of(part) for part in files]}
 
     def _context(self, turn: RunningTurn) -> ChatContext:
-        request = turn.request
+        request, call = turn.request, turn.request.call
         return ChatContext(
             session=_session_view(turn.session),
             turn_id=turn.turn_id,
             user=request.owner,
             headers={name: value for name, value in request.headers.items() if name not in _PRIVATE_HEADERS},
             protocol=request.protocol,
-            params=copy.deepcopy(dict(request.call.params)),
-            tools=copy.deepcopy(request.call.tools),
-            tool_results=request.call.tool_results,
+            params=copy.deepcopy(dict(call.params)),
+            tools=copy.deepcopy(call.tools),
+            tool_results=call.tool_results,
         )
-
-    # files in answers
-
-    async def _with_stored_files(self, turn: RunningTurn, outputs: Sequence[Output]) -> Sequence[Output]:
-        return [await self._with_stored_file(turn, output) for output in outputs]
-
-    async def _with_stored_file(self, turn: RunningTurn, output: Output) -> Output:
-        match output:
-            case PartAppended(part=LocalFile() | FilePart() as file):
-                return PartAppended(await self._stored_file(turn, file))
-            case MessageAppended(message=message):
-                return MessageAppended(await self._stored_content(turn, message))
-            case AnswerSnapshot(messages=messages):
-                return AnswerSnapshot(tuple([await self._stored_content(turn, message) for message in messages]))
-            case _:
-                return output
-
-    async def _stored_content(self, turn: RunningTurn, message: ParsedMessage) -> ParsedMessage:
-        if not any(isinstance(part, LocalFile | FilePart) for part in message.content):
-            return message
-        content = [
-            await self._stored_file(turn, part) if isinstance(part, LocalFile | FilePart) else part
-            for part in message.content
-        ]
-        return ParsedMessage(message.role, tuple(content), message.metadata, message.options)
-
-    async def _stored_file(self, turn: RunningTurn, file: LocalFile | FilePart) -> FilePart:
-        """Store a file, or look up the stored one that is named, once, however many snapshots of the answer name it."""
-        known = turn.stored_files.get(file if isinstance(file, LocalFile) else file.file_id)
-        if known is not None:
-            return known
-        if isinstance(file, LocalFile):
-            return await self._store_file(turn, file)
-        try:
-            (found,) = await self._attachments.find(turn.room.owner, [file.file_id])
-        except FileUnknown as error:
-            raise AnswerInvalid(f"the answer names a file that is not there: {file.file_id!r:.200}") from error
-        turn.stored_files[file.file_id] = found
-        return found
-
-    async def _store_file(self, turn: RunningTurn, file: LocalFile) -> FilePart:
-        file_id = self._new_id("f_")
-        name, media_type, size = await self._files.store_local(file_id, file)
-        stored = StoredFile(
-            file_id, turn.room.owner, turn.room.session_id or None, name, media_type, size, self._clock()
-        )
-        await self._store.add_file(stored)
-        turn.stored_files[file] = stored.part
-        return stored.part
 
     # after the function
 
@@ -315,7 +216,7 @@ class TurnRunner:
             logger.warning("chat %r did not close cleanly in turn %s: %r", turn.chat.options.name, turn.turn_id, error)
 
     def _failure(self, turn: RunningTurn, error: BaseException) -> TurnError:
-        error_id = self._new_id("e_")
+        error_id = self._parts.new_id("e_")
         if isinstance(error, ChatError):
             return _shown(error, error_id)
         logger.error(
@@ -324,8 +225,24 @@ class TurnRunner:
         code = error.code if isinstance(error, ChatserveError) else ChatFunctionError.code
         if isinstance(error, AnswerTooLarge):
             return TurnError(code, error.detail, error_id)
-        detail = _text_of(error) if self._settings.debug else "the chat function failed"
+        detail = _text_of(error) if self._parts.settings.debug else "the chat function failed"
         return TurnError(code, detail, error_id)
+
+    def remember(self, turn: RunningTurn, messages: tuple[Message, ...]) -> None:
+        """Keep the answer of an ended turn for the next history, and for its example."""
+        example = turn.request.call.example
+        if turn.turn.status == "completed" and example is not None:
+            parsed = tuple(ParsedMessage(m.role, m.content, m.metadata, m.options) for m in messages)
+            self._kept_answers[turn.chat.options.name, example] = AnswerSnapshot(parsed)
+        if turn.user_message is not None and turn.started_at is not None and not turn.room.is_stateless:
+            self._histories.extend(turn.room.session_id, turn.parent_id, (turn.user_message, *messages))
+
+    def _kept_answer(self, turn: RunningTurn) -> AnswerSnapshot | None:
+        """Return the answer to the turn's example, if it is kept. There are no more answers than examples."""
+        example, options = turn.request.call.example, turn.chat.options
+        if example is None or not options.cache_examples:
+            return None
+        return self._kept_answers.get((options.name, example))
 
 
 async def _said_at_once(answer: AnswerSnapshot) -> AsyncIterator[Batch]:
@@ -333,7 +250,7 @@ async def _said_at_once(answer: AnswerSnapshot) -> AsyncIterator[Batch]:
 
 
 def _in_loop(hear: Callable[[Report], None]) -> Callable[[Report], None]:
-    """Return what may be called in any thread; `hear` is called in this one."""
+    """Return a function for any thread that calls `hear` in this one."""
     loop, thread_id = asyncio.get_running_loop(), threading.get_ident()
 
     def hear_anywhere(report: Report) -> None:
@@ -346,18 +263,6 @@ def _in_loop(hear: Callable[[Report], None]) -> Callable[[Report], None]:
     return hear_anywhere
 
 
-def _names_file(output: Output) -> bool:
-    match output:
-        case PartAppended(part=part):
-            return isinstance(part, LocalFile | FilePart)
-        case MessageAppended(message=message):
-            return any(isinstance(part, LocalFile | FilePart) for part in message.content)
-        case AnswerSnapshot(messages=messages):
-            return any(isinstance(part, LocalFile | FilePart) for message in messages for part in message.content)
-        case _:
-            return False
-
-
 def _shown(error: ChatError, error_id: str) -> TurnError:
     """Return what the developer wants the client to see, whatever the attributes were set to."""
     code, detail = clean_text(str(error.code)), clean_text(str(error.detail))
@@ -368,7 +273,7 @@ def _shown(error: ChatError, error_id: str) -> TurnError:
 def _text_of(error: BaseException) -> str:
     try:
         return clean_text(f"{type(error).__name__}: {error}")
-    except Exception:  # noqa: BLE001 - the error cannot even be told
+    except Exception:  # noqa: BLE001 - the error cannot even be shown
         return type(error).__name__
 
 
@@ -377,20 +282,4 @@ def _session_view(session: Session | None) -> SessionView:
         return SessionView(None, None, {}, {})
     return SessionView(
         session.session_id, session.title, copy.deepcopy(session.metadata), copy.deepcopy(dict(session.state))
-    )
-
-
-def changed_session(turn: RunningTurn) -> tuple[Mapping[str, Json] | None, str | None]:
-    """Return the session's state and title, each if the function changed it; its values may be anything by now."""
-    if turn.context is None or turn.session is None:
-        return None, None
-    try:
-        view = turn.context.session
-        state, title = clean_json(view.state), clean_json(view.title)
-    except Exception:  # broken by the function, or changed by its thread at this moment
-        logger.exception("the session's state could not be read in turn %s and stays as it was", turn.turn_id)
-        return None, None
-    return (
-        state if state != turn.session.state and isinstance(state, dict) else None,
-        title if title != turn.session.title and isinstance(title, str) else None,
     )

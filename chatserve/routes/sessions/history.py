@@ -161,7 +161,7 @@ class HistoryRoutes:
     async def clear(self, request: Request) -> Response:
         """Clear the history and the session's state."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
-        moved = await self.engine.move_history(owner, session_id, "clear", if_match(request.headers))
+        moved = await self.engine.sessions.move_history(owner, session_id, "clear", if_match(request.headers))
         return session_response(moved.session)
 
     @describe(UNDO, body=EmptyBody)
@@ -169,7 +169,7 @@ class HistoryRoutes:
         """Take the last turn back, and answer with its message."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
         _ = await self._read(request, EmptyBody)
-        moved = await self.engine.move_history(owner, session_id, "undo", if_match(request.headers))
+        moved = await self.engine.sessions.move_history(owner, session_id, "undo", if_match(request.headers))
         assert moved.message is not None
         version = moved.session.version
         value = {"session_id": session_id, "version": version, "message": message_json(moved.message)}

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from chatserve.core.frozen import frozen
-from chatserve.engine import TICK_S, Reader, TurnEngine
+from chatserve.engine import Reader, TurnEngine
 from chatserve.formats.wire.native import PING, encode_bye, encode_retry
 from chatserve.routes.streams.outlets import open_outlet
 
@@ -77,7 +77,7 @@ class EventStream(Response):
         self._reader = reader
         self._manners = manners
         self._on_leave = on_leave
-        self._ping_ticks = max(1, round(engine.settings.ping_interval_s / TICK_S))
+        self._ping_ticks = max(1, round(engine.settings.ping_interval_s / engine.pace.tick_s))
         self._server_send: Send | None = None
         self._news: asyncio.Future[bytes] | None = None
         self._sending: asyncio.Task[None] | None = None

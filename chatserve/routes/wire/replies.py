@@ -64,7 +64,7 @@ class Replies:
         turn = None if exchange is None else exchange.submitted.get(reply.turn_id)
         if turn is not None and turn.room.log is not None:
             reader = engine.read_turn(turn, reply.encoder)
-            leave = None if turn.detached else on_leave(engine, turn)
+            leave = None if turn.is_detached else on_leave(engine, turn)
             return EventStream(engine, reader, manners, on_leave=leave, headers=headers)
         followed = await engine.follow_turn(owner_of(request), reply.turn_id, None, reply.encoder)
         if isinstance(followed, TurnRecord):

@@ -157,7 +157,6 @@ class Exchange:
 
     async def _submit(self, call: TurnCall) -> StartedTurn:
         turn = await self._engine.submit(self._turn_request(call))
-        turn.detached = turn.detached or call.is_detached
         self.submitted[turn.turn_id] = turn
         log, session_id = turn.room.log, turn.room.session_id
         if call.is_collected and log is not None:
@@ -244,9 +243,8 @@ class Exchange:
         return await self._engine.store.update_session(self._owner, session_id, changes, now=self._engine.clock())
 
     async def _replace_history(self, session_id: str, history: tuple[ParsedMessage | Message, ...]) -> Session:
-        moved = await self._engine.replace_history(
-            self._owner, session_id, linked_messages(history, self._engine), None
-        )
+        messages = linked_messages(history, self._engine)
+        moved = await self._engine.sessions.move_history(self._owner, session_id, "replace", None, messages)
         return moved.session
 
     # files

@@ -1,0 +1,89 @@
+"""Files in answers: those that chat functions bring along are stored, those that they name by id are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from chatserve.contracts.files import FileKeeper
+from chatserve.contracts.formats import AnswerSnapshot, MessageAppended, Output, ParsedMessage, PartAppended
+from chatserve.contracts.store import Store
+from chatserve.core.errors import AnswerInvalid, FileUnknown
+from chatserve.core.types import DraftPart, FilePart, LocalFile, StoredFile
+from chatserve.engine.sessions.attachments import Attachments
+from chatserve.engine.turns.turn import RunningTurn
+
+
+def names_file(output: Output) -> bool:
+    """Whether an output names a file that is yet to be stored or looked up."""
+    match output:
+        case PartAppended(part=part):
+            return isinstance(part, LocalFile | FilePart)
+        case MessageAppended(message=message):
+            return _has_file(message)
+        case AnswerSnapshot(messages=messages):
+            return any(map(_has_file, messages))
+        case _:
+            return False
+
+
+def _has_file(message: ParsedMessage) -> bool:
+    return any(isinstance(part, LocalFile | FilePart) for part in message.content)
+
+
+class AnswerFiles:
+    """Stores the files of answers."""
+
+    def __init__(
+        self, store: Store, keeper: FileKeeper, clock: Callable[[], float], new_id: Callable[[str], str]
+    ) -> None:
+        self._store = store
+        self._attachments = Attachments(store)
+        self._keeper = keeper
+        self._clock = clock
+        self._new_id = new_id
+
+    async def stored(self, turn: RunningTurn, outputs: Sequence[Output]) -> Sequence[Output]:
+        """Return the outputs with stored files in place of those they name. Raises: AnswerInvalid, StoreError."""
+        return [await self._stored_output(turn, output) for output in outputs]
+
+    async def _stored_output(self, turn: RunningTurn, output: Output) -> Output:
+        match output:
+            case PartAppended(part=part):
+                return PartAppended(await self._stored_part(turn, part))
+            case MessageAppended(message=message):
+                return MessageAppended(await self._stored_message(turn, message))
+            case AnswerSnapshot(messages=messages):
+                return AnswerSnapshot(tuple([await self._stored_message(turn, message) for message in messages]))
+            case _:
+                return output
+
+    async def _stored_message(self, turn: RunningTurn, message: ParsedMessage) -> ParsedMessage:
+        if not _has_file(message):
+            return message
+        content = [await self._stored_part(turn, part) for part in message.content]
+        return ParsedMessage(message.role, tuple(content), message.metadata, message.options)
+
+    async def _stored_part(self, turn: RunningTurn, part: DraftPart) -> DraftPart:
+        """Store or look up a file once, however many snapshots of the answer name it; leave other parts as they are."""
+        if not isinstance(part, LocalFile | FilePart):
+            return part
+        key = part if isinstance(part, LocalFile) else part.file_id
+        known = turn.run.stored_files.get(key)
+        if known is None:
+            known = await (self._store_file(turn, part) if isinstance(part, LocalFile) else self._find(turn, part))
+            turn.run.stored_files[key] = known
+        return known
+
+    async def _find(self, turn: RunningTurn, part: FilePart) -> FilePart:
+        try:
+            (found,) = await self._attachments.find(turn.room.owner, [part.file_id])
+        except FileUnknown as error:
+            raise AnswerInvalid(f"the answer names a file that is not there: {part.file_id!r:.200}") from error
+        return found
+
+    async def _store_file(self, turn: RunningTurn, file: LocalFile) -> FilePart:
+        file_id, room = self._new_id("f_"), turn.room
+        name, media_type, size = await self._keeper.store_local(file_id, file)
+        stored = StoredFile(file_id, room.owner, room.session_id or None, name, media_type, size, self._clock())
+        await self._store.add_file(stored)
+        return stored.part
