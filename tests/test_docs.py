@@ -143,6 +143,29 @@ def test_fields_of_a_body_are_described(method_path: str) -> None:
         assert f"`{name}`" in HTTP, name
 
 
+@pytest.mark.parametrize(
+    ("row", "schema"),
+    [(name.lower(), name) for name in ("Session", "Turn", "Message", "Feedback", "Usage")]
+    + [("text", "TextPart"), ("reasoning", "ReasoningPart"), ("file", "FilePart"), ("data", "DataPart")]
+    + [("source", "SourcePart"), ("tool_call", "ToolCallPart"), ("tool_result", "ToolResultPart")],
+)
+def test_fields_of_an_object_are_those_of_the_document(row: str, schema: str) -> None:
+    with ChatClient(lambda message, history: None) as client:
+        document = client.get("/openapi.json").json["components"]["schemas"][schema]
+    table = HTTP.partition("### Sessions, messages and parts")[2].partition("\n## ")[0]
+    (fields,) = (
+        cells for name, cells in re.findall(r"^\| (.*?) \| (.*) \|$", table, re.MULTILINE) if row in _words(name)
+    )
+    told = dict(re.findall(r"`(\w+)`(\??)", fields))
+    optional = document["properties"].keys() - document["required"]
+    assert told.keys() | {"type"} == document["properties"].keys() | {"type"}
+    assert {name for name, mark in told.items() if mark} == optional
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))
+
+
 def _error_codes() -> Iterator[tuple[str, int | None]]:
     """Yield each code with its status: those of all errors, and those that sources give turns by name."""
     waiting = [ChatserveError]
