@@ -1,8 +1,8 @@
-"""History as tuples: `[user, assistant]` pairs, so that `len(history)` counts the turns taken.
+"""History as tuples: `[user, assistant]` pairs, so `len(history)` is the number of earlier turns.
 
 Run it:   chatserve run examples/alternately_agree.py
 Ask it:   curl localhost:8000/chat --json '{"message": "tea is better"}' -H 'Accept: text/plain'
-          To go on, send the "session_id" of the first answer along; the second is a refusal, the third agrees again.
+          To continue, send the "session_id" of the first answer. The second answer disagrees, the third agrees again.
 """
 
 from chatserve import ChatServer

@@ -1,6 +1,6 @@
-"""An async generator that yields deltas: each piece is appended to what came before.
+"""An async generator that yields deltas: each piece is appended to the pieces before it.
 
-`yields="deltas"` declares it; `ChatContext` tells about the turn and reports what is being done.
+`yields="deltas"` declares this. With `ChatContext` the function reports its progress.
 
 Run it:   chatserve run examples/async_echo.py
 Ask it:   curl -N localhost:8000/chat --json '{"message": "one two three"}' -H 'Accept: text/plain'

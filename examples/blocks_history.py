@@ -1,6 +1,6 @@
-"""Functions that give back the whole history with their answer appended, as event listeners of Blocks do.
+"""Functions that return the whole history with their answer appended, as event listeners of Gradio Blocks do.
 
-Two chats in one server: `messages` appends dicts and streams, `tuples` appends one pair and returns.
+Two chats in one server: `messages` appends dicts and streams them, `tuples` appends one pair and returns it.
 
 Run it:   chatserve run examples/blocks_history.py
 Ask it:   curl localhost:8000/chat/messages --json '{"message": "How are you?"}' -H 'Accept: text/plain'

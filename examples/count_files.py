@@ -1,4 +1,4 @@
-"""History with files: with `multimodal=True` every `content` is a list of parts, on every path and in every turn.
+"""History with files: with `multimodal=True` every `content` is a list of parts.
 
 Run it:   chatserve run examples/count_files.py
 Ask it:   curl 'localhost:8000/files?name=photo.png' --data-binary @photo.png        (answers {"id": "f_…", …})

@@ -1,6 +1,6 @@
-"""A LangChain model, streamed: its message chunks are yielded as they are.
+"""A streamed LangChain model: the function yields its message chunks as they are.
 
-Any server that speaks the Chat Completions API will do; the client reads OPENAI_BASE_URL and OPENAI_API_KEY.
+Any server with the Chat Completions API will do. The client reads OPENAI_BASE_URL and OPENAI_API_KEY.
 
 Run it:   pip install langchain-openai
           OPENAI_API_KEY=… chatserve run examples/langchain_stream.py

@@ -1,4 +1,4 @@
-"""Files in, files out: `message` is `{"text", "files"}` with local paths; a returned `File` is served under an id.
+"""Files in and out: `message` is `{"text", "files"}` with local paths; clients download a returned `File`.
 
 Run it:   chatserve run examples/multimodal_echo.py
 Ask it:   curl 'localhost:8000/files?name=photo.png' --data-binary @photo.png        (answers {"id": "f_…", …})

@@ -1,4 +1,4 @@
-"""A chat function in a file that knows nothing of chatserve: `chatserve run` finds it by its name.
+"""A chat function in a file that does not import chatserve: `chatserve run` finds it by its name.
 
 Run it:   chatserve run examples/no_import.py
 Ask it:   curl localhost:8000/chat --json '{"message": "step on no pets"}' -H 'Accept: text/plain'

@@ -1,6 +1,6 @@
-"""An OpenAI model, streamed: pairs of history become messages for the client, its chunks become the answer so far.
+"""A streamed OpenAI model: the history becomes messages for the client, and its chunks become the answer so far.
 
-Any server that speaks the Chat Completions API will do; the client reads OPENAI_BASE_URL and OPENAI_API_KEY.
+Any server with the Chat Completions API will do. The client reads OPENAI_BASE_URL and OPENAI_API_KEY.
 
 Run it:   pip install openai
           OPENAI_API_KEY=… chatserve run examples/openai_stream.py

@@ -1,4 +1,4 @@
-"""The smallest chat: answers yes or no, whatever was said.
+"""The smallest chat: it answers yes or no to every message.
 
 Run it:   chatserve run examples/random_yes_no.py
 Ask it:   curl localhost:8000/chat --json '{"message": "Will it rain?"}' -H 'Accept: text/plain'

@@ -1,4 +1,4 @@
-"""Streaming: a generator yields the answer so far, and clients get each new piece of it as it comes.
+"""Streaming: a generator yields the answer so far, and clients receive each new piece of it at once.
 
 Run it:   chatserve run examples/slow_echo.py
 Ask it:   curl -N localhost:8000/chat --json '{"message": "Hello there"}' -H 'Accept: text/plain'

@@ -1,6 +1,6 @@
-"""Inputs: every further parameter is a typed field of the request, checked before the turn starts.
+"""Inputs: every further parameter is a typed field of the request, which is checked before the turn starts.
 
-`GET /` describes them as JSON Schema; `tokens` out of range is refused with 422, and nothing is stored.
+`GET /` describes them as JSON Schema. If `tokens` is out of range the request is refused with 422.
 
 Run it:   chatserve run examples/system_prompt.py
 Ask it:   curl localhost:8000/chat -H 'Accept: text/plain' \

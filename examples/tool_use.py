@@ -1,6 +1,6 @@
-"""Tool steps: messages with a title in their metadata, pending and then done, one nested in another.
+"""Tool steps: messages with a title in their metadata that are first pending and then done, one nested in another.
 
-The function yields one list again and again and changes the messages in it; every yield is copied, so that clients see
+The function yields the same list again and again and changes the messages in it. Every yield is copied, so clients see
 each state.
 
 Run it:   chatserve run examples/tool_use.py

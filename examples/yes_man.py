@@ -1,4 +1,4 @@
-"""What a chat tells about itself: title, description, examples; their answers are made once, at the start.
+"""A chat with a title, a description and examples, whose answers are made once, when the server starts.
 
 Run it:   chatserve run examples/yes_man.py
 Ask it:   curl localhost:8000/chat --json '{"message": "Am I right?"}' -H 'Accept: text/plain'

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from typing import Any, get_type_hints
 
 import pytest
 from jsonschema import Draft202012Validator
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
@@ -91,10 +92,22 @@ def test_readme_leads_to_every_page(page: Path) -> None:
 # --- nothing is left out ---------------------------------------------------------------------------------------------
 
 
+def test_table_of_settings_is_that_of_the_code() -> None:
+    assert "\n".join(_settings_table()) in CONFIGURATION
+
+
+def _settings_table() -> Iterator[str]:
+    yield "| setting | default | what it is |"
+    yield "| --- | --- | --- |"
+    for name, field in Settings.model_fields.items():
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        shown = "" if default in {None, ""} else f"`{str(default).lower()}`"
+        yield f"| `{name}` | {shown} | {field.description} |"
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_setting_is_described(name: str) -> None:
-    assert f"`{name}`" in README
-    assert f"`{name}`" in CONFIGURATION
+def test_setting_has_a_note_besides_its_row(name: str) -> None:
+    assert f"`{name}`" in CONFIGURATION.partition("### Notes")[2]
 
 
 @pytest.mark.parametrize("command", [run, dev], ids=lambda command: command.name)
@@ -128,6 +141,29 @@ def test_fields_of_a_body_are_described(method_path: str) -> None:
     assert schema["properties"]
     for name in schema["properties"]:
         assert f"`{name}`" in HTTP, name
+
+
+@pytest.mark.parametrize(
+    ("row", "schema"),
+    [(name.lower(), name) for name in ("Session", "Turn", "Message", "Feedback", "Usage")]
+    + [("text", "TextPart"), ("reasoning", "ReasoningPart"), ("file", "FilePart"), ("data", "DataPart")]
+    + [("source", "SourcePart"), ("tool_call", "ToolCallPart"), ("tool_result", "ToolResultPart")],
+)
+def test_fields_of_an_object_are_those_of_the_document(row: str, schema: str) -> None:
+    with ChatClient(lambda message, history: None) as client:
+        document = client.get("/openapi.json").json["components"]["schemas"][schema]
+    table = HTTP.partition("### Sessions, messages and parts")[2].partition("\n## ")[0]
+    (fields,) = (
+        cells for name, cells in re.findall(r"^\| (.*?) \| (.*) \|$", table, re.MULTILINE) if row in _words(name)
+    )
+    told = dict(re.findall(r"`(\w+)`(\??)", fields))
+    optional = document["properties"].keys() - document["required"]
+    assert told.keys() | {"type"} == document["properties"].keys() | {"type"}
+    assert {name for name, mark in told.items() if mark} == optional
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))
 
 
 def _error_codes() -> Iterator[tuple[str, int | None]]:
@@ -192,18 +228,43 @@ def test_python_client_of_the_page_sees_every_event_once_over_cut_connections(tm
     assert all(1 <= seconds <= 3 for seconds in slept)
 
 
-def test_page_of_the_page_shows_a_session_over_a_reload(tmp_path: Path) -> None:
-    (page,) = (text for language, text in blocks(STREAM) if language == "html")
+@contextmanager
+def open_stream_page(heading: str, folder: Path, app: str = TYPED) -> Iterator[Page]:
+    """Serve the app, and from another origin, which the app allows, the page below a heading; open it."""
+    page = next(text for language, text in blocks(STREAM.partition(heading)[2]) if language == "html")
 
     async def show(_request: object) -> HTMLResponse:
         return HTMLResponse(page.replace("http://localhost:8000", server.url))
 
     with (
         serve_in_thread(Starlette(routes=[Route("/", show)])) as origin,
-        serve_text(TYPED, tmp_path, "--cors-origin", origin) as server,
+        serve_text(app, folder, "--cors-origin", origin) as server,
         open_page() as tab,
     ):
         tab.goto(origin)
+        yield tab
+
+
+def test_every_page_of_the_page_is_opened_here() -> None:
+    assert [language for language, _ in blocks(STREAM)].count("html") == 2
+
+
+def test_page_with_one_turn_shows_the_answer(tmp_path: Path) -> None:
+    with open_stream_page("### One turn", tmp_path) as tab:
+        expect(tab.locator("#answer")).to_have_text("You typed: Hello from a browser")
+
+
+def test_stop_button_of_the_page_with_one_turn_keeps_what_came(tmp_path: Path) -> None:
+    with open_stream_page("### One turn", tmp_path, TYPED.replace("0.02", "0.1")) as tab:
+        expect(tab.locator("#answer")).to_contain_text("You typed: H")
+        with tab.expect_response(re.compile("/stop$")) as stopped:
+            tab.get_by_role("button", name="Stop").click()
+        assert stopped.value.ok
+        assert "browser" not in tab.locator("#answer").inner_text()
+
+
+def test_page_with_a_session_shows_it_over_a_reload(tmp_path: Path) -> None:
+    with open_stream_page("### A session", tmp_path) as tab:
         tab.locator("#field").fill("Hello")
         tab.locator("#field").press("Enter")
         expect(tab.locator("#chat")).to_have_text("> Hello\nYou typed: Hello\n")

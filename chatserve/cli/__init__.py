@@ -1,4 +1,4 @@
-"""The command line. Knows the application and the server it runs in; nothing imports it."""
+"""The command line. Knows the application and the server that runs it; no other package imports it."""
 
 from chatserve.cli.commands import main
 

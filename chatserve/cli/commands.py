@@ -1,4 +1,4 @@
-"""The commands. Each parses and hands over; an error of whoever starts it becomes one line and exit code 2."""
+"""The commands. Each reads its options and hands over; a wrong option or target becomes one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def refuse(message: str) -> int:
-    """Say in one line why not; return the exit code for it."""
+    """Print in one line why a command is refused; return its exit code."""
     sys.stderr.write(f"chatserve: {clean(message)}\n")
     return MISUSED
 
@@ -60,7 +60,9 @@ def cli() -> None:
 @cli.command()
 @click.argument("target")
 @server_options
-@click.option("--workers", type=click.IntRange(min=1), default=1, envvar="CHATSERVE_WORKERS", help="how many processes")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, envvar="CHATSERVE_WORKERS", help="number of processes"
+)
 @setting_options
 def run(target: str, workers: int, **options: Any) -> None:
     """Serve TARGET: app.py, app.py:name or pkg.module:name."""
@@ -72,7 +74,10 @@ def run(target: str, workers: int, **options: Any) -> None:
 @server_options
 @setting_options
 def dev(target: str, **options: Any) -> int:
-    """Serve TARGET on this machine for its developer: reload on change, show error texts to clients."""
+    """Serve TARGET while you write it: reload on change, show errors.
+
+    Listens on this machine only, and shows clients the texts of errors, which run writes to the log alone.
+    """
     return develop(Launch.from_options(target, options))
 
 
@@ -80,7 +85,7 @@ def dev(target: str, **options: Any) -> int:
 @click.argument("target")
 @setting_options
 def check(target: str, **options: Any) -> None:
-    """Tell what would be served of TARGET, with which settings, or why not."""
+    """Tell what TARGET would serve and with which settings, or why not."""
     given = given_settings(options)
     loaded = load_target(target)
     loaded.app.override(**given)

@@ -1,4 +1,4 @@
-"""An end for a process that does not end: threads that never return and tasks that swallow cancellation."""
+"""Ends a process whose threads never return or whose tasks swallow their cancellation."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Final
 logger = logging.getLogger("chatserve.cli")
 
 FORCED_AFTER_S: Final = 5.0
-"""How long after its drain a process may live: the clean-up of functions, the last writes, the farewells."""
+"""How long a process may live after its drain: functions clean up, the last writes end, streams send `bye`."""
 
 LAST_WORDS_S: Final = 0.5
-"""How long the last log line may take: whatever reads the log may hang too."""
+"""How long writing the last log line may take: the program that reads the log may hang too."""
 
 
 class Deadline:
-    """Ends the process with `os._exit` if it still lives at a time; of several that are set, the first counts.
+    """Ends the process with `os._exit` at the earliest of the times that were set, if it still lives then.
 
-    Safe to set in a signal handler: the thread that watches is there already, and `SimpleQueue.put` is reentrant.
+    `set` is safe in a signal handler: the thread that watches runs already, and `SimpleQueue.put` is reentrant.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Deadline:
         threading.Thread(target=self._watch, name="chatserve-deadline", daemon=True).start()
 
     def set(self, in_s: float, exit_code: int) -> None:
-        """Let the process end in so many seconds at the latest, with this code."""
+        """End the process with this code after so many seconds, unless it ends before."""
         self._changes.put((time.monotonic() + in_s, exit_code))
 
     def _watch(self) -> None:
@@ -54,7 +54,7 @@ def _say_last_words() -> None:
 
 
 def _log_and_flush() -> None:
-    logger.warning("something still runs and does not end (a chat function, or a thread of its own): exit without it")
+    logger.warning("a chat function, or a thread that it started, does not end: exiting without it")
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -1,4 +1,4 @@
-"""What is served, in words: the lines a server starts with, and the report of `check`. Returns lines, prints none."""
+"""Describes what is served: the first lines a server prints, and the report of `check`. Returns lines, prints none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def url_of(host: str, port: int) -> str:
 
 
 def start_lines(target: Target, host: str, port: int) -> Iterator[str]:
-    """Yield what a server says when it is ready."""
+    """Yield the lines that a server prints when it is ready."""
     app, url = target.app, url_of(host, port)
     yield f"{app.title} is served at {url} (from {target.name}: {target.taken})"
     if len(app.chats) > 1:
@@ -60,7 +60,7 @@ def curl_line(app: ChatServer, url: str) -> str:
 
 
 def _placeholder(schema: Mapping[str, Any], name: str) -> Json:
-    """Return a value the schema of an input allows, where that is easily told."""
+    """Return a value that the schema of an input allows, if the schema is a simple one."""
     field = schema["properties"][name]
     field = schema.get("$defs", {}).get(str(field.get("$ref", "")).rpartition("/")[2], field)
     for key in ("const", "minimum"):
@@ -72,7 +72,7 @@ def _placeholder(schema: Mapping[str, Any], name: str) -> Json:
 
 
 def check_lines(target: Target, given: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield what would be served, and with which settings; `given` are those of the command line."""
+    """Yield lines on what would be served and with which settings; `given` are those of the command line."""
     yield f"{target.name}: {target.taken}, titled {target.app.title!r}"
     for chat in target.app.chats.values():
         yield ""

@@ -54,7 +54,7 @@ def run(launch: Launch, *, workers: int = 1) -> None:
 
 
 def prepare(launch: Launch) -> Target:
-    """Set logging up, load the target and give it the settings of the command line. Raises: ConfigurationError."""
+    """Set up logging, load the target and give it the settings of the command line. Raises: ConfigurationError."""
     configure_logging(launch.log_level, launch.log_format)
     target = load_target(launch.target)
     target.app.override(**launch.settings)
@@ -68,7 +68,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def serve_on(launch: Launch, target: Target, listeners: list[socket.socket], *, is_reload: bool = False) -> None:
-    """Serve a prepared target, and say where when it answers. Raises: ConfigurationError."""
+    """Serve a prepared target, and print its address once it answers. Raises: ConfigurationError."""
 
     def on_ready() -> None:
         first, *more = start_lines(target, launch.host, port_of(listeners))
@@ -88,7 +88,7 @@ def print_line(line: str) -> None:
 
 
 def _refuse_workers(workers: int, store: str) -> None:
-    """Refuse more processes than one. Raises: ConfigurationError."""
+    """Refuse more than one process. Raises: ConfigurationError."""
     if create_store(store).shared:
         raise ConfigurationError(f"{workers} workers: start {workers} servers instead, each on a port of its own")
     raise ConfigurationError(f"{workers} workers cannot share the store {store!r}: one process owns it; run one worker")

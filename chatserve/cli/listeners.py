@@ -1,7 +1,8 @@
 """Listening sockets. Knows nothing of what listens on them.
 
-Accepted connections inherit what is set here: a peer that vanished is noticed within half a minute, and one that reads
-nothing pins no more than `UNSENT_BYTES` of kernel memory, at no cost to fast ones.
+Accepted connections inherit the options that are set here. With them the server notices within half a minute that a
+peer has vanished, and a peer that reads nothing takes no more than `UNSENT_BYTES` of kernel memory. They do not slow
+fast peers.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     """Listen on every address of `host`; port 0 takes any free port, the same for all.
 
     Raises:
-        ConfigurationError: the port is taken or not allowed, or the host is none of this machine.
+        ConfigurationError: the port is in use or not allowed, or the host is not an address of this machine.
     """
     listeners: list[socket.socket] = []
     for family, (name, _, *scope) in _addresses(host, port):
@@ -92,11 +93,12 @@ def _refusal(host: str, port: int, error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
             return (
-                f"port {port} of {host} is in use; stop what listens there, or take another: --port 0 finds a free one"
+                f"port {port} of {host} is in use; stop the program that listens there, or use another port "
+                "(--port 0 takes any free one)"
             )
         case errno.EACCES:
-            return f"port {port} of {host} is not allowed to this user; take one above 1023"
+            return f"this user may not listen on port {port} of {host}; use a port above 1023"
         case errno.EADDRNOTAVAIL:
-            return f"host {host!r} is no address of this machine; try 127.0.0.1, or 0.0.0.0 for all"
+            return f"host {host!r} is not an address of this machine; try 127.0.0.1, or 0.0.0.0 for all"
         case _:
             return f"cannot listen on {host} port {port}: {error.strerror}"

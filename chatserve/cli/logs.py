@@ -1,7 +1,7 @@
 """Logging of a server process: lines of text or of JSON on standard error.
 
-Nobody can forge a line: control characters of a message are stripped, and a traceback is indented. What users and
-models write is not logged here; loggers of libraries that would are kept quiet.
+No message can forge a line: its control characters become spaces, and a traceback is indented. Texts of users and
+models are not logged; loggers of libraries that would log them are silenced.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ LogFormat = Literal["text", "json"]
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _QUIET: Final = {
     "asyncio": logging.WARNING,
-    "sse_starlette": logging.WARNING,  # its debug lines hold what is streamed
-    "uvicorn.error": logging.WARNING,  # the start and the stop are told by the server of this package
+    "sse_starlette": logging.WARNING,  # its debug lines contain what is streamed
+    "uvicorn.error": logging.WARNING,  # the server of this package logs the start and the stop itself
     "uvicorn.access": logging.INFO,
 }
 
@@ -59,7 +59,7 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
 
 
 def clean(text: str) -> str:
-    """Return the text on one line: each run of control characters becomes a space; lone surrogates a question mark."""
+    """Return the text on one line: runs of control characters become spaces, lone surrogates question marks."""
     return _CONTROL.sub(" ", text).encode("utf-8", "replace").decode()
 
 

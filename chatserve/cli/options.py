@@ -1,4 +1,4 @@
-"""Options of the commands: every setting, and how the process runs. What they mean stands in `chatserve.settings`."""
+"""Options of the commands: those of the process, and one for each setting of `chatserve.settings`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ def server_options(function: Command) -> Command:
         _process_option("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all"),
         _process_option("--port", type=click.IntRange(0, 65535), default=8000, help="port; 0 takes any free one"),
         _process_option(
-            "--log-level", type=click.Choice(LOG_LEVELS), default="info", help="least level that is logged"
+            "--log-level", type=click.Choice(LOG_LEVELS), default="info", help="lowest level that is logged"
         ),
-        _process_option("--log-format", type=click.Choice(("text", "json")), default="text", help="how lines look"),
+        _process_option(
+            "--log-format", type=click.Choice(("text", "json")), default="text", help="format of log lines"
+        ),
         _process_option("--access-log/--no-access-log", default=False, help="log every request"),
     )
     for option in reversed(options):
@@ -39,12 +41,12 @@ def server_options(function: Command) -> Command:
 
 
 def given_settings(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings among a command's options: those that were given."""
+    """Return the settings that were given among a command's options."""
     return {name: value for name, value in options.items() if name in Settings.model_fields and value not in (None, ())}
 
 
 def option_name(name: str) -> str:
-    """Return the option of a setting: `--store`; `--cors-origin` for `cors_origins`, as it is given once for each."""
+    """Return the option of a setting: `--store`; `--cors-origin` for `cors_origins`, as it is given once per value."""
     field = Settings.model_fields[name]
     return "--" + (name.removesuffix("s") if _is_names(field) else name).replace("_", "-")
 

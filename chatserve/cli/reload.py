@@ -1,7 +1,7 @@
-"""`dev`: a server process that is replaced when the code beside the target changes.
+"""`dev`: replaces the server process when the code beside the target changes.
 
-The parent owns the listening sockets, so that a client who connects between two servers waits instead of being refused,
-and never imports the target. Knows processes and files, nothing of turns.
+The parent process owns the listening sockets, so a client that connects between two servers waits instead of being
+refused. The parent never imports the target. Knows processes and files, and nothing of turns.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from chatserve.core.errors import ConfigurationError
 from chatserve.settings import read_settings
 
 DRAIN_TIMEOUT_S: Final = 1.0
-"""How long running turns may hold up a reload, unless `--drain-timeout-s` says otherwise."""
+"""How long running turns may delay a reload, unless `--drain-timeout-s` says otherwise."""
 
 POLL_S: Final = 0.25
 POLL_SHARE: Final = 10
-"""Of the time, at most one part in so many goes into looking at files."""
+"""Looking at files takes at most one part in this many of the time."""
 
 BAD_TARGET: Final = 3
 """Exit code of a server whose target may work after the next change."""
@@ -63,8 +63,8 @@ def _require_loopback(host: str) -> None:
         is_loopback = host == "localhost"
     if not is_loopback:
         raise ConfigurationError(
-            f"dev shows error texts to everybody, so it listens on this machine only, not on {host!r}; "
-            "leave --host out, or use run"
+            f"dev shows error texts to every client, so it listens on this machine only, not on {host!r}; "
+            "omit --host, or use run"
         )
 
 
@@ -99,16 +99,16 @@ class Developer:
         self._is_leaving = True
 
     def _wait(self, process: multiprocessing.process.BaseProcess, stamps: Stamps, *, is_first: bool) -> list[str]:
-        """Wait for a change, and return the files; return none when it is time to leave."""
-        told = False
+        """Wait for a change and return the files; return none when `dev` has to end."""
+        has_ended = False
         pause_s = POLL_S
         while not self._is_leaving:
-            wait([process.sentinel] if not told else [], pause_s)
-            if not told and process.exitcode is not None:
+            wait([process.sentinel] if not has_ended else [], pause_s)
+            if not has_ended and process.exitcode is not None:
                 if is_first and process.exitcode != BAD_TARGET:
                     return []
                 print_line(f"waiting for a change in {clean(str(self._folder))}")
-                told = True
+                has_ended = True
             began = time.monotonic()
             if changed := self._settled_changes(stamps):
                 return changed
@@ -116,7 +116,7 @@ class Developer:
         return []
 
     def _settled_changes(self, stamps: Stamps) -> list[str]:
-        """Return what has changed, once nothing more does: editors and version control write many files at once."""
+        """Return the changed files once no more change: editors and version control write many files at once."""
         newest = read_stamps(self._folder)
         if newest == stamps:
             return []
@@ -130,7 +130,7 @@ class Developer:
         return sorted(str(Path(name).relative_to(self._folder)) for name in names)
 
     def _end(self, process: multiprocessing.process.BaseProcess) -> int:
-        """Let the process drain; return its exit code."""
+        """Stop the process, which may drain; return its exit code."""
         if process.is_alive():
             process.terminate()
             process.join(self._end_timeout_s)
@@ -141,7 +141,7 @@ class Developer:
 
 
 def read_stamps(folder: Path) -> Stamps:
-    """Return time and size of every Python file in a folder and below; of hidden folders and environments none."""
+    """Return time and size of every Python file below a folder, hidden folders and environments left out."""
     return dict(_walk(folder))
 
 
@@ -153,11 +153,11 @@ def _walk(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
             continue
         for name in files:
             if name.endswith(".py"):
-                path = os.path.join(parent, name)  # noqa: PTH118 - a Path for each of thousands would take its time
+                path = os.path.join(parent, name)  # noqa: PTH118 - making a Path for each of thousands of files is slow
                 try:
                     status = os.stat(path)  # noqa: PTH116
                 except OSError:
-                    continue  # gone while we looked
+                    continue  # deleted meanwhile
                 yield path, (status.st_mtime_ns, status.st_size)
 
 
@@ -173,7 +173,7 @@ def serve_newest(launch: Launch, listeners: Sequence[socket], is_reload: bool) -
 
 
 def _follow_parent() -> None:
-    """Leave when the parent is gone, killed perhaps: nobody else would end this process."""
+    """End this process once its parent has ended: after a kill of the parent, nothing else would."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

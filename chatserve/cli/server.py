@@ -1,8 +1,9 @@
 """The server process: uvicorn with a drain. Knows the application and its engine, no command and no target.
 
-On SIGTERM or SIGINT readiness turns 503 and new turns are refused while connections are still accepted; what runs gets
-`drain_timeout_s`, then ends as interrupted, its partial text kept; every stream says `bye`; the store is closed; the
-process returns. A second signal cuts the wait short. What does not end is left behind by `Deadline`.
+On SIGTERM or SIGINT readiness becomes 503 and new turns are refused, while connections are still accepted. Running
+turns have `drain_timeout_s` to end; then they end as interrupted, with their partial text kept. Every stream sends
+`bye`, the store is closed, and the process returns. A second signal ends the wait. `Deadline` ends a process that does
+not end by itself.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ CLOSING_S: Final = 1.0
 
 SWITCH_S: Final = 0.001
 """How long another thread may keep the event loop from running. With Python's own 5 ms, a few functions that compute in
-threads make every stream late by tens of milliseconds."""
+threads delay every stream by tens of milliseconds."""
 
 LEFTOVERS_S: Final = 0.5
-"""How long what swallows its cancellation may delay the exit when all is stored and closed."""
+"""How long tasks that swallow their cancellation may delay the exit once everything is stored and closed."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -54,7 +55,7 @@ class DrainingServer(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the store, then accept. Raises: ConfigurationError."""
+        """Open the store, then accept connections. Raises: ConfigurationError."""
         self._loop = asyncio.get_running_loop()
         await self._app.start()
         await super().startup(sockets)
@@ -77,7 +78,7 @@ class DrainingServer(uvicorn.Server):
         engine.readers.say_bye()
 
     async def _hurry_up(self) -> None:
-        """Let the drain find nothing that runs any more, once a second signal has come."""
+        """Interrupt all running turns after a second signal, so that the drain ends."""
         await self._hurry.wait()
         assert self._app.engine is not None
         await self._app.engine.interrupt_all()
@@ -91,19 +92,19 @@ class DrainingServer(uvicorn.Server):
 
     def _cut_connections(self) -> None:
         connections = list(self.server_state.connections)
-        logger.warning("%d connection(s) took nothing for %g s and are cut", len(connections), CLOSING_S)
+        logger.warning("cutting %d connection(s) that took nothing for %g s", len(connections), CLOSING_S)
         for connection in connections:
             connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals to the end of the process: one that comes late must not turn a clean exit into a crash."""
+        """Handle signals until the process ends: a late one must not turn a clean exit into a crash."""
         for number in HANDLED_SIGNALS:
             signal.signal(number, self.handle_exit)
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin the drain, or at the second signal shorten it. Runs between any two steps of the loop's thread."""
+        """Begin the drain, or at a second signal shorten it. Runs between any two steps of the loop's thread."""
         if self._app.engine is not None:
             self._app.engine.refuse_turns()
         if not self.should_exit:
@@ -118,7 +119,7 @@ class DrainingServer(uvicorn.Server):
 def serve(
     app: ChatServer, listeners: list[socket.socket], *, access_log: bool = False, on_ready: Callable[[], None]
 ) -> None:
-    """Serve until a signal; return when all is stored and closed. `on_ready` is called once requests are answered.
+    """Serve until a signal; return once everything is stored and closed. Call `on_ready` once requests are answered.
 
     Raises:
         ConfigurationError: the store cannot be opened.
@@ -137,7 +138,7 @@ def _config(app: ChatServer, *, access_log: bool) -> uvicorn.Config:
         loop="uvloop" if find_spec("uvloop") else "asyncio",
         http="httptools" if find_spec("httptools") else "h11",
         ws="none",
-        lifespan="off",  # the server starts and stops the application itself, so that errors are told in one line
+        lifespan="off",  # the server starts and stops the application itself, so that an error is one line
         log_config=None,
         access_log=access_log,
         server_header=False,
@@ -147,7 +148,7 @@ def _config(app: ChatServer, *, access_log: bool) -> uvicorn.Config:
 
 
 def _spare_the_collector() -> None:
-    """Keep the garbage collector off the hot path: what start-up made stays, and the rest is looked at less often.
+    """Keep the garbage collector off the hot path: it skips what start-up made, and runs less often.
 
     Events are small tuples without cycles; with the default thresholds they would trigger a collection every few
     hundred.

@@ -1,7 +1,7 @@
 """Targets: `app.py`, `app.py:name`, `pkg.module:name`, loaded as an application. Knows nothing of serving it.
 
-A `ChatServer` wins. A file without one is served by its chat function: named `predict`, `chat` or `respond`, else the
-only candidate, where one whose parameters are called `message` and `history` goes before others.
+A `ChatServer` in the file is served. In a file without one it is the chat function: the one named `predict`, `chat` or
+`respond`, else the only candidate. Candidates whose parameters are named `message` and `history` win over others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TargetError(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is served: the application, the folder its code is in, and what was taken from where."""
+    """What is served: the application, its file or module, what was taken from there, and the folder of the code."""
 
     app: ChatServer
     name: str
@@ -41,7 +41,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a target's module is: its name, the folder it is imported from, its file, and the attribute asked for."""
+    """Where a target's module is: its name, the folder it is imported from, its file, and the attribute to serve."""
 
     module: str
     folder: Path
@@ -58,7 +58,7 @@ def load_target(text: str) -> Target:
     """Import what `text` names and find the application or chat function in it.
 
     Raises:
-        TargetError: there is no such file or module, it cannot be imported, or what to serve in it is not plain.
+        TargetError: there is no such file or module, it cannot be imported, or it is not clear what to serve in it.
     """
     source = locate(text)
     module = _import(source)
@@ -72,10 +72,10 @@ def load_target(text: str) -> Target:
 
 
 def locate(text: str) -> Source:
-    """Return where a target is. Raises: TargetError for a file that is not there, or no target at all."""
+    """Return where a target is. Raises: TargetError if the file does not exist, or the text is no target."""
     place, _, attribute = text.partition(":")
     if attribute and not all(part.isidentifier() for part in attribute.split(".")):
-        raise TargetError(f"target {text!r}: {attribute!r} is no name; write {place}:app")
+        raise TargetError(f"target {text!r}: {attribute!r} is not a name; write {place}:app")
     path = Path(place)
     if place.endswith(".py") or os.sep in place or (place and path.is_dir()):
         return _locate_file(text, path, attribute)
@@ -188,7 +188,7 @@ def _found(module: ModuleType, source: Source) -> tuple[ChatServer, str]:
 
 
 def _servers(module: ModuleType) -> dict[str, ChatServer]:
-    """Return the applications of a module by name; one with two names once."""
+    """Return the applications of a module by name; one that has two names only once."""
     by_identity = {id(value): name for name, value in reversed(vars(module).items()) if isinstance(value, ChatServer)}
     return {name: getattr(module, name) for name in reversed(by_identity.values())}
 

@@ -1,4 +1,4 @@
-"""Tests of chat functions and applications, in the test's own process, with streams that truly stream.
+"""Clients for tests of chat functions and applications: in the test's own process, with streams that stream.
 
     with ChatClient(app) as client:
         session = client.session()
@@ -7,8 +7,8 @@
         turn.stop()
         assert turn.status == "stopped"
 
-The application runs in an event loop of its own thread and is spoken to as a server would, without sockets. Every
-wait is bounded.
+The application runs in an event loop in a thread of its own. The client talks to it as a server does, without sockets.
+Every wait has a limit.
 """
 
 from chatserve.testing.client import ChatClient, ChatSession, RequestRefused

@@ -17,7 +17,7 @@ SUCCESS = range(200, 300)
 
 
 class RequestRefused(Exception):
-    """A request was answered with an error: `status`, and of its problem document `code` and `detail`."""
+    """A request was answered with an error: its `status`, and the `code` and `detail` of its problem document."""
 
     def __init__(self, response: Response) -> None:
         self.response = response
@@ -32,9 +32,9 @@ class ChatClient:
     """Serves a `ChatServer`, or a single chat function, to a test. Use it as a context manager.
 
     Args:
-        served: the application, which stays as it is, or a chat function.
+        served: the application, which is not changed, or a chat function.
         timeout_s: how long any wait may take.
-        **settings: settings that are different in the test. The store is `memory://` unless another one is given.
+        **settings: settings that differ in the test. The store is `memory://` unless another one is given.
     """
 
     def __init__(self, served: ChatServer | Callable[..., Any], *, timeout_s: float = 10, **settings: Any) -> None:
@@ -69,7 +69,7 @@ class ChatClient:
             self._folder.cleanup()
 
     def session(self, session_id: str | None = None, *, chat: str | None = None) -> ChatSession:
-        """Return a session: a new one, which begins with its first turn, or the one of this id."""
+        """Return a session: a new one, which is created with its first turn, or the one with this id."""
         return ChatSession(self, session_id, chat)
 
     def get(self, path: str, **options: Any) -> Response:
@@ -100,7 +100,7 @@ class ChatClient:
     def open(
         self, method: str, path: str, *, json: Any = None, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Exchange:
-        """Send a request and return at once: the response comes while the test goes on."""
+        """Send a request and return at once: the response arrives while the test continues."""
         own = {"host": _host(self._app)}
         if json is not None:
             body, own["content-type"] = dumps(json), "application/json"
@@ -110,7 +110,7 @@ class ChatClient:
         return Exchange(self._thread, self._app, method, path, own | given, body)
 
     def start_turn(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> ChatTurn:
-        """Start a turn at any path that answers with one. Raises: RequestRefused, TimeoutError."""
+        """Start a turn at any path that starts one. Raises: RequestRefused, TimeoutError."""
         exchange = self.open("POST", path, json=body, headers={"accept": "text/event-stream"} | dict(headers or {}))
         exchange.wait_until(lambda: exchange.status is not None, self._timeout_s)
         if exchange.status not in SUCCESS:
@@ -127,10 +127,10 @@ class ChatSession:
         self._path = "/chat" if chat is None else f"/chat/{quote(chat, safe='')}"
 
     def start(self, message: Any, *, headers: Mapping[str, str] | None = None, **fields: Any) -> ChatTurn:
-        """Start a turn and return when it is accepted; `fields` are further ones of the body, `inputs` for one.
+        """Start a turn and return once it is accepted; `fields` are further fields of the body, such as `inputs`.
 
         Raises:
-            RequestRefused: it was not accepted.
+            RequestRefused: the turn was not accepted.
         """
         body = {"message": message, **fields}
         if self.session_id is not None:
@@ -140,7 +140,7 @@ class ChatSession:
         return turn
 
     def send(self, message: Any, **fields: Any) -> ChatTurn:
-        """Take a whole turn. Raises: as `start`; TimeoutError."""
+        """Start a turn and wait for its end. Raises: as `start`; TimeoutError."""
         return self.start(message, **fields).wait()
 
     @property
@@ -158,19 +158,19 @@ class ChatSession:
             after = f"&after={page['next']}"
 
     def undo(self) -> Any:
-        """Take the last turn back; return what the server answers. Raises: RequestRefused."""
+        """Undo the last turn; return the server's answer. Raises: RequestRefused."""
         return self._answered("POST", "undo").json
 
     def retry(self) -> ChatTurn:
-        """Run the last turn again. Raises: RequestRefused."""
+        """Answer the last message again. Raises: RequestRefused."""
         return self._client.start_turn(self._at("retry"), {})
 
     def edit(self, message_id: str, message: Any) -> ChatTurn:
-        """Replace a message of the user and run from there. Raises: RequestRefused."""
+        """Replace a message of the user and answer the new one. Raises: RequestRefused."""
         return self._client.start_turn(self._at("edit"), {"message_id": message_id, "message": message})
 
     def stop(self) -> Any:
-        """Stop what runs and waits; return what the server answers. Raises: RequestRefused."""
+        """Stop the running and waiting turns; return the server's answer. Raises: RequestRefused."""
         return self._answered("POST", "stop").json
 
     def clear(self) -> None:
@@ -190,7 +190,7 @@ class ChatSession:
 
 
 def _application(served: ChatServer | Callable[..., Any], settings: Mapping[str, Any]) -> ChatServer:
-    """Return an application of its own for the test, with the chats and the settings of the one that is served."""
+    """Return an application for this test alone, with the chats and the settings of the one that is served."""
     if not isinstance(served, ChatServer):
         app = ChatServer(**{"store": "memory://"} | dict(settings))
         app.chat(served)

@@ -73,17 +73,15 @@ class LoopThread:
             raise TimeoutError(f"{what} took longer than {timeout_s:g} s") from None
 
     def close(self, timeout_s: float) -> None:
-        """Cancel what still runs, end the loop. Raises: TimeoutError."""
+        """Cancel the tasks that still run, and end the loop. Raises: TimeoutError."""
         self.loop.call_soon_threadsafe(self._closing.set)
         self._thread.join(timeout_s)
         if self._thread.is_alive():
-            raise TimeoutError(
-                f"the event loop did not end within {timeout_s:g} s: something swallows its cancellation"
-            )
+            raise TimeoutError(f"the event loop did not end within {timeout_s:g} s: a task swallows its cancellation")
 
 
 class Exchange:
-    """One request, and as much of its response as has come. The body comes in while the test looks at it."""
+    """One request, and the part of its response that has arrived. The body grows while the test looks at it."""
 
     def __init__(
         self, thread: LoopThread, app: ASGIApp, method: str, path: str, headers: Mapping[str, str], body: bytes
@@ -125,11 +123,11 @@ class Exchange:
             self._changed.notify_all()
 
     def wait_until(self, has_come: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until it has come, or nothing more will; tell which.
+        """Wait until `has_come` returns true or the response has ended; return which.
 
         Raises:
-            TimeoutError: neither happened.
-            Exception: whatever the application raised in place of the end of its response.
+            TimeoutError: neither happened in time.
+            Exception: what the application raised before its response ended.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: has_come() or self._is_over(), timeout_s):
@@ -144,11 +142,11 @@ class Exchange:
     def response(self, timeout_s: float) -> Response:
         """Return the whole response. Raises: as `wait_until`."""
         if not self.wait_until(lambda: self.is_complete, timeout_s) or self.status is None:
-            raise RuntimeError(f"the application left {self._request} without an answer")
+            raise RuntimeError(f"the application did not answer {self._request}")
         return Response(self.status, self.headers, bytes(self.body))
 
     def leave(self) -> None:
-        """Close the connection, as a client does that is not interested any more."""
+        """Close the connection, as a client does that leaves."""
         self._loop.call_soon_threadsafe(self._left.set)
 
 

@@ -21,7 +21,7 @@ class StreamEvent:
 
 @dataclass(slots=True)
 class _Answer:
-    """What the events so far add up to."""
+    """The answer, put together from the events so far."""
 
     status: str = "running"
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -46,7 +46,7 @@ class _Answer:
             case "done":
                 self.status, self.messages, self.is_done = value["status"], value["messages"], True
             case _:
-                pass  # what else there is stands in `ChatTurn.events` and in the messages of `done`
+                pass  # other events are in `ChatTurn.events`; the messages of `done` contain what they say
 
     def _merge(self, value: dict[str, Any]) -> None:
         for message in self.messages:
@@ -56,9 +56,9 @@ class _Answer:
 
 
 class ChatTurn:
-    """A turn that was started, and its answer as far as it has come.
+    """A turn that was started, and its answer so far.
 
-    `post` sends a request of the same client: what stops the turn.
+    `post` sends a request of the same client; `stop` needs it.
     """
 
     def __init__(self, exchange: Exchange, post: Callable[[str], Response], timeout_s: float) -> None:
@@ -84,18 +84,18 @@ class ChatTurn:
 
     @property
     def text(self) -> str:
-        """The words of the answer so far: those of its last message that is no thought."""
+        """The text of the answer so far: that of its last message that is no thought."""
         spoken = [message for message in self.messages if not (message.get("metadata") or {}).get("title")]
         return _words(spoken[-1]["content"]) if spoken else ""
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The messages of the answer: whole when the turn is over, before that their words so far."""
+        """The messages of the answer: complete once the turn has ended, before that with their text so far."""
         return self._answer().messages
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """What went wrong (`code`, `detail`, …) in a turn that failed."""
+        """The error of a turn that failed (`code`, `detail`, …), else None."""
         return self._answer().error
 
     def _answer(self) -> _Answer:
@@ -103,7 +103,7 @@ class ChatTurn:
         return self._answer_so_far
 
     def _read(self) -> None:
-        """Read the events that have come since the last look."""
+        """Read the events that have arrived since the last call."""
         body, begin = self._exchange.body, self._bytes_read
         end = body.rfind(b"\n\n", begin)
         if end < 0:
@@ -144,7 +144,7 @@ class ChatTurn:
         return self.wait()
 
     def leave(self) -> None:
-        """Close the connection without stopping the turn, as a browser does whose tab is closed."""
+        """Close the connection, as a browser does when its tab is closed."""
         self._exchange.leave()
 
 

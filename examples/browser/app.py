@@ -1,6 +1,6 @@
 """A web page that talks to a chat: `fetch` starts a turn, `EventSource` follows it, a button stops it.
 
-The page is index.html beside this file, without a build step; the chat is mounted under /api of the same origin.
+The page is index.html beside this file and needs no build step. The chat is mounted under /api of the same origin.
 
 Run it:   uvicorn --app-dir examples/browser app:app
 Ask it:   open http://127.0.0.1:8000 in a browser, or

@@ -119,7 +119,7 @@ def test_every_setting_is_an_option_with_its_help(tmp_path: Path):
         (["run", "app.py", "--store", "redis"], "store: 'redis' is not a store URL"),
         (["run", "app.py", "--store", "sqlite:///no/such/folder/chat.db"], "store: cannot write 'no/such/folder/"),
         (["run", "app.py", "--workers", "2"], "2 workers cannot share the store 'sqlite:///chatserve.db'"),
-        (["run", "app.py", "--host", "192.0.2.1"], "'192.0.2.1' is no address of this machine"),
+        (["run", "app.py", "--host", "192.0.2.1"], "'192.0.2.1' is not an address of this machine"),
         (["run", "app.py", "--host", "no such host"], "host 'no such host' cannot be resolved"),
         (["dev", "app.py", "--host", "0.0.0.0"], "listens on this machine only, not on '0.0.0.0'"),
         (["dev", "nope.py"], "there is no file"),
@@ -145,8 +145,8 @@ def test_a_port_in_use_is_told_in_one_line(tmp_path: Path, name: str):
         port = taken.getsockname()[1]
         line = refusal(name, write(tmp_path, ECHO), "--port", str(port), cwd=tmp_path)
     assert line == (
-        f"chatserve: port {port} of 127.0.0.1 is in use; stop what listens there, or take another: "
-        "--port 0 finds a free one"
+        f"chatserve: port {port} of 127.0.0.1 is in use; stop the program that listens there, "
+        "or use another port (--port 0 takes any free one)"
     )
 
 

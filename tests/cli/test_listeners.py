@@ -57,7 +57,7 @@ def test_a_client_that_reads_nothing_pins_little_memory():
 
 @pytest.mark.parametrize(
     ("host", "said"),
-    [("192.0.2.1", "is no address of this machine"), ("no such host", "cannot be resolved")],
+    [("192.0.2.1", "is not an address of this machine"), ("no such host", "cannot be resolved")],
 )
 def test_hosts_that_cannot_be_listened_on_are_refused(host: str, said: str):
     with pytest.raises(ConfigurationError, match=said):

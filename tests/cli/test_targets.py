@@ -200,7 +200,7 @@ def test_an_option_that_is_wrong_is_told_with_its_line(folder: Path):
         ("a b", "is neither a file nor a module"),
         ("", "is neither a file nor a module"),
         ("app.py:", "there is no file"),
-        ("app.py:1x", "'1x' is no name"),
+        ("app.py:1x", "'1x' is not a name"),
     ],
 )
 def test_targets_that_are_none_are_refused(folder: Path, target: str, said: str):

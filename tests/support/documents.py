@@ -1,8 +1,8 @@
 """Pages of documentation that are run: their blocks, and the commands in them with what they print.
 
 A `console` block holds commands (`$ …`, continued after a backslash) and, below each, exactly what it prints. Ids,
-times and ports differ from run to run, `…` in a line stands for anything. An id in a command means the id that stood at
-the same place in an earlier output.
+times and ports differ from run to run, `…` in a line stands for anything. A page cuts ids short (`t_9fKx…`); an id in a
+command means the id that an earlier output had at the same place.
 
     python -m tests.support.documents docs/http.md      write what the commands print now into the page
 """
@@ -14,12 +14,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from tests.support.server import ROOT, Server, serve
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ID = re.compile(r"\b[stmfe]_[\w-]{16,}")
+ID = re.compile(r"\b[stmfe]_(?:[\w-]{16,}|[\w-]+…)")
+"""An id, whole as a server prints it or cut short as a page shows it."""
+
+SHOWN_DIGITS = 4
+"""How many characters a page shows of an id: the last ones, which are random."""
+
 COMMAND_TIMEOUT_S = 30
 CURL_TIMED_OUT = 28
 """The exit code of a `curl -m`, which is how a page leaves a stream that has no end."""
@@ -34,7 +40,11 @@ def blocks(text: str) -> list[tuple[str, str]]:
 
 def generalize(output: str) -> str:
     """Replace what differs from run to run: ids, times, ports, random reconnection times."""
-    output = ID.sub(lambda match: f"{match[0][:2]}ID", output)
+    return generalize_times(ID.sub(lambda match: f"{match[0][:2]}ID", output))
+
+
+def generalize_times(output: str) -> str:
+    """Replace what differs from run to run, but for ids."""
     output = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", output)
     output = re.sub(r"^(date|last-modified): .*$", r"\1: DATE", output, flags=re.MULTILINE)
     output = re.sub(r"^retry: \d+$", "retry: N", output, flags=re.MULTILINE)
@@ -47,6 +57,21 @@ def is_as_told(told: str, printed: str) -> bool:
     return re.fullmatch(pattern, generalize(printed)) is not None
 
 
+def ids_as_told(told: str, printed: str) -> dict[str, str]:
+    """Return the id a command printed for each id of the page: at the same place, else, in other output, in order."""
+    ids = ID.findall(told)
+    groups = [f"({name[:2]}[\\w-]{{16,}})" for name in ids]
+    texts = [re.escape(text).replace("…", ".*") for text in ID.split(generalize_times(told))]
+    pattern = "".join(text + group for text, group in zip_longest(texts, groups, fillvalue=""))
+    match = re.fullmatch(pattern, generalize_times(printed))
+    return dict(zip(ids, match.groups() if match else ID.findall(printed), strict=False))
+
+
+def cut_short(name: str) -> str:
+    """Return an id as a page shows it."""
+    return f"{name[:2]}{name[-SHOWN_DIGITS:]}…"
+
+
 @dataclass
 class Commands:
     """Runs the commands of a page, one after the other, against one server and in one folder."""
@@ -56,7 +81,7 @@ class Commands:
     ids: dict[str, str] = field(default_factory=dict)
 
     def run(self, command: str, told: str) -> str:
-        """Run a command of a page; return what it printed, and learn which ids it told."""
+        """Run a command of a page; return what it printed, and remember its ids."""
         command = ID.sub(lambda match: self.ids.get(match[0], match[0]), command)
         command = command.replace(ADDRESS, self.server.url.removeprefix("http://"))
         done = subprocess.run(
@@ -68,8 +93,13 @@ class Commands:
             check=False,
         )
         assert done.returncode in {0, CURL_TIMED_OUT}, f"{command}: {done.stderr}"
-        self.ids |= dict(zip(ID.findall(told), ID.findall(done.stdout), strict=False))
+        self.ids |= ids_as_told(told, done.stdout)
         return done.stdout
+
+    def shorten(self, printed: str) -> str:
+        """Return an output as the page shows it: an id it knows under its name there, a new one cut short."""
+        names = {whole: name for name, whole in self.ids.items()}
+        return ID.sub(lambda match: names.get(match[0]) or cut_short(match[0]), printed)
 
 
 def commands(block: str) -> Iterator[tuple[str, str]]:
@@ -104,9 +134,9 @@ def _rewrite(path: Path) -> None:
             pieces = []
             for command, told in commands(match[2]):
                 printed = runner.run(command, told).replace("\r", "").strip("\n")
-                runner.ids |= {real: real for real in ID.findall(printed)}
-                kept = told if "…" in told else f"{printed}\n" if printed else ""
-                pieces.append(ID.sub(lambda each: runner.ids.get(each[0], each[0]), f"$ {command}\n{kept}"))
+                printed = runner.shorten(printed)
+                kept = told if "…" in ID.sub("", told) else f"{printed}\n" if printed else ""
+                pieces.append(f"$ {command}\n{kept}")
             return f"```console\n{''.join(pieces)}```"
 
         path.write_text(BLOCK.sub(rewritten, page), "utf-8")
