@@ -112,6 +112,9 @@ class Settings(BaseModel):
     )
     openai_prefix: PathPrefix = Field("/openai", description="where OpenAI's paths begin, besides /v1")
     max_readers: Count = Field(10_000, description="open streams at once in this process")
+    direct_writes: bool = Field(
+        True, description="write streams to the socket directly where uvicorn's version is known; off: as ASGI sends"
+    )
 
 
 def read_settings(

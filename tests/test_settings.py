@@ -45,6 +45,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "protocols": (5, None, (5,), {"gradio": True}),
     "openai_prefix": (5, None, "openai", "v2/", "/a b", "/a?b", "/{a}", "//a", "https://a.example/"),
     "max_readers": (0, -1, 1.5, "10", None, True),
+    "direct_writes": ("off", 0, None),
 }
 
 WRONG_TEXT: dict[str, str] = {
@@ -73,6 +74,7 @@ WRONG_TEXT: dict[str, str] = {
     "idempotency_ttl_s": "1e12",
     "openai_prefix": "openai",
     "max_readers": "many",
+    "direct_writes": "perhaps",
 }
 
 
@@ -206,6 +208,7 @@ def test_right_value_is_taken(given: dict[str, Any], kept: Any) -> None:
         ("turn_timeout_s", "60", 60.0),
         ("max_readers", "10", 10),
         ("debug", "true", True),
+        ("direct_writes", "off", False),
         ("session_ttl_s", "none", None),
         ("abandon_grace_s", "never", None),
         ("protocols", "gradio, anthropic", ("gradio", "anthropic")),
