@@ -15,7 +15,7 @@ COPY chatserve chatserve
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
  && python -m venv /opt/chatserve \
  && wheel=$(echo /wheels/chatserve-*.whl) \
- && /opt/chatserve/bin/pip install --no-cache-dir "$wheel[fast,uploads]" \
+ && /opt/chatserve/bin/pip install --no-cache-dir "$wheel[uploads]" \
  && /opt/chatserve/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Final, Literal, TypeVar, overload
 
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from chatserve.chat_function import Chat, ChatOptions
-from chatserve.chat_function.chat import SYNC_CONCURRENCY, is_async
+from chatserve.chat_function import Chat, read_options
+from chatserve.core.configuration import Text, check, choice_of, shown
 from chatserve.core.errors import ConfigurationError
 from chatserve.core.ids import Ids
 from chatserve.core.types import HistoryFormatName, OnDisconnect, WhenBusy, YieldMode
@@ -30,6 +31,8 @@ from chatserve.stores import create_store
 from chatserve.stores.file_folder import FileFolder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+NATIVE_ROOTS: Final = frozenset({"chat", "sessions", "turns", "messages", "files", "health", "openapi.json"})
+"""What the paths of chatserve's own API begin with."""
 
 
 class ChatServer:
@@ -44,9 +47,8 @@ class ChatServer:
     """
 
     def __init__(self, title: str = "chatserve", description: str = "", **settings: Any) -> None:
-        unknown = settings.keys() - Settings.model_fields.keys()
-        if unknown:
-            raise ConfigurationError(f"unknown setting(s): {', '.join(sorted(unknown))}")
+        check(_Titles, "ChatServer: ", {"title": title, "description": description}, strict=True)
+        _checked(read_settings(settings, {}))
         self.title = title
         self.description = description
         self.chats: dict[str, Chat] = {}
@@ -57,8 +59,12 @@ class ChatServer:
 
     @property
     def settings(self) -> Settings:
-        """The settings in force: the command line's, this application's, the environment's, the defaults."""
-        return read_settings({**self._given, **self._overrides})
+        """The settings in force: the command line's, this application's, the environment's, the defaults.
+
+        Raises:
+            ConfigurationError: one that is not what it should be.
+        """
+        return _checked(read_settings(self._given, command_line=self._overrides))
 
     def override(self, **settings: Any) -> None:
         """Let the command line have the last word; None leaves a setting as it is."""
@@ -103,24 +109,26 @@ class ChatServer:
                 ones); `max_queue`: how many more may wait;
                 `when_busy`: what a message does while a turn runs in its session: `"reject"`, `"queue"`,
                 `"interrupt"` or `"rollback"`; `on_disconnect`: `"continue"` or `"stop"`;
-                `turn_timeout_s`; `history_limit`: the last so many entries; `validator`: called with the message
-                and the inputs before the turn starts, it raises `ChatError` or returns why not; `feedback`: values
-                readers may give.
+                `turn_timeout_s`; `history_limit`: the last so many entries, 0 for none; `validator`: called with the
+                message and the inputs before the turn starts, it raises `ChatError` or returns why not; `feedback`:
+                values readers may give.
 
         Raises:
-            ConfigurationError: not a chat function, an unknown option, or a name that is taken.
+            ConfigurationError: not a chat function, an unknown option, one that is not what it should be, options that
+                do not go together, or a name that is taken.
         """
         if function is None:
             return lambda function: self._register(function, options)
         return self._register(function, options)
 
     def _register(self, function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
-        name = options.pop("name", None) or getattr(function, "__name__", None) or type(function).__name__.lower()
+        if not callable(function):
+            raise ConfigurationError(f"{shown(function)} cannot be called, so it is no chat function")
+        chat = Chat(function, read_options(function, options))
+        name = chat.options.name
         if name in self.chats:
             raise ConfigurationError(f"two chats are named {name!r}; give one another name: @app.chat(name=…)")
-        if not callable(function):
-            raise ConfigurationError(f"{function!r} cannot be called, so it is no chat function")
-        self.chats[name] = Chat(function, _chat_options(name, function, options))
+        self.chats[name] = chat
         return function
 
     # ASGI
@@ -203,6 +211,13 @@ class ChatServer:
         return self._runtime.service.engine if self._runtime else None
 
 
+class _Titles(BaseModel):
+    """What an application says of itself."""
+
+    title: Text
+    description: Text
+
+
 class _Runtime:
     """The application while it runs: bound to one event loop."""
 
@@ -235,7 +250,29 @@ class _Runtime:
         self.application = build_application(self.service)
 
     async def open(self) -> None:
+        await asyncio.to_thread(_require_folder, self.service.files.root)
         await self.service.engine.open()
+
+
+def _require_folder(path: Path) -> None:
+    """Require that files can lie there. Raises: ConfigurationError: it is a file itself."""
+    if path.exists() and not path.is_dir():
+        raise ConfigurationError(f"setting files_dir={str(path)!r}: may be the path of a folder, and this is a file")
+
+
+def _checked(settings: Settings) -> Settings:
+    """Return settings whose protocols and paths there are. Raises: ConfigurationError."""
+    for name in settings.protocols:
+        if name not in WIRE_FORMATS:
+            choice = choice_of(map(repr, WIRE_FORMATS))
+            raise ConfigurationError(f"setting protocols={shown(settings.protocols)}: {name!r} may be {choice}")
+    root = settings.openai_prefix.strip("/").partition("/")[0]
+    if root in NATIVE_ROOTS:
+        raise ConfigurationError(
+            f"setting openai_prefix={settings.openai_prefix!r}: chatserve's own paths begin so; "
+            f"may begin with anything but {', '.join(sorted(NATIVE_ROOTS))}"
+        )
+    return settings
 
 
 def files_dir(settings: Settings) -> Path:
@@ -244,24 +281,3 @@ def files_dir(settings: Settings) -> Path:
         return Path(settings.files_dir)
     scheme, _, rest = settings.store.partition(":///")
     return Path(f"{rest}.files") if scheme == "sqlite" else Path(gettempdir()) / f"chatserve-{os.getpid()}.files"
-
-
-def _chat_options(name: str, function: Callable[..., Any], options: dict[str, Any]) -> ChatOptions:
-    limit = options.pop("concurrency_limit", "default")
-    if limit == "default":
-        limit = None if is_async(function) else SYNC_CONCURRENCY
-    cache = options.pop("cache_examples", False)
-    description = options.pop("description", None)
-    try:
-        return ChatOptions(
-            name=name,
-            title=options.pop("title", None) or name.replace("_", " ").capitalize(),
-            description=description if description is not None else (getattr(function, "__doc__", None) or "").strip(),
-            examples=tuple(options.pop("examples", ())),
-            cache_examples="eager" if cache is True else cache,
-            concurrency_limit=limit,
-            feedback=tuple(options.pop("feedback", ("like", "dislike"))),
-            **options,
-        )
-    except TypeError as error:
-        raise ConfigurationError(f"chat {name!r}: {error}") from error

@@ -6,28 +6,70 @@ A setting `store` is `ChatServer(store=…)`, `--store` and `CHATSERVE_STORE`. K
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from chatserve.core.errors import ConfigurationError
+from chatserve.core.configuration import MayBe, Text, check
 
 ENVIRONMENT_PREFIX = "CHATSERVE_"
+LONGEST_S: Final = 10**9
+"""Thirty years; timers of the system overflow a little later."""
 
 
 def _split(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    """Return names as a tuple, those of a text with commas too."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping) else value
 
 
 def _none(value: Any) -> Any:
     return None if isinstance(value, str) and value.lower() in ("none", "never", "") else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-MaybeSeconds = Annotated[Seconds | None, BeforeValidator(_none)]
-Bytes = Annotated[int, Field(gt=0)]
+def _path(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+_NAMES: Final = BeforeValidator(_split)
+_ORIGIN: Final = r"\A[a-z][a-z0-9+.-]*://[^\s/?#@*]+\z"
+_HOST: Final = r"\A(\*|([^\s/?#@*:\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d*)?|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,})\z"
+_MEDIA_TYPE: Final = r"\A[\w!#$&^.+-]+/([\w!#$&^.+-]+|\*)\z"
+_PREFIX: Final = r"\A(/[\w.~-]+)*/?\z"
+
+StoreUrl = Annotated[Text, Field(min_length=1), MayBe("a store's URL, sqlite:///FILE or memory://")]
+Folder = Annotated[
+    Annotated[Text, Field(min_length=1)] | None, BeforeValidator(_path), MayBe("the path of a folder, or None")
+]
+Origins = Annotated[
+    tuple[Annotated[Text, Field(pattern=_ORIGIN)], ...],
+    _NAMES,
+    MayBe("a list of origins as browsers send them, like 'https://app.example' (no path, no '*')"),
+]
+Hosts = Annotated[
+    tuple[Annotated[Text, Field(pattern=_HOST)], ...],
+    _NAMES,
+    Field(min_length=1),
+    MayBe("a list of one or more names of hosts, like 'chat.example.org', or '*' for any"),
+]
+MediaTypes = Annotated[
+    tuple[Annotated[Text, Field(pattern=_MEDIA_TYPE)], ...],
+    _NAMES,
+    MayBe("a list of media types, like 'image/png' or 'image/*'"),
+]
+Protocols = Annotated[tuple[Text, ...], _NAMES, MayBe("a list of names of protocols")]
+PathPrefix = Annotated[
+    Text, Field(pattern=_PREFIX), MayBe("a path that begins with '/', like '/openai', or '' for none")
+]
+Pause = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False), MayBe("a number of seconds, 0 or more")]
+Duration = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False), MayBe("a number of seconds above 0")]
+MaybePause = Annotated[Pause | None, BeforeValidator(_none), MayBe("a number of seconds, 0 or more, or None: never")]
+MaybeDuration = Annotated[Duration | None, BeforeValidator(_none), MayBe("a number of seconds above 0, or None: never")]
+Bytes = Annotated[int, Field(gt=0), MayBe("a whole number of bytes, 1 or more")]
+Count = Annotated[int, Field(gt=0), MayBe("a whole number, 1 or more")]
 
 
 class Settings(BaseModel):
@@ -35,60 +77,62 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    store: str = Field("sqlite:///chatserve.db", description="where sessions live: sqlite:///FILE or memory://")
-    files_dir: str | None = Field(
+    store: StoreUrl = Field("sqlite:///chatserve.db", description="where sessions live: sqlite:///FILE or memory://")
+    files_dir: Folder = Field(
         None, description="folder for uploads and answers' files, one per store; default: beside the store"
     )
     durability: Literal["turns", "events"] = Field(
         "turns", description="'events': every event is stored before a client sees it, not within 50 ms after"
     )
     debug: bool = Field(False, description="show error texts of chat functions to clients (dev does)")
-    cors_origins: Names = Field((), description="origins that may call from browsers; none by default")
-    allowed_hosts: Names = Field(
+    cors_origins: Origins = Field((), description="origins that may call from browsers; none by default")
+    allowed_hosts: Hosts = Field(
         ("localhost", "127.0.0.1", "[::1]"), description="Host headers that are answered; '*' for any"
     )
     allow_client_session_ids: bool = Field(False, description="let clients choose session ids without auth")
-    session_ttl_s: MaybeSeconds = Field(None, description="delete sessions this long after their last change")
-    turn_timeout_s: Seconds = Field(600, description="how long one turn may take")
+    session_ttl_s: MaybeDuration = Field(None, description="delete sessions this long after their last change")
+    turn_timeout_s: Duration = Field(600, description="how long one turn may take")
     max_answer_bytes: Bytes = Field(4 * 1024 * 1024, description="how long one answer may grow")
     max_body_bytes: Bytes = Field(1024 * 1024, description="largest JSON body")
     max_history_body_bytes: Bytes = Field(16 * 1024 * 1024, description="largest JSON body where histories are sent")
     max_message_bytes: Bytes = Field(256 * 1024, description="longest message")
     max_upload_bytes: Bytes = Field(10 * 1024 * 1024, description="largest upload")
-    upload_types: Names = Field((), description="media types uploads may have; any by default")
-    body_idle_s: Seconds = Field(30, description="how long a body may pause while it is sent")
-    ping_interval_s: Seconds = Field(15, description="silence on a stream before a ping; below what proxies cut at")
-    send_timeout_s: Seconds = Field(30, description="a stream whose client takes nothing for this long is closed")
-    abandon_grace_s: MaybeSeconds = Field(120, description="a turn nobody reads is ended after this; None: never")
-    drain_timeout_s: Seconds = Field(25, description="how long running turns may take to end when the server stops")
-    stop_grace_s: Seconds = Field(1, description="how long a stopped async function may clean up before its turn ends")
-    log_retention_s: Seconds = Field(900, description="how long a turn's events can be replayed after its end")
-    idempotency_ttl_s: Seconds = Field(86400, description="how long an Idempotency-Key is remembered")
-    protocols: Names = Field(
+    upload_types: MediaTypes = Field((), description="media types uploads may have; any by default")
+    body_idle_s: Duration = Field(30, description="how long a body may pause while it is sent")
+    ping_interval_s: Duration = Field(15, description="silence on a stream before a ping; below what proxies cut at")
+    send_timeout_s: Duration = Field(30, description="a stream whose client takes nothing for this long is closed")
+    abandon_grace_s: MaybePause = Field(120, description="a turn nobody reads is ended after this; None: never")
+    drain_timeout_s: Pause = Field(25, description="how long running turns may take to end when the server stops")
+    stop_grace_s: Pause = Field(1, description="how long a stopped async function may clean up before its turn ends")
+    log_retention_s: Pause = Field(900, description="how long a turn's events can be replayed after its end")
+    idempotency_ttl_s: Pause = Field(86400, description="how long an Idempotency-Key is remembered")
+    protocols: Protocols = Field(
         ("openai_chat", "openai_responses", "anthropic", "gradio"),
         description="which protocols are spoken besides the native one",
     )
-    openai_prefix: str = Field("/openai", description="where OpenAI's paths begin, besides /v1")
-    max_readers: Annotated[int, Field(gt=0)] = Field(10_000, description="open streams at once in this process")
+    openai_prefix: PathPrefix = Field("/openai", description="where OpenAI's paths begin, besides /v1")
+    max_readers: Count = Field(10_000, description="open streams at once in this process")
+    direct_writes: bool = Field(
+        True, description="write streams to the socket directly where uvicorn's version is known; off: as ASGI sends"
+    )
 
 
 def read_settings(
-    given: Mapping[str, Any], environment: Mapping[str, str] | None = None, *, defaults: Settings | None = None
+    given: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+    *,
+    command_line: Mapping[str, Any] = MappingProxyType({}),
 ) -> Settings:
-    """Return the settings: what was given, then `CHATSERVE_…` from the environment, then the defaults.
+    """Return the settings: the command line's, those given in Python, `CHATSERVE_…` of the environment, the defaults.
+
+    Texts of the command line and the environment are converted to the setting's type; values given in Python are not.
 
     Raises:
-        ConfigurationError: a value that is not what the setting takes; the message names both.
+        ConfigurationError: an unknown setting, or a value it does not take; the line names both.
     """
     environment = os.environ if environment is None else environment
-    values = {} if defaults is None else defaults.model_dump(exclude_unset=True)
-    for name in Settings.model_fields:
-        if (text := environment.get(ENVIRONMENT_PREFIX + name.upper())) is not None:
-            values[name] = text
-    values.update(given)
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        entry = error.errors(include_url=False)[0]
-        name = ".".join(map(str, entry["loc"])) or "settings"
-        raise ConfigurationError(f"setting {name!r}: {entry['msg']}, got {entry['input']!r}") from error
+    variables = {name: ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields if name not in given}
+    texts = {name: environment[variable] for name, variable in variables.items() if variable in environment}
+    parsed = check(Settings, "setting ", texts | dict(command_line), strict=False)
+    values = dict(given) | {name: getattr(parsed, name) for name in parsed.model_fields_set}
+    return check(Settings, "setting ", values, strict=True)

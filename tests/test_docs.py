@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -117,7 +117,7 @@ def test_option_of_a_command_is_described(command: Any) -> None:
             assert re.search(rf"^\| `{option.opts[0]}`.*`{option.envvar}`", CONFIGURATION, re.MULTILINE), option.opts
 
 
-@pytest.mark.parametrize("name", get_type_hints(ChatOptions))
+@pytest.mark.parametrize("name", ChatOptions.model_fields)
 def test_option_of_a_chat_is_described(name: str) -> None:
     assert re.search(rf"^\| .*`{name}`.* \|", FUNCTIONS.partition("## Options")[2], re.MULTILINE)
 

@@ -5,7 +5,8 @@ Knows no HTTP, no store and no event.
 """
 
 from chatserve.chat_function.call import Call
-from chatserve.chat_function.chat import Chat, ChatOptions
+from chatserve.chat_function.chat import Chat
 from chatserve.chat_function.context import ChatContext, Report, SessionView
+from chatserve.chat_function.options import ChatOptions, read_options
 
-__all__ = ["Call", "Chat", "ChatContext", "ChatOptions", "Report", "SessionView"]
+__all__ = ["Call", "Chat", "ChatContext", "ChatOptions", "Report", "SessionView", "read_options"]

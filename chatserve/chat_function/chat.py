@@ -8,51 +8,25 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from chatserve.chat_function.async_call import AsyncCall
 from chatserve.chat_function.call import Interpret
 from chatserve.chat_function.context import ChatContext, is_context, is_named
+from chatserve.chat_function.examples import Example, read_example
+from chatserve.chat_function.kinds import is_async, is_generator
+from chatserve.chat_function.options import ChatOptions
 from chatserve.chat_function.pumps import MixedCall, prepare_call
 from chatserve.chat_function.threads import Threads
+from chatserve.core.configuration import shown
 from chatserve.core.errors import ChatError, ConfigurationError, InputsInvalid
-from chatserve.core.types import HistoryFormatName, Json, OnDisconnect, WhenBusy, YieldMode
+from chatserve.core.types import Json
 
 Parameter = inspect.Parameter
-SYNC_CONCURRENCY = 64
-
-
-@dataclass(frozen=True, slots=True)
-class ChatOptions:
-    """The options of `@app.chat`; `ChatServer.chat` documents them."""
-
-    name: str
-    title: str
-    description: str = ""
-    history: HistoryFormatName = "messages"
-    yields: YieldMode = "snapshots"
-    multimodal: bool = False
-    examples: tuple[Any, ...] = ()
-    cache_examples: Literal[False, "eager", "lazy"] = False
-    concurrency_limit: int | None = None
-    max_queue: int = 1000
-    when_busy: WhenBusy = "reject"
-    on_disconnect: OnDisconnect = "continue"
-    turn_timeout_s: float | None = None
-    history_limit: int | None = None
-    validator: Callable[..., Any] | None = None
-    feedback: tuple[str, ...] = ("like", "dislike")
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A message to try a chat with, and the inputs that go with it."""
-
-    text: str
-    inputs: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +48,51 @@ class Chat:
         self.is_async = is_async(function)
         self.is_generator = is_generator(function)
         self.signature = read_signature(function, options.name)
-        self.examples = tuple(self._example(entry) for entry in options.examples)
+        self.examples = tuple(map(self._read_example, range(len(options.examples)), options.examples))
+        self._check_validator()
 
-    def _example(self, entry: Any) -> Example:
-        """Read an example: a message, `[message, *inputs]`, or `{"message"?, "text"?, "inputs"?}`."""
-        if isinstance(entry, str):
-            return Example(entry)
-        if isinstance(entry, list | tuple) and entry and len(entry) <= 1 + len(self.input_names):
-            given = zip(self.input_names, entry[1:], strict=False)
-            return Example(self._example(entry[0]).text, {name: value for name, value in given if value is not None})
-        if isinstance(entry, Mapping):
-            text = entry.get("message", entry.get("text", ""))
-            return Example(text if isinstance(text, str) else str(text.get("text", "")), dict(entry.get("inputs", {})))
-        raise ConfigurationError(
-            f"chat {self.options.name!r}: the example {entry!r:.200} is neither a message nor [message, *inputs]"
-        )
+    def _read_example(self, number: int, entry: Any) -> Example:
+        """Read an example. Raises: ConfigurationError: no example, or one this chat does not take."""
+        try:
+            example = read_example(entry, self.input_names, takes_files=self.options.multimodal)
+            self._check_example(example)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"chat {self.options.name!r}: examples[{number}]={shown(entry)}: {error}"
+            ) from None
+        return example
+
+    def _check_example(self, example: Example) -> None:
+        """Check an example's inputs. Clients may send those it lacks, unless it is answered from the cache.
+
+        Raises:
+            ValueError: one the function does not take, or lacks for the cache.
+        """
+        try:
+            self.signature.inputs.model_validate(dict(example.inputs))
+        except ValidationError as error:
+            for entry in error.errors(include_url=False, include_input=False):
+                is_lacking = entry["type"] == "missing" and len(entry["loc"]) == 1
+                if not is_lacking or self.options.cache_examples:
+                    raise ValueError(f"{_field_of(entry)}: {entry['msg']}") from None
+
+    def _check_validator(self) -> None:
+        """Check that the validator can be called as `validate` calls it. Raises: ConfigurationError."""
+        validator = self.options.validator
+        if validator is None:
+            return
+        parameters = self.signature.parameters.values()
+        try:
+            signature = inspect.signature(validator)
+        except (TypeError, ValueError):
+            return  # of compiled code, which may tell nothing
+        try:
+            signature.bind("", **dict.fromkeys(parameters))
+        except TypeError as error:
+            raise ConfigurationError(
+                f"chat {self.options.name!r}: validator={shown(validator)}: may be a function of the message and "
+                f"the inputs ({', '.join(['message', *parameters])}); {error}"
+            ) from None
 
     @property
     def inputs_schema(self) -> dict[str, Json]:
@@ -165,26 +169,6 @@ class Chat:
         if context is not None:
             context.connect(call.report, call.is_cancelled)
         return call
-
-
-def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling the function gives a coroutine or an async generator."""
-    return any(
-        inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate)
-        for candidate in _callables(function)
-    )
-
-
-def is_generator(function: Callable[..., Any]) -> bool:
-    """Whether the function yields; a wrapper that returns a generator cannot be told from its outside."""
-    return any(
-        inspect.isgeneratorfunction(candidate) or inspect.isasyncgenfunction(candidate)
-        for candidate in _callables(function)
-    )
-
-
-def _callables(function: Callable[..., Any]) -> tuple[Any, ...]:
-    return (function, getattr(function, "__call__", None))  # noqa: B004 - the method itself is wanted
 
 
 def read_signature(function: Callable[..., Any], chat: str) -> Signature:
@@ -291,9 +275,11 @@ def _inputs_model(chat: str, fields: dict[str, Any]) -> type[BaseModel]:
 
 
 def _inputs_invalid(error: ValidationError) -> InputsInvalid:
-    errors = [
-        {"field": ".".join(["inputs", *map(str, entry["loc"])]), "message": entry["msg"], "type": entry["type"]}
-        for entry in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    errors = [{"field": _field_of(entry), "message": entry["msg"], "type": entry["type"]} for entry in found]
     first = errors[0]
     return InputsInvalid(f"{first['field']}: {first['message']}", errors=errors)
+
+
+def _field_of(error: ErrorDetails) -> str:
+    return ".".join(["inputs", *map(str, error["loc"])])

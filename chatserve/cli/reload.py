@@ -47,7 +47,7 @@ def develop(launch: Launch) -> int:
     """Serve until a signal, with a new process for every change; return the exit code. Raises: ConfigurationError."""
     _require_loopback(launch.host)
     settings = {"debug": True, "drain_timeout_s": DRAIN_TIMEOUT_S, **launch.settings}
-    checked = read_settings(settings)
+    checked = read_settings({}, command_line=settings)
     folder = locate(launch.target).folder
     listeners = listen(launch.host, launch.port)
     try:

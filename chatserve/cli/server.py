@@ -16,7 +16,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from types import FrameType
 from typing import Final
 
@@ -135,8 +134,8 @@ def serve(
 def _config(app: ChatServer, *, access_log: bool) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        loop="uvloop" if find_spec("uvloop") else "asyncio",
-        http="httptools" if find_spec("httptools") else "h11",
+        loop="auto",  # uvloop and httptools where they exist, else asyncio and h11
+        http="auto",
         ws="none",
         lifespan="off",  # the server starts and stops the application itself, so that an error is one line
         log_config=None,

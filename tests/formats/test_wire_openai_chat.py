@@ -413,7 +413,7 @@ def test_what_a_front_end_asks_for_itself_belongs_to_no_session(
 
 @pytest.mark.parametrize(
     ("prefix", "prefixes"),
-    [("/openai", {"/v1", "/openai"}), ("llm/", {"/v1", "/llm"}), ("", {"/v1"}), ("/v1", {"/v1"})],
+    [("/openai", {"/v1", "/openai"}), ("/llm/", {"/v1", "/llm"}), ("", {"/v1"}), ("/v1", {"/v1"})],
 )
 def test_endpoints_stand_below_both_prefixes(prefix: str, prefixes: set[str]) -> None:
     endpoints = OpenAIChat(Settings(openai_prefix=prefix)).endpoints  # type: ignore[call-arg]

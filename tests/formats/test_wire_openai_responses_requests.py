@@ -402,5 +402,5 @@ def test_prefix_is_of_ones_choice() -> None:
     def paths(prefix: str) -> set[str]:
         return {each.path for each in OpenAIResponses(Settings(openai_prefix=prefix)).endpoints}  # type: ignore[call-arg]
 
-    assert {"/v1/responses", "/ai/responses"} <= paths("ai/")
+    assert {"/v1/responses", "/ai/responses"} <= paths("/ai/")
     assert all(path.startswith("/v1/") for path in paths(""))
