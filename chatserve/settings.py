@@ -69,6 +69,10 @@ class Settings(BaseModel):
         description="which protocols are spoken besides the native one",
     )
     openai_prefix: str = Field("/openai", description="where OpenAI's paths begin, besides /v1")
+    direct_writes: bool = Field(
+        True,
+        description="write frames to uvicorn's transport directly where its version is known; off: ASGI's send only",
+    )
     max_readers: Annotated[int, Field(gt=0)] = Field(10_000, description="open streams at once in this process")
 
 

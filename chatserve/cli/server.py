@@ -77,10 +77,11 @@ class DrainingServer(uvicorn.Server):
         engine.readers.say_bye()
 
     async def _hurry_up(self) -> None:
-        """Let the drain find nothing that runs any more, once a second signal has come."""
+        """Let the drain find nothing to wait for any more, once a second signal has come."""
         await self._hurry.wait()
         assert self._app.engine is not None
         await self._app.engine.interrupt_all()
+        self._app.engine.readers.say_bye()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the connections, then the store."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
-from chatserve.core.events import Done, LogEntry, Snapshot
+from chatserve.core.events import Done, LogEntry, NumberedEvent, Snapshot
 from chatserve.core.frozen import frozen
 from chatserve.core.types import (
     FinalStatus,
@@ -140,6 +140,12 @@ class TurnRecord:
         status: FinalStatus = "interrupted" if turn.status == "queued" or turn.status == "running" else turn.status
         done = Done(turn.turn_id, status, turn.finish_reason or "", self.messages, turn.usage, turn.version or 0)
         return Snapshot(turn, self.messages), done
+
+    def as_numbered(self, after: int = 0) -> tuple[NumberedEvent, NumberedEvent]:
+        """Return those events with their numbers: those of the turn's end, else the next two."""
+        turn_id, seq = self.turn.turn_id, self.turn.done_seq or after + 1
+        snapshot, done = self.as_events()
+        return NumberedEvent(seq - 1, turn_id, snapshot), NumberedEvent(seq, turn_id, done)
 
 
 TURN_OPEN: frozenset[TurnStatus] = frozenset({"queued", "running"})

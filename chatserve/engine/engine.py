@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -20,6 +21,7 @@ from chatserve.contracts.turns import TurnRecord
 from chatserve.core.errors import RequestError, SessionBusy
 from chatserve.core.events import HistoryChanged
 from chatserve.core.types import Message, Turn, TurnRequest, UserInput
+from chatserve.engine.cursors import Cursor
 from chatserve.engine.log.journal import Journal
 from chatserve.engine.log.log import SessionLog
 from chatserve.engine.log.speech import Teller
@@ -144,7 +146,12 @@ class TurnEngine:
         self._lifecycle.is_draining = True
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new turns; end those that wait, for none begins any more; give those that run `timeout_s`."""
+        """Take no new turns; end those that wait, for none begins any more; give those that run `timeout_s`.
+
+        What is left of it, those have who still read what was said.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
         self._lifecycle.is_draining = True
         self._lifecycle.end_waiting("interrupted", "shutdown")
         waits = [asyncio.ensure_future(turn.ended.wait()) for turn in self._lifecycle.open_turns]
@@ -153,6 +160,7 @@ class TurnEngine:
             for wait in waits:
                 wait.cancel()
         await self.interrupt_all()
+        await self.readers.settle(until - loop.time())
 
     async def interrupt_all(self) -> None:
         """End every open turn as interrupted, its partial text kept."""
@@ -223,15 +231,15 @@ class TurnEngine:
 
     # follow
 
-    def read_turn(self, turn: RunningTurn, encoder: FrameEncoder) -> Reader:
-        """Return a reader of a turn from its beginning, attached. Raises: Overloaded."""
+    def read_turn(self, turn: RunningTurn, encoder: FrameEncoder, after: int | None = None) -> Reader:
+        """Return a reader of a turn after a cursor (None: from its beginning), attached. Raises: Overloaded."""
         log = turn.room.log
         assert log is not None
         if turn.record is not None and turn.turn.done_seq is not None:
             log.done_seqs.setdefault(turn.turn_id, turn.turn.done_seq)  # it may have ended before this log began
-        reader = Reader(turn.room, encoder, _first_seq(turn, log) - 1, turn.turn_id)
-        self._attach(reader)
-        return reader
+        return self._reader(
+            turn.room, Cursor(log, encoder, _turn_cursor(_first_seq(turn, log) - 1, after), turn.turn_id)
+        )
 
     async def follow_turn(
         self, owner: str, turn_id: str, after: int | None, encoder: FrameEncoder
@@ -243,9 +251,7 @@ class TurnEngine:
         """
         turn = self._lifecycle.find_turn(owner, turn_id)
         if turn is not None:
-            reader = self.read_turn(turn, encoder)
-            reader.cursor = _turn_cursor(reader.cursor, after)
-            return reader
+            return self.read_turn(turn, encoder, after)
         record = await self.store.get_turn(owner, turn_id)
         async with self.rooms.locked(owner, record.turn.session_id) as room:
             log = await self.rooms.log_of(room)
@@ -256,9 +262,7 @@ class TurnEngine:
             page = await self.store.read_events(record.turn.session_id, after=cursor, limit=1)
             if cursor < page.first_seq - 1 or cursor > log.published_seq:
                 return record
-            reader = Reader(room, encoder, cursor, turn_id)
-            self._attach(reader)
-            return reader
+            return self._reader(room, Cursor(log, encoder, cursor, turn_id))
 
     async def follow_session(self, owner: str, session_id: str, after: int | None, encoder: FrameEncoder) -> Reader:
         """Return a reader of a session after a cursor; without one it starts with the open turn, or live.
@@ -275,28 +279,50 @@ class TurnEngine:
             if cursor is None:
                 open_turn = room.current or (room.queue[0] if room.queue else None)
                 cursor = max(_first_seq(open_turn, log) - 1, log.entry_seq) if open_turn else log.published_seq
-            reader = Reader(room, encoder, cursor)
-            self._attach(reader)
-            return reader
+            return self._reader(room, Cursor(log, encoder, cursor))
 
     def read_nothing(self, encoder: FrameEncoder) -> Reader:
         """Return a reader of a log in which nothing ever happens, attached: its stream is pings. Raises: Overloaded."""
         room = Room("", "")
-        room.open_log(0)
-        reader = Reader(room, encoder, 0)
-        self._attach(reader)
-        return reader
+        return self._reader(room, Cursor(room.open_log(0), encoder, 0))
 
-    def _attach(self, reader: Reader) -> None:
+    def read_record(self, record: TurnRecord, encoder: FrameEncoder, after: int = 0) -> Reader:
+        """Return a reader of a turn whose log is gone: of its snapshot and its `done`. Raises: Overloaded."""
+        turn_id, (snapshot, done) = record.turn.turn_id, record.as_numbered(after)
+        room = Room("", "")
+        log = room.open_log(snapshot.seq - 1)
+        log.append(turn_id, (snapshot.event,))
+        log.close_turn(done)
+        log.publish()
+        return self._reader(room, Cursor(log, encoder, log.base, turn_id))
+
+    def _reader(self, room: Room, cursor: Cursor) -> Reader:
+        reader = Reader(room, cursor)
         self.readers.attach(reader)
-        self._lifecycle.disarm_abandonment(reader.room)
+        self._lifecycle.disarm_abandonment(room)
+        return reader
 
     def detach(self, reader: Reader) -> None:
         """Let a reader go; when it was the last one, its turns are ended unless one comes back in time."""
         if self.readers.detach(reader):
-            self._lifecycle.arm_abandonment(reader.room)
-            if not reader.room.is_busy:
-                reader.log.forget_filed()
+            self._empty(reader.room)
+
+    @contextmanager
+    def awaited(self, turn: RunningTurn) -> Iterator[None]:
+        """Wait for a turn inside of this: it is not abandoned meanwhile, as if somebody read it. Raises: Overloaded."""
+        self.readers.enter(turn.room)
+        self._lifecycle.disarm_abandonment(turn.room)
+        try:
+            yield
+        finally:
+            if self.readers.leave(turn.room):
+                self._empty(turn.room)
+
+    def _empty(self, room: Room) -> None:
+        """Do what is due when nobody reads in a room any more."""
+        self._lifecycle.arm_abandonment(room)
+        if room.log is not None and not room.is_busy:
+            room.log.forget_filed()
 
     # history operations
 

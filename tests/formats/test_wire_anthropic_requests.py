@@ -14,9 +14,9 @@ from chatserve.contracts.wire import (
     RawRequest,
     StartedTurn,
     Step,
+    StreamReply,
     Submit,
     TurnCall,
-    TurnStream,
 )
 from chatserve.core.errors import BodyTooLarge, ChatUnknown, IdempotencyConflict, InputsInvalid, QueueFull, ShuttingDown
 from chatserve.core.types import FilePart, LocalFile, TextPart, ToolCallPart, ToolResultPart
@@ -295,7 +295,7 @@ def test_stream_carries_the_request_id() -> None:
     next(handling)
     with pytest.raises(StopIteration) as end:
         handling.send(StartedTurn("t_1", "s_1", 1000.0, is_replayed=False))
-    assert isinstance(end.value.value, TurnStream)
+    assert isinstance(end.value.value, StreamReply)
     assert end.value.value.headers == {"request-id": "req_1"}
 
 

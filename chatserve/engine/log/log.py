@@ -24,9 +24,9 @@ KEPT_EVENTS: Final = 2048
 
 
 class Waiter(Protocol):
-    """A reader that waits for events. `cursor`, `turn_id` and `encoder` are a `Reader`'s."""
+    """A cursor that waits for events; the log moves `seq` behind those it hands over."""
 
-    cursor: int
+    seq: int
     turn_id: str | None
     encoder: FrameEncoder
 
@@ -150,13 +150,13 @@ class SessionLog:
         gone: list[Waiter] | None = None
         for waiter in waiters:
             try:
-                if waiter.cursor != seq - 1 or (waiter.turn_id != turn_id and waiter.turn_id is not None):
+                if waiter.seq != seq - 1 or (waiter.turn_id != turn_id and waiter.turn_id is not None):
                     waits_on = waiter.hand(b"")
                 else:
                     if waiter.encoder is not encoder:
                         frames = waiter.encoder.encode(event)
                         encoder = waiter.encoder
-                    waiter.cursor = seq
+                    waiter.seq = seq
                     waits_on = waiter.hand(frames)
             except Exception as error:  # noqa: BLE001 - this reader's: the others and the turn go on
                 waiter.fail(error)
@@ -213,10 +213,10 @@ class SessionLog:
 
     def _show_to(self, waiter: Waiter, after: int, until: int) -> bool:
         try:
-            if waiter.cursor != after or until - after > SHOWN_EVENTS:
+            if waiter.seq != after or until - after > SHOWN_EVENTS:
                 return waiter.hand(b"")
             frames = self.encoded(waiter.encoder, waiter.turn_id, after, until, share=len(self.waiters) > 1)
-            waiter.cursor = until
+            waiter.seq = until
             return waiter.hand(frames)
         except Exception as error:  # noqa: BLE001 - as in `say`
             waiter.fail(error)

@@ -34,6 +34,7 @@ from chatserve.core.types import (
 )
 from chatserve.engine import TurnEngine
 from chatserve.formats.shared.history_views import render_openai, render_tuples
+from chatserve.routes.answers import Answers
 from chatserve.routes.http.given import claim_id
 from chatserve.routes.http.requests import (
     body_hash,
@@ -47,10 +48,11 @@ from chatserve.routes.http.requests import (
     read_limit,
     require_json,
 )
+from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.operations import describe
 from chatserve.routes.sessions.operations import CLEAR_HISTORY, EDIT, FORK_SESSION, LIST_MESSAGES, RETRY, UNDO
 from chatserve.routes.sessions.sessions import session_created, session_response
-from chatserve.routes.turns import MessageBody, answer, json_response, user_input
+from chatserve.routes.turns import MessageBody, user_input
 
 MESSAGE_FORMATS: Final = ("messages", "tuples", "openai")
 MessageId = Annotated[str, Field(max_length=80)]
@@ -105,6 +107,7 @@ class HistoryRoutes:
     engine: TurnEngine
     chats: Mapping[str, Chat]
     history_formats: Mapping[str, HistoryFormat]
+    answers: Answers
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -205,7 +208,7 @@ class HistoryRoutes:
         chat = self.engine.chat(body.chat) if body.chat else chat
         target = body.message_id and prompt.message_id  # which message is the last one is settled when the turn begins
         turn_request = self._turn_request(request, body, raw, "retry", chat, _input_of(prompt), target)
-        return await answer(self.engine, request, await self.engine.submit(turn_request), stream=body.stream)
+        return await self.answers.answer(request, await self.engine.submit(turn_request), stream=body.stream)
 
     @describe(EDIT, body=EditBody)
     async def edit(self, request: Request) -> Response:
@@ -216,7 +219,7 @@ class HistoryRoutes:
         chat = self.engine.chat(body.chat) if body.chat else await self._chat_of(owner, message)
         given = await user_input(self.engine, owner, chat, body.message)
         turn_request = self._turn_request(request, body, raw, "edit", chat, given, body.message_id)
-        return await answer(self.engine, request, await self.engine.submit(turn_request), stream=body.stream)
+        return await self.answers.answer(request, await self.engine.submit(turn_request), stream=body.stream)
 
     def _turn_request(
         self,
