@@ -25,7 +25,8 @@ from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
 from chatserve.formats.wire import WIRE_FORMATS
 from chatserve.routes.service import Service, build_application
-from chatserve.routes.streams.sse import SERVER_SEND, drain_with_server
+from chatserve.routes.streams.draining import drain_with_server
+from chatserve.routes.streams.outlets import SERVER_SEND
 from chatserve.settings import Settings, read_settings
 from chatserve.stores import create_store
 from chatserve.stores.file_folder import FileFolder
@@ -245,7 +246,7 @@ class _Runtime:
             files,
             server.title,
             server.description,
-            wire_formats=tuple(make(settings) for name, make in WIRE_FORMATS.items() if name in settings.protocols),
+            wire_formats=tuple(make(settings) for make in WIRE_FORMATS.values()),
         )
         self.application = build_application(self.service)
 

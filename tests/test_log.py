@@ -16,8 +16,8 @@ PACE = Pace(shown_events=2)
 class Listener:
     """Waits, and keeps what it is handed. `waits_on`: after it was handed something, too."""
 
-    def __init__(self, cursor: int, turn_id: str | None = None, *, waits_on: bool = False) -> None:
-        self.cursor = cursor
+    def __init__(self, seq: int, turn_id: str | None = None, *, waits_on: bool = False) -> None:
+        self.seq = seq
         self.turn_id = turn_id
         self.encoder: FrameEncoder = NATIVE
         self.handed: list[bytes] = []
@@ -55,7 +55,7 @@ def test_word_is_handed_to_those_that_wait_for_it_and_the_others_look_for_themse
     log.say("b")
     assert [each.handed for each in (follows_turn, follows_session)] == [[frame(7, "b")]] * 2
     assert [each.handed for each in (other_turn, behind, ahead)] == [[b""]] * 3
-    assert [each.cursor for each in (follows_turn, other_turn, behind, ahead)] == [7, 6, 5, 9]
+    assert [each.seq for each in (follows_turn, other_turn, behind, ahead)] == [7, 6, 5, 9]
     assert (log.waiters, log.published_seq, log.last_seq) == ([], 7, 7)
 
 
@@ -65,8 +65,8 @@ def test_all_that_is_new_is_handed_to_those_that_wait_for_it() -> None:
     log.waiters = [waits, behind]
     log.append("t_1", [Delta("b"), Delta("c")])
     log.show()
-    assert (waits.handed, waits.cursor) == ([frame(7, "b") + frame(8, "c")], 8)
-    assert (behind.handed, behind.cursor) == ([b""], 5)
+    assert (waits.handed, waits.seq) == ([frame(7, "b") + frame(8, "c")], 8)
+    assert (behind.handed, behind.seq) == ([b""], 5)
 
 
 def test_who_waits_on_is_handed_all_and_who_does_not_is_left_out() -> None:
@@ -100,7 +100,7 @@ def test_too_much_at_once_is_left_to_be_taken() -> None:
     log.waiters = [waits]
     log.append("t_1", [Delta("b"), Delta("c"), Delta("d")])
     log.show()
-    assert (waits.handed, waits.cursor, log.published_seq) == ([b""], 6, 9)
+    assert (waits.handed, waits.seq, log.published_seq) == ([b""], 6, 9)
 
 
 async def test_log_is_open_to_who_speaks_while_nothing_is_unshown_reserved_or_far_from_stored() -> None:

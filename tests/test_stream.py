@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from chatserve.contracts.store import Purge, Store
 from chatserve.contracts.turns import TurnRecord
+from chatserve.contracts.wire import OfTurn, StreamReply
 from chatserve.core.events import Delta, NumberedEvent
 from chatserve.core.types import ChatMessage
 from chatserve.engine import Pace, Reader, RunningTurn
-from chatserve.formats.wire.native import PING, NativeEncoder
+from chatserve.formats.wire.native import Native, NativeEncoder
 from chatserve.formats.wire.plain import PlainEncoder
-from chatserve.routes.streams.sse import EventStream, native_manners
+from chatserve.routes.streams.log_stream import LogStream
 from chatserve.stores import create_store
 from tests.support import engine as support
 from tests.support.blocking import nothing_blocks
@@ -118,7 +119,7 @@ async def test_answer_that_grew_while_the_client_was_away_goes_on_where_it_was_c
         engine.turns.detach(first)
         paced.say("abc", None)
         await engine.end_of(turn)
-        events = decode(seen + await resume(engine, turn, first.cursor))
+        events = decode(seen + await resume(engine, turn, first.cursor.seq))
         assert answer_of(events).text == "abc"
         assert events == await engine.events(turn)
 
@@ -129,7 +130,7 @@ async def test_client_that_has_the_end_is_told_nothing_more(store: Store) -> Non
         last = ids_of(await engine.events(turn))[-1]
         reader = await engine.turns.follow_turn("", turn.turn_id, last, NATIVE)
         assert isinstance(reader, Reader)
-        assert reader.is_at_end
+        assert reader.cursor.is_at_end
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------
@@ -222,9 +223,9 @@ async def test_log_is_left_to_the_store_when_the_last_reader_of_an_ended_turn_le
         first, second = (engine.turns.read_turn(turn, NATIVE) for _ in range(2))
         frames = await engine.read(first)
         await engine.end_of(turn)
-        assert second.log.last_seq > second.log.base
+        assert second.cursor.log.last_seq > second.cursor.log.base
         assert await engine.read(second) == frames
-        assert second.log.last_seq == second.log.base
+        assert second.cursor.log.last_seq == second.cursor.log.base
         assert await resume(engine, turn, None) == frames
 
 
@@ -284,7 +285,7 @@ async def test_reader_behind_the_log_is_fed_from_the_store(store: Store) -> None
         turn = await engine.start()
         slow = engine.turns.read_turn(turn, NATIVE)
         await say_until_trimmed(engine, turn, paced)
-        assert slow.needs_store
+        assert slow.cursor.needs_store
         quick = asyncio.create_task(engine.frames(turn))
         paced.say("the end", None)
         stream = await engine.read(slow)
@@ -347,7 +348,7 @@ async def test_reader_left_behind_in_a_stateless_turn_gets_a_snapshot_and_the_en
         assert answer_of(late + decode(await engine.read(slow))).text == "the end"
         assert record.turn.session_id == ""
         after_the_end = engine.turns.read_turn(turn, NATIVE)
-        after_the_end.cursor = 0
+        after_the_end.cursor.seq = 0
         events = decode(await engine.read(after_the_end))
         assert [event.event for event in events] == ["snapshot", "done"]
         assert answer_of(events).text == "the end"
@@ -571,15 +572,21 @@ class Client:
         await self.has_left.wait()
         return {"type": "http.disconnect"}
 
-    async def take(self, response: EventStream) -> None:
+    async def take(self, response: LogStream) -> None:
         await within(response({"type": "http", "method": "GET"}, self.receive, self.send))  # type: ignore[arg-type]
+
+
+def stream_of(engine: Engine, reader: Reader, **reply: Any) -> LogStream:
+    """Return the response that sends a turn's native stream."""
+    source = OfTurn(reader.cursor.turn_id or "")
+    return LogStream(engine.turns, reader, StreamReply(source, NATIVE, form=Native.form, **reply))
 
 
 async def test_response_sends_the_stream_after_a_first_block_with_retry() -> None:
     async with open_engine(lambda message, history: "a") as engine:
         turn, client = await engine.start(), Client()
         client.may_take.set()
-        await client.take(EventStream(engine.turns, engine.turns.read_turn(turn, NATIVE), native_manners(), headers={}))
+        await client.take(stream_of(engine, engine.turns.read_turn(turn, NATIVE)))
         retry, _, rest = b"".join(client.body).partition(b"\n\n")
         assert retry.startswith(b"retry: ")
         assert rest == await engine.frames(turn)
@@ -591,9 +598,7 @@ async def test_client_that_takes_late_gets_what_came_meanwhile_in_one_piece() ->
     paced, client = Paced(), Client()
     async with open_engine(paced) as engine:
         turn = await engine.start()
-        streaming = asyncio.create_task(
-            client.take(EventStream(engine.turns, engine.turns.read_turn(turn, NATIVE), native_manners(), headers={}))
-        )
+        streaming = asyncio.create_task(client.take(stream_of(engine, engine.turns.read_turn(turn, NATIVE))))
         await asyncio.sleep(0)
         paced.say(*("x" * length for length in range(1, 200)), None)
         await engine.end_of(turn)
@@ -613,8 +618,8 @@ async def test_client_that_takes_nothing_is_dropped_in_the_middle_and_at_the_las
             paced.say(None)
             await engine.end_of(turn)
         reader = engine.turns.read_turn(turn, NATIVE)
-        streaming = asyncio.create_task(client.take(EventStream(engine.turns, reader, native_manners(), headers={})))
-        await until(lambda: reader.cursor > 0)
+        streaming = asyncio.create_task(client.take(stream_of(engine, reader)))
+        await until(lambda: reader.cursor.seq > 0)
         engine.turns.readers.tick(ping_ticks=100, stall_ticks=1)
         assert not streaming.done()
         engine.turns.readers.tick(ping_ticks=100, stall_ticks=1)
@@ -628,14 +633,14 @@ async def test_stream_in_which_words_come_is_neither_pinged_nor_dropped() -> Non
     async with open_engine(paced, settings={"ping_interval_s": 2}) as engine:
         turn = await engine.start()
         reader = engine.turns.read_turn(turn, NATIVE)
-        streaming = asyncio.create_task(client.take(EventStream(engine.turns, reader, native_manners(), headers={})))
+        streaming = asyncio.create_task(client.take(stream_of(engine, reader)))
         for end in range(1, 5):
             paced.say("abcd"[:end])
             await until(lambda end=end: b"".join(client.body).count(b"event: delta") == end)  # type: ignore[misc]
             engine.turns.readers.tick(ping_ticks=2, stall_ticks=2)
         paced.say(None)
         await within(streaming)
-        assert PING not in b"".join(client.body)
+        assert Native.form.ping not in b"".join(client.body)
 
 
 async def test_stream_that_is_let_go_while_its_client_takes_a_piece_ends_behind_it() -> None:
@@ -645,8 +650,8 @@ async def test_stream_that_is_let_go_while_its_client_takes_a_piece_ends_behind_
         paced.say("a")
         await until(lambda: _text_so_far(turn) == "a")
         reader = engine.turns.read_turn(turn, NATIVE)
-        streaming = asyncio.create_task(client.take(EventStream(engine.turns, reader, native_manners(), headers={})))
-        await until(lambda: reader.cursor > 0)
+        streaming = asyncio.create_task(client.take(stream_of(engine, reader)))
+        await until(lambda: reader.cursor.seq > 0)
         engine.turns.readers.say_bye()
         client.may_take.set()
         await within(streaming)
@@ -654,23 +659,22 @@ async def test_stream_that_is_let_go_while_its_client_takes_a_piece_ends_behind_
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-async def test_leaving_calls_on_leave_only_when_the_stream_was_not_over(leaves: bool) -> None:
-    paced, client, left = Paced(), Client(), asyncio.Event()
+async def test_leaving_stops_the_turn_that_is_served_only_when_the_stream_was_not_over(leaves: bool) -> None:
+    paced, client = Paced(), Client()
     client.may_take.set()
     async with open_engine(paced) as engine:
-        turn = await engine.start()
+        turn = await engine.start(on_disconnect="stop")
         reader = engine.turns.read_turn(turn, NATIVE)
-        streaming = asyncio.create_task(
-            client.take(EventStream(engine.turns, reader, native_manners(), on_leave=left.set, headers={}))
-        )
+        streaming = asyncio.create_task(client.take(stream_of(engine, reader, serves=(turn.turn_id,))))
+        await until(lambda: reader.cursor.is_waiting)
         if leaves:
             client.has_left.set()
         else:
             paced.say(None)
         await within(streaming)
         client.has_left.set()
-        assert left.is_set() is leaves
-        assert turn.ended.is_set() is not leaves
+        record = await engine.end_of(turn)
+        assert record.turn.status == ("stopped" if leaves else "completed")
 
 
 class Failing(NativeEncoder):
@@ -701,10 +705,10 @@ async def test_reader_that_fails_fails_alone(texts: list[str], fails: str, error
             await until(lambda text=text: _text_so_far(turn) == text)  # type: ignore[misc]
         for reader in readers:
             assert reader.take()
-        failing = readers[0]
+        failing = readers[0].cursor
         failing.encoder = Failing() if fails == "encoder" else NATIVE
         failing.outlet = Broken() if fails == "outlet" else None
-        news = [asyncio.ensure_future(reader.news()) for reader in readers]
+        news = [asyncio.ensure_future(reader.cursor.news()) for reader in readers]
         paced.say("ab", None)
         with pytest.raises(error):
             await within(news[0])

@@ -81,6 +81,7 @@ class DrainingServer(uvicorn.Server):
         await self._hurry.wait()
         assert self._app.engine is not None
         await self._app.engine.interrupt_all()
+        self._app.engine.readers.say_bye()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the connections, then the store."""

@@ -11,7 +11,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from chatserve.contracts.formats import ParsedMessage
-from chatserve.core.events import Done, LogEntry, Snapshot
+from chatserve.core.events import Done, LogEntry, NumberedEvent, Snapshot
 from chatserve.core.frozen import frozen
 from chatserve.core.types import (
     FilePart,
@@ -76,8 +76,7 @@ class TurnCall:
 
     `inputs` are raw values for the function's parameters; `example` is the example they come from. `params` is all else
     the client's protocol carried. `echo` is kept with the turn, for the protocol to give back. `when_busy` and
-    `on_disconnect` None: as the chat says. `is_detached`: the turn goes on though nobody reads it. `is_collected`: its
-    events wait in the session's inbox until a stream has delivered them.
+    `on_disconnect` None: as the chat says. `is_detached`: the turn goes on though nobody reads it.
     """
 
     chat: str
@@ -99,7 +98,6 @@ class TurnCall:
     when_busy: WhenBusy | None = "queue"
     on_disconnect: OnDisconnect | None = None
     is_detached: bool = False
-    is_collected: bool = False
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -218,6 +216,12 @@ class TurnRecord:
         status: FinalStatus = "interrupted" if turn.status == "queued" or turn.status == "running" else turn.status
         done = Done(turn.turn_id, status, turn.finish_reason or "", self.messages, turn.usage, turn.version or 0)
         return Snapshot(turn, self.messages), done
+
+    def as_numbered(self, after: int = 0) -> tuple[NumberedEvent, NumberedEvent]:
+        """Return those events with their numbers: those of the turn's end, else the next two."""
+        turn_id, seq = self.turn.turn_id, self.turn.done_seq or after + 1
+        snapshot, done = self.as_events()
+        return NumberedEvent(seq - 1, turn_id, snapshot), NumberedEvent(seq, turn_id, done)
 
 
 TURN_OPEN: frozenset[TurnStatus] = frozenset({"queued", "running"})

@@ -6,7 +6,7 @@ submit that call), is sent what came of each, and returns its *reply*::
     def create_completion(request: RawRequest) -> Handling:
         call = decode_call(request)
         started = yield from Submit(call)
-        return TurnStream(started.turn_id, CompletionEncoder(...))
+        return StreamReply(OfTurn(started.turn_id), CompletionEncoder(...))
 
 So a format needs neither loop nor engine nor HTTP, and a test can play the server. An error of a step is raised where
 the step was yielded; what a handler lets through becomes the format's own error reply (`WireFormat.refuse`). Knows no
@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import field
-from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from chatserve.codec import loads
 from chatserve.contracts.formats import FrameEncoder, ParsedMessage
 from chatserve.contracts.turns import TurnCall, TurnRecord
 from chatserve.core.errors import BodyInvalid, ChatserveError
 from chatserve.core.frozen import frozen
-from chatserve.core.types import FilePart, Json, Message, Session
+from chatserve.core.types import FilePart, Json, Message, Session, TurnError
 
 T = TypeVar("T")
 
@@ -48,7 +48,8 @@ class RawRequest:
     """A request before any format has read it. Header names are lower case; the first chat is the default one.
 
     `files` are the uploads of an endpoint that takes files, already stored. `base_url` is the address the client used,
-    without a trailing slash. `now` and `started_at` (of the server) are seconds since the epoch.
+    without a trailing slash. `now` and `started_at` (of the server) are seconds since the epoch. `owner` is whose
+    sessions the request may see: what a format keeps of one owner is nothing to another.
     """
 
     method: str
@@ -57,6 +58,7 @@ class RawRequest:
     request_id: str
     now: float
     started_at: float = 0.0
+    owner: str = ""
     base_url: str = ""
     path_params: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
@@ -96,30 +98,16 @@ class Wanted(Generic[T]):
 
 @frozen
 class StartedTurn:
-    """A turn that was accepted. `session_id` is "" where nothing is kept; `created_at` is in seconds."""
+    """A turn that was accepted. `session_id` is "" where nothing is kept; `created_at` is in seconds.
+
+    `first_seq` is the number of the turn's first event in its session's log.
+    """
 
     turn_id: str
     session_id: str
     created_at: float
     is_replayed: bool
-
-
-COLLECTED: Final = "is_collected"
-"""Key of `Turn.echo` by which a log's reader knows the turns of `TurnCall.is_collected`."""
-
-
-@frozen
-class Inbox:
-    """Turns of a session that were asked for, and whose events nobody has been given to their end yet.
-
-    Their events come after the number `after` (None: from now on), but for those of `ended`, of which the log tells no
-    more. `waiting` are the ids of all as it is now: of turns that join later too, of those that were delivered no more.
-    """
-
-    session_id: str
-    after: int | None
-    waiting: Collection[str]
-    ended: tuple[TurnRecord, ...] = ()
+    first_seq: int = 0
 
 
 @frozen
@@ -238,10 +226,24 @@ class FindFiles(Wanted[tuple[FilePart, ...]]):
 
 
 @frozen
-class OpenInbox(Wanted[Inbox | None]):
-    """Look for turns that wait to be delivered, or None when there are none."""
+class FindLastTurn(Wanted[TurnRecord | None]):
+    """Look up the newest turn of a session. Raises: SessionUnknown."""
 
     session_key: str
+
+
+@frozen
+class FindFirstSeq(Wanted[int]):
+    """Ask from which number on the log of a session is kept. Raises: SessionUnknown."""
+
+    session_key: str
+
+
+@frozen
+class Pause(Wanted[None]):
+    """Let some time pass."""
+
+    seconds: float
 
 
 Step: TypeAlias = (
@@ -260,7 +262,9 @@ Step: TypeAlias = (
     | DeleteSession
     | KeepFile
     | FindFiles
-    | OpenInbox
+    | FindLastTurn
+    | FindFirstSeq
+    | Pause
 )
 
 
@@ -268,18 +272,25 @@ Step: TypeAlias = (
 
 
 class WireEncoder(FrameEncoder, Protocol):
-    """An encoder of one stream (`is_per_turn`), which never ends without saying so."""
+    """An encoder of one stream, which never ends without saying so: in words, or else by a cut."""
 
-    def farewell(self) -> bytes:
-        """Return the frames that end a stream whose turn goes on, or was cut off: the server goes away."""
+    def farewell(self) -> bytes | None:
+        """Return the frames that end a stream whose turn goes on, or was cut off: the server goes away.
+
+        None: the format has no words for it. The stream is then cut: its connection is closed before the body's end,
+        so that half an answer does not look like a whole one.
+        """
         ...
 
 
-class InboxEncoder(WireEncoder, Protocol):
-    """An encoder of an inbox's stream: complete while nothing waits. `told` are the turns it has told to their end."""
+@runtime_checkable
+class WordEncoder(WireEncoder, Protocol):
+    """An encoder of a format that has words for nothing but the answer. A stream of a turn that failed is cut, too."""
 
     @property
-    def told(self) -> Collection[str]: ...
+    def failure(self) -> TurnError | None:
+        """Why the turn failed, once the encoder has heard of it."""
+        ...
 
 
 @frozen
@@ -292,52 +303,83 @@ class JsonReply:
 
 
 @frozen
-class BytesReply:
-    """Anything else that is complete."""
-
-    content: bytes
-    media_type: str
-    status_code: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@frozen
 class FileReply:
     """The bytes of a stored file."""
 
     file_id: str
 
 
-@frozen
-class TurnStream:
-    """Server-sent events of one turn from its beginning, until its `done`. `ping` is sent after silence."""
-
-    turn_id: str
-    encoder: WireEncoder
-    headers: Mapping[str, str] = field(default_factory=dict)
-    ping: bytes = b":\n\n"
+EVENT_STREAM: Final = "text/event-stream"
 
 
 @frozen
-class InboxStream:
-    """Server-sent events of all that waits in an inbox, and of what joins meanwhile; then `ending`."""
+class StreamForm:
+    """What a format's streams are like, beside the frames of events.
 
-    inbox: Inbox
-    encoder: InboxEncoder
-    headers: Mapping[str, str] = field(default_factory=dict)
+    `framing`: server-sent events, or bare frames one after the other. `ping` is sent after silence, `ending` behind all
+    frames of a stream that was not ended early. `is_resumable`: its frames tell the numbers of events, so that a client
+    comes back with the last one it has; a client of server-sent events is told when. `awaits_words`: the head is sent
+    with the first frame, and a turn that fails before it is answered as an error; else the head is sent at once.
+    """
+
+    media_type: str = EVENT_STREAM
+    framing: Literal["events", "bare"] = "events"
     ping: bytes = b":\n\n"
     ending: bytes = b""
+    is_resumable: bool = False
+    awaits_words: bool = False
 
 
 @frozen
-class PulseStream:
-    """Server-sent events that only show that the server is there: the ping at once and after silence, for ever."""
+class OfTurn:
+    """The events of one turn after a number (None: from its beginning), until its `done`."""
 
-    ping: bytes
+    turn_id: str
+    after: int | None = None
+
+
+@frozen
+class OfSession:
+    """The events of a session after a number, until the encoder is complete.
+
+    Without a number they begin with the open turn, or else with what comes next.
+    """
+
+    session_id: str
+    after: int | None = None
+
+
+@frozen
+class OfNothing:
+    """No events at all: the stream is its opening and its pings, until the encoder is complete."""
+
+
+class Delivery(Protocol):
+    """What waits for a stream to be sent."""
+
+    def complete(self, now: float) -> None:
+        """Take note that all was sent, to the stream's own end; `now` is in seconds since the epoch."""
+        ...
+
+
+@frozen
+class StreamReply:
+    """A stream: of what, in which format, and what comes first.
+
+    `serves` are the turns whose own client reads it: when it leaves before the end, their `on_disconnect` says what
+    becomes of them. The turn that the request itself has started is one of them, unless it is detached.
+    """
+
+    source: OfTurn | OfSession | OfNothing
+    encoder: WireEncoder
     headers: Mapping[str, str] = field(default_factory=dict)
+    form: StreamForm = StreamForm()
+    opening: bytes = b""
+    serves: Collection[str] = ()
+    delivery: Delivery | None = None
 
 
-Reply: TypeAlias = JsonReply | BytesReply | FileReply | TurnStream | InboxStream | PulseStream
+Reply: TypeAlias = JsonReply | FileReply | StreamReply
 Handling: TypeAlias = Generator[Step, Any, Reply]
 
 
@@ -360,6 +402,7 @@ class Endpoint:
     takes: Literal["json", "files"] = "json"
 
 
+@runtime_checkable
 class WireFormat(Protocol):
     """One protocol that clients speak: its endpoints, its way of saying that something went wrong."""
 
@@ -368,4 +411,16 @@ class WireFormat(Protocol):
 
     def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
         """Return the reply to a request that cannot be answered."""
+        ...
+
+
+@runtime_checkable
+class StreamFormat(Protocol):
+    """One way to tell of turns on chatserve's own paths, which clients ask for by its media type."""
+
+    name: str
+    form: StreamForm
+
+    def encoder(self) -> WireEncoder:
+        """Return an encoder for one stream; one for all, if it keeps nothing."""
         ...

@@ -66,6 +66,16 @@ class AnswerTooLarge(ChatFunctionError):
     code = "answer_too_large"
 
 
+class TurnFailed(ChatserveError):
+    """A turn failed while its client waited for its answer to begin."""
+
+    def __init__(self, detail: str, *, code: str, status_code: int, retryable: bool, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.code = code
+        self.status_code = status_code
+        self.retryable = retryable
+
+
 class RequestError(ChatserveError):
     """The client must change the request."""
 

@@ -4,11 +4,12 @@ A turn runs apart from the request that asked for it and writes numbered events 
 log. Knows stores, formats and files only by their contracts, and nothing of HTTP.
 """
 
+from chatserve.engine.cursors import Cursor, Outlet
 from chatserve.engine.engine import TurnEngine
 from chatserve.engine.pace import Pace
 from chatserve.engine.parts import EngineParts
-from chatserve.engine.readers import Outlet, Reader, ended_turn_frames
+from chatserve.engine.readers import Reader
 from chatserve.engine.timeouts import Timeouts
 from chatserve.engine.turns.turn import RunningTurn
 
-__all__ = ["EngineParts", "Outlet", "Pace", "Reader", "RunningTurn", "Timeouts", "TurnEngine", "ended_turn_frames"]
+__all__ = ["Cursor", "EngineParts", "Outlet", "Pace", "Reader", "RunningTurn", "Timeouts", "TurnEngine"]

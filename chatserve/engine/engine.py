@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from chatserve.chat_function import Chat
 from chatserve.contracts.formats import FrameEncoder
 from chatserve.contracts.turns import TurnCall, TurnRecord, TurnRequest
 from chatserve.core.errors import RequestError, SessionBusy
 from chatserve.core.types import Turn
+from chatserve.engine.cursors import Cursor, StoreFeed
 from chatserve.engine.log.journal import Journal
 from chatserve.engine.log.speech import Publisher
 from chatserve.engine.parts import EngineParts
 from chatserve.engine.readers import Reader, Readers
 from chatserve.engine.sessions.attachments import Attachments
 from chatserve.engine.sessions.histories import Histories
-from chatserve.engine.sessions.rooms import Rooms
+from chatserve.engine.sessions.rooms import Room, Rooms
 from chatserve.engine.sessions.sessions import Sessions
 from chatserve.engine.tasks import OwnedTasks
 from chatserve.engine.turns.lifecycle import TurnLifecycle
@@ -51,7 +53,7 @@ class TurnEngine:
         self._runner = TurnRunner(parts, self.histories, Publisher(self._journal, self._tasks, pace))
         self._lifecycle = TurnLifecycle(parts, self._runner, self._journal, self._tasks)
         self._submission = Submission(parts, self._lifecycle, self.rooms, self.attachments, self._tasks)
-        self.readers = Readers(store, self._lifecycle.turns, settings.max_readers, pace)
+        self.readers = Readers(StoreFeed(store, self._lifecycle.turns), settings.max_readers, pace)
         self.sessions = Sessions(parts, self.rooms, self.histories, self.readers)
 
     # life
@@ -101,7 +103,12 @@ class TurnEngine:
         self._lifecycle.is_draining = True
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new turns; end those that wait, since none starts any more; give those that run `timeout_s`."""
+        """Take no new turns; end those that wait, since none starts any more; give those that run `timeout_s`.
+
+        The rest of that time is for readers that have not been sent all of what was said.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
         self.refuse_turns()
         self._lifecycle.end_waiting(Ending("interrupted", "shutdown"))
         waits = [asyncio.ensure_future(turn.ended.wait()) for turn in self.open_turns]
@@ -110,6 +117,7 @@ class TurnEngine:
             for wait in waits:
                 wait.cancel()
         await self.interrupt_all()
+        await self.readers.settle(until - loop.time())
 
     async def interrupt_all(self) -> None:
         """End every open turn as interrupted, its partial text kept."""
@@ -177,14 +185,13 @@ class TurnEngine:
 
     # follow
 
-    def read_turn(self, turn: RunningTurn, encoder: FrameEncoder) -> Reader:
-        """Return a reader of a turn from its beginning, attached. Raises: Overloaded."""
+    def read_turn(self, turn: RunningTurn, encoder: FrameEncoder, after: int | None = None) -> Reader:
+        """Return a reader of a turn after a cursor (None: from its beginning), attached. Raises: Overloaded."""
         log = turn.log
         if turn.record is not None and turn.turn.done_seq is not None:
             log.note_done(turn.turn_id, turn.turn.done_seq)
-        reader = Reader(turn.room, encoder, log.first_seq_of(turn.turn) - 1, turn.turn_id)
-        self._attach(reader)
-        return reader
+        seq = _turn_cursor(log.first_seq_of(turn.turn) - 1, after)
+        return self._reader(turn.room, Cursor(log, encoder, seq, turn.turn_id))
 
     async def follow_turn(
         self, owner: str, turn_id: str, after: int | None, encoder: FrameEncoder
@@ -196,22 +203,18 @@ class TurnEngine:
         """
         turn = self._lifecycle.turns.find(owner, turn_id)
         if turn is not None:
-            reader = self.read_turn(turn, encoder)
-            reader.cursor = _turn_cursor(reader.cursor, after)
-            return reader
+            return self.read_turn(turn, encoder, after)
         record = await self.store.get_turn(owner, turn_id)
         async with self.rooms.locked(owner, record.turn.session_id) as room:
             log = await self.rooms.log_of(room)
             if record.turn.done_seq is None or record.turn.first_seq is None:
                 return record
             log.note_done(turn_id, record.turn.done_seq)
-            cursor = _turn_cursor(record.turn.first_seq - 1, after)
-            page = await self.store.read_events(record.turn.session_id, after=cursor, limit=1)
-            if cursor < page.first_seq - 1 or cursor > log.published_seq:
+            seq = _turn_cursor(record.turn.first_seq - 1, after)
+            page = await self.store.read_events(record.turn.session_id, after=seq, limit=1)
+            if seq < page.first_seq - 1 or seq > log.published_seq:
                 return record
-            reader = Reader(room, encoder, cursor, turn_id)
-            self._attach(reader)
-            return reader
+            return self._reader(room, Cursor(log, encoder, seq, turn_id))
 
     async def follow_session(self, owner: str, session_id: str, after: int | None, encoder: FrameEncoder) -> Reader:
         """Return a reader of a session after a cursor; without one it starts with the open turn, or live.
@@ -224,30 +227,57 @@ class TurnEngine:
         with self.rooms.use(owner, session_id) as room:
             async with room.lock:
                 log = await self.rooms.log_of(room)
-            cursor = after
-            if cursor is None:
-                open_turn = next(iter(self._lifecycle.turns.turns_in(room)), None)
-                cursor = max(log.first_seq_of(open_turn.turn) - 1, log.entry_seq) if open_turn else log.published_seq
-            reader = Reader(room, encoder, cursor)
-            self._attach(reader)
-            return reader
+            seq = after
+            if seq is None:
+                open_turn = next(iter(self.turns_in(room)), None)
+                seq = max(log.first_seq_of(open_turn.turn) - 1, log.entry_seq) if open_turn else log.published_seq
+            return self._reader(room, Cursor(log, encoder, seq))
 
     def read_nothing(self, encoder: FrameEncoder) -> Reader:
         """Return a reader of a log in which nothing ever happens, attached: its stream is pings. Raises: Overloaded."""
-        reader = Reader(self.rooms.stateless(""), encoder, 0)
-        self._attach(reader)
-        return reader
+        room = self.rooms.stateless("")
+        return self._reader(room, Cursor(room.open_log(0), encoder, 0))
 
-    def _attach(self, reader: Reader) -> None:
+    def read_record(self, record: TurnRecord, encoder: FrameEncoder, after: int = 0) -> Reader:
+        """Return a reader of a turn whose log is gone: of its snapshot and its `done`. Raises: Overloaded."""
+        turn_id, (snapshot, done) = record.turn.turn_id, record.as_numbered(after)
+        room = self.rooms.stateless("", last_seq=snapshot.seq - 1)
+        log = room.open_log(0)
+        log.append(turn_id, (snapshot.event,))
+        log.close_turn(done, has_run=True)
+        return self._reader(room, Cursor(log, encoder, snapshot.seq - 1, turn_id))
+
+    def turns_in(self, room: Room) -> Sequence[RunningTurn]:
+        """Return the open turns of a room: the one that runs, then those that wait, in their order."""
+        return self._lifecycle.turns.turns_in(room)
+
+    def _reader(self, room: Room, cursor: Cursor) -> Reader:
+        reader = Reader(room, cursor)
         self.readers.attach(reader)
-        self._lifecycle.disarm_abandonment(reader.room)
+        self._lifecycle.disarm_abandonment(room)
+        return reader
 
     def detach(self, reader: Reader) -> None:
         """Let a reader go; when it was the last one, its turns are ended unless one comes back in time."""
         if self.readers.detach(reader):
-            self._lifecycle.arm_abandonment(reader.room)
-            if not reader.room.is_busy:
-                reader.log.forget_filed()
+            self._empty(reader.room)
+
+    @contextmanager
+    def awaited(self, turn: RunningTurn) -> Iterator[None]:
+        """Keep a turn from being abandoned while the block waits for it, as if somebody read it. Raises: Overloaded."""
+        self.readers.enter(turn.room)
+        self._lifecycle.disarm_abandonment(turn.room)
+        try:
+            yield
+        finally:
+            if self.readers.leave(turn.room):
+                self._empty(turn.room)
+
+    def _empty(self, room: Room) -> None:
+        """Do what is due when nobody reads in a room any more."""
+        self._lifecycle.arm_abandonment(room)
+        if room.log is not None and not room.is_busy:
+            room.log.forget_filed()
 
     # forget
 

@@ -17,8 +17,9 @@ class Pace:
     stream may wait for an answer to begin, to send its own beginning with it; what takes longer is a model at work, and
     nobody notices this on top of it.
 
-    Readers. `tick_s`: how often silence is counted. `shown_events`: how many events at once are handed to readers that
-    wait; of more they take what they can send. `read_events`: how many events a reader takes in one piece.
+    Readers. `tick_s`: how often silence is counted. `settle_poll_s`: how often a drain looks whether readers were sent
+    all. `shown_events`: how many events at once are handed to readers that wait; of more they take what they can send.
+    `read_events`: how many events a reader takes in one piece.
 
     Log. `flush_after_s`: how soon shown events are stored; below the promised 50 ms, the rest is for the commit.
     `disk_after_s`, `max_off_disk`: for how long, and how many events of one log, may be stored without being on the
@@ -45,6 +46,7 @@ class Pace:
     first_words_s: float = 0.008
 
     tick_s: float = 1.0
+    settle_poll_s: float = 0.02
     shown_events: int = 64
     read_events: int = 512
 

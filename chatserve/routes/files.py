@@ -27,8 +27,8 @@ from chatserve.routes.file_operations import DOWNLOAD_FILE, UPLOAD_FILE
 from chatserve.routes.http.given import claim_id
 from chatserve.routes.http.media_types import Sniffer, is_allowed
 from chatserve.routes.http.requests import owner_of, stream_body
+from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.operations import describe
-from chatserve.routes.turns import json_response
 from chatserve.stores.file_folder import DEFAULT_MEDIA_TYPE, FileFolder, guess_media_type
 
 MAX_NAME_LENGTH: Final = 255

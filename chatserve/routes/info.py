@@ -14,10 +14,10 @@ from chatserve.chat_function import Chat
 from chatserve.core.errors import ShuttingDown, StoreError, StoreFull
 from chatserve.core.types import Json
 from chatserve.engine import TurnEngine
+from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.document import About, openapi_document
 from chatserve.routes.openapi.operations import Answer, Operation, describe
 from chatserve.routes.openapi.schemas import BOOLEAN, STRING, list_of, record
-from chatserve.routes.turns import json_response
 
 _CHAT_SCHEMA = record(
     {

@@ -13,9 +13,10 @@ from starlette.types import ASGIApp
 
 from chatserve.chat_function import Chat
 from chatserve.contracts.formats import HistoryFormat
-from chatserve.contracts.wire import WireFormat
+from chatserve.contracts.wire import StreamFormat, WireFormat
 from chatserve.core.errors import ChatserveError
 from chatserve.engine import TurnEngine
+from chatserve.routes.answers import Answers
 from chatserve.routes.files import FileRoutes
 from chatserve.routes.http.guards import Guards
 from chatserve.routes.http.problems import problem_of
@@ -32,7 +33,7 @@ from chatserve.stores.file_folder import FileFolder
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What routes work with."""
+    """What routes work with. `wire_formats` are all there are; which protocols are spoken is a setting."""
 
     engine: TurnEngine
     chats: dict[str, Chat]
@@ -40,7 +41,7 @@ class Service:
     files: FileFolder
     title: str
     description: str
-    wire_formats: tuple[WireFormat, ...] = ()
+    wire_formats: tuple[StreamFormat | WireFormat, ...] = ()
 
 
 def build_application(service: Service) -> ASGIApp:
@@ -68,17 +69,20 @@ async def _on_error(request: Request, error: Exception) -> Response:
 def all_routes(service: Service) -> list[Route]:
     """Return the routes of chatserve's own API, what it tells of itself, and those of the protocols."""
     native = native_routes(service)
-    wire = WireRoutes(service.engine, service.chats, service.files, service.wire_formats)
+    spoken = service.engine.settings.protocols
+    protocols = [each for each in service.wire_formats if isinstance(each, WireFormat) and each.name in spoken]
+    wire = WireRoutes(service.engine, service.chats, service.files, protocols)
     info = InfoRoutes(service.engine, service.chats, native, wire.describe(), service.title, service.description)
     return [*info.routes(), *native, *wire.routes()]
 
 
 def native_routes(service: Service) -> list[Route]:
-    """Return the routes of chatserve's own API (contract section 2)."""
+    """Return the routes of chatserve's own API, as docs/http.md has them."""
+    answers = Answers(service.engine, [each for each in service.wire_formats if isinstance(each, StreamFormat)])
     nouns = (
-        TurnRoutes(service.engine, service.chats, service.history_formats),
+        TurnRoutes(service.engine, service.chats, service.history_formats, answers),
         SessionRoutes(service.engine, service.history_formats),
-        HistoryRoutes(service.engine, service.chats, service.history_formats),
+        HistoryRoutes(service.engine, service.chats, service.history_formats, answers),
         FeedbackRoutes(service.engine, service.chats),
         TransferRoutes(service.engine, service.files),
         FileRoutes(service.engine, service.files),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
@@ -11,12 +11,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chatserve.chat_function import Chat
-from chatserve.codec import clean_json, dumps, message_json, turn_json, usage_json
+from chatserve.codec import clean_json, message_json, turn_json
 from chatserve.contracts.formats import HistoryFormat
-from chatserve.contracts.turns import TurnCall, TurnRecord
-from chatserve.core.errors import BodyTooLarge, InputsInvalid, Overloaded
-from chatserve.core.types import FilePart, Json, OnDisconnect, ToolResultPart, WhenBusy
-from chatserve.engine import RunningTurn, TurnEngine, ended_turn_frames
+from chatserve.contracts.turns import TurnCall
+from chatserve.contracts.wire import OfSession, OfTurn
+from chatserve.core.errors import BodyTooLarge, InputsInvalid
+from chatserve.core.types import FilePart, OnDisconnect, ToolResultPart, WhenBusy
+from chatserve.engine import TurnEngine
+from chatserve.routes.answers import Answers, answer_json
 from chatserve.routes.http.given import (
     NOWHERE,
     Asked,
@@ -25,7 +27,6 @@ from chatserve.routes.http.given import (
     read_history,
     turn_request,
 )
-from chatserve.routes.http.problems import turn_problem
 from chatserve.routes.http.requests import (
     decode_body,
     headers_of,
@@ -35,10 +36,8 @@ from chatserve.routes.http.requests import (
     read_cursor,
     require_json,
 )
+from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.operations import describe
-from chatserve.routes.streams.sse import EventStream, SoftReject, native_manners
-from chatserve.routes.streams.text import WordStream
-from chatserve.routes.streams.waiting import NATIVE, on_leave, wait_for_end
 from chatserve.routes.turn_operations import (
     FOLLOW_SESSION,
     FOLLOW_TURN,
@@ -98,6 +97,7 @@ class TurnRoutes:
     engine: TurnEngine
     chats: dict[str, Chat]
     history_formats: dict[str, HistoryFormat]
+    answers: Answers
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -128,7 +128,7 @@ class TurnRoutes:
         call, place = self._read_call(self.engine.chat(name), decoded), self._place(owner_of(request), decoded)
         call = replace(call, if_version=if_match(headers_of(request)))
         turn = await self.engine.submit(turn_request(self.engine, Asked(request, body), call, place))
-        return await answer(self.engine, request, turn, stream=decoded.stream)
+        return await self.answers.answer(request, turn, stream=decoded.stream)
 
     def _read_call(self, chat: Chat, body: TurnBody) -> TurnCall:
         """Return the call of a body. Raises: InputsInvalid."""
@@ -165,29 +165,12 @@ class TurnRoutes:
     @describe(FOLLOW_TURN)
     async def follow(self, request: Request) -> Response:
         """Stream a turn's events; 204 when the client has them all."""
-        owner, turn_id, after = owner_of(request), request.path_params["turn_id"], read_cursor(request)
-        try:
-            followed = await self.engine.follow_turn(owner, turn_id, after, NATIVE)
-        except Overloaded:
-            return SoftReject()
-        if isinstance(followed, TurnRecord):
-            if after is not None and after >= (followed.turn.done_seq or 0):
-                return Response(status_code=204)
-            return _replay(followed, after or 0)
-        if followed.is_at_end:
-            self.engine.detach(followed)
-            return Response(status_code=204)
-        return EventStream(self.engine, followed, native_manners(), headers={})
+        return await self.answers.follow(request, OfTurn(request.path_params["turn_id"], read_cursor(request)))
 
     @describe(FOLLOW_SESSION)
     async def follow_session(self, request: Request) -> Response:
         """Stream a session's events."""
-        owner, session_id, after = owner_of(request), request.path_params["session_id"], read_cursor(request)
-        try:
-            reader = await self.engine.follow_session(owner, session_id, after, NATIVE)
-        except Overloaded:
-            return SoftReject()
-        return EventStream(self.engine, reader, native_manners(), headers={})
+        return await self.answers.follow(request, OfSession(request.path_params["session_id"], read_cursor(request)))
 
     @describe(STOP_TURN)
     async def stop(self, request: Request) -> Response:
@@ -201,94 +184,6 @@ class TurnRoutes:
         """Stop whatever runs and waits in a session."""
         turns = await self.engine.stop_session(owner_of(request), request.path_params["session_id"])
         return json_response({"stopped": [answer_json(turn.record) for turn in turns if turn.record]})
-
-
-# --- answering a turn, shared by every route that starts one ----------------------------------------------------------
-
-
-async def answer(engine: TurnEngine, request: Request, turn: RunningTurn, *, stream: bool | None) -> Response:
-    """Answer with the turn's events, its words, its location or its result: what the client asked for."""
-    headers = _turn_headers(request, turn)
-    wanted = _wanted(request, stream)
-    if wanted == "later":
-        turn.detach()
-        return json_response(_accepted_json(turn), 202, headers | {"location": f"/turns/{turn.turn_id}"})
-    if wanted == "events":
-        return _event_stream(engine, turn, headers)
-    if wanted == "words":
-        return WordStream(engine, turn, headers=headers, on_leave=on_leave(engine, turn))
-    return await _wait(engine, request, turn, headers)
-
-
-def _wanted(request: Request, stream: bool | None) -> Literal["events", "words", "result", "later"]:
-    headers = headers_of(request)
-    accept = headers.get("accept", "")
-    if stream is True or (stream is None and "text/event-stream" in accept):
-        return "events"
-    if "respond-async" in headers.get("prefer", ""):
-        return "later"
-    if accept.startswith("text/plain"):
-        return "words"
-    return "result"
-
-
-def _turn_headers(request: Request, turn: RunningTurn) -> dict[str, str]:
-    headers = {"x-turn-id": turn.turn_id}
-    if turn.room.session_id:
-        headers["x-session-id"] = turn.room.session_id
-    if turn.replayed and turn.request.http_request is not request:
-        headers["idempotency-replayed"] = "true"
-    return headers
-
-
-def _event_stream(engine: TurnEngine, turn: RunningTurn, headers: dict[str, str]) -> Response:
-    if turn.record is not None and turn.room.log is None:
-        return _replay(turn.record, 0, headers)
-    reader = engine.read_turn(turn, NATIVE)
-    return EventStream(engine, reader, native_manners(), headers=headers, on_leave=on_leave(engine, turn))
-
-
-async def _wait(engine: TurnEngine, request: Request, turn: RunningTurn, headers: dict[str, str]) -> Response:
-    await wait_for_end(engine, request, turn)
-    record = turn.record
-    if record is None:
-        return json_response(_accepted_json(turn), 202, headers)
-    if record.turn.status == "failed" and record.turn.error is not None:
-        return turn_problem(record.turn, record.turn.error)
-    etag = {} if record.turn.version is None else {"etag": f'"{record.turn.version}"'}
-    return json_response(answer_json(record), 200, headers | etag)
-
-
-def _replay(record: TurnRecord, after: int, headers: dict[str, str] | None = None) -> Response:
-    frames = ended_turn_frames(record, NATIVE, after)
-    return Response(
-        frames, 200, media_type="text/event-stream", headers={"cache-control": "no-store"} | (headers or {})
-    )
-
-
-def answer_json(record: TurnRecord) -> dict[str, Json]:
-    """Return what a waiting client is told of a turn (contract section 2)."""
-    turn = record.turn
-    spoken = [message for message in record.messages if message.role == "assistant" and not message.is_thought]
-    return {
-        "session_id": turn.session_id or None,
-        "turn_id": turn.turn_id,
-        "status": turn.status,
-        "text": spoken[-1].text if spoken else "",
-        "messages": [message_json(message) for message in record.messages],
-        "finish_reason": turn.finish_reason,
-        "usage": None if turn.usage is None else usage_json(turn.usage),
-        "version": turn.version,
-    }
-
-
-def _accepted_json(turn: RunningTurn) -> dict[str, Json]:
-    return {"session_id": turn.room.session_id or None, "turn_id": turn.turn_id, "status": turn.turn.status}
-
-
-def json_response(value: Json, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a JSON response."""
-    return Response(dumps(value), status_code, headers=headers, media_type="application/json")
 
 
 # --- decoding ------------------------------------------------------------------------------------------------------

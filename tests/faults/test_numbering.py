@@ -4,7 +4,7 @@ import asyncio
 
 from chatserve.contracts.turns import CommittedTurn, CommitTurn
 from chatserve.core.events import NumberedEvent
-from chatserve.engine import ended_turn_frames
+from chatserve.engine.cursors import ended_turn_frames
 from chatserve.stores.memory import MemoryStore
 from tests.support.engine import NATIVE, decode, open_engine, within
 

@@ -8,7 +8,16 @@ import pytest
 
 from chatserve.contracts.formats import ParsedMessage
 from chatserve.contracts.turns import TurnCall
-from chatserve.contracts.wire import ChatProfile, JsonReply, KeepFile, RawRequest, StartedTurn, Step, Submit, TurnStream
+from chatserve.contracts.wire import (
+    ChatProfile,
+    JsonReply,
+    KeepFile,
+    RawRequest,
+    StartedTurn,
+    Step,
+    StreamReply,
+    Submit,
+)
 from chatserve.core.errors import BodyTooLarge, ChatUnknown, IdempotencyConflict, InputsInvalid, QueueFull, ShuttingDown
 from chatserve.core.types import FilePart, LocalFile, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.wire.anthropic import Anthropic, create_message, list_models, read_model
@@ -286,7 +295,7 @@ def test_stream_carries_the_request_id() -> None:
     next(handling)
     with pytest.raises(StopIteration) as end:
         handling.send(StartedTurn("t_1", "s_1", 1000.0, is_replayed=False))
-    assert isinstance(end.value.value, TurnStream)
+    assert isinstance(end.value.value, StreamReply)
     assert end.value.value.headers == {"request-id": "req_1"}
 
 

@@ -17,7 +17,6 @@ from chatserve.contracts.formats import (
     ToolCallOpened,
 )
 from chatserve.contracts.turns import TurnRecord
-from chatserve.contracts.wire import COLLECTED, Inbox
 from chatserve.core.events import (
     Delta,
     Done,
@@ -44,11 +43,12 @@ from chatserve.core.types import (
     TurnError,
     TurnStatus,
 )
-from chatserve.engine import ended_turn_frames
+from chatserve.engine.cursors import ended_turn_frames
 from chatserve.formats.wire.gradio.calls import CallEncoder
 from chatserve.formats.wire.gradio.diffs import compare
 from chatserve.formats.wire.gradio.frames import CLOSE_STREAM, HEARTBEAT
-from chatserve.formats.wire.gradio.queue import QueueEncoder
+from chatserve.formats.wire.gradio.inboxes import MAX_CLOSED, MAX_INBOXES, MAX_TURNS, REST_S, Inboxes
+from chatserve.formats.wire.gradio.queue import JOINED, QueueEncoder
 from chatserve.formats.wire.gradio.values import answer_value, downloadless
 from tests.test_draft import Spoken, message, message_snapshots, snapshot, text_snapshots
 
@@ -101,7 +101,7 @@ class QueueClient:
     """What a client of the queue knows of its events, from the bytes alone."""
 
     def __init__(self, waiting: Collection[str] = ("t_1",)) -> None:
-        self.encoder = QueueEncoder(Inbox("s_1", 0, waiting), BASE)
+        self.encoder = QueueEncoder(waiting, BASE)
         self.messages: list[dict[str, Any]] = []
         self.values: dict[str, Any] = {}
 
@@ -324,7 +324,7 @@ def test_stream_goes_on_until_all_that_joined_has_ended() -> None:
 
 def test_turn_that_joined_is_known_by_its_mark_before_the_inbox_knows_it() -> None:
     client = QueueClient(())
-    joined = TurnAccepted(turn(echo={COLLECTED: True}), None, 1)
+    joined = TurnAccepted(turn(echo={JOINED: True}), None, 1)
     assert client.take(joined, *SAID[1:], done(HELLO))[-1] == "close_stream"
 
 
@@ -386,6 +386,49 @@ def test_what_line_splitters_take_for_ends_is_escaped() -> None:
 
 def test_heartbeat_is_a_message_without_an_event() -> None:
     assert HEARTBEAT == b'data: {"msg":"heartbeat","event_id":null}\n\n'
+
+
+# --- what waits ------------------------------------------------------------------------------------------------------
+
+
+def test_inbox_goes_on_with_what_was_not_delivered() -> None:
+    inbox = Inboxes().of("ann", "s")
+    inbox.add("t1", 5)
+    inbox.add("t2", 9)
+    assert (inbox.cursor(), inbox.cursor(but={"t1"}), list(inbox)) == (4, 8, ["t1", "t2"])
+    inbox.forget(["t1", "t0"])
+    assert (inbox.cursor(), list(inbox), len(inbox), "t1" in inbox) == (8, ["t2"], 1, False)
+    inbox.forget(["t2"])
+    assert inbox.cursor() is None
+    assert not inbox
+
+
+def test_who_joins_right_after_a_streams_end_is_told_a_moment_later() -> None:
+    inboxes = Inboxes()
+    inbox = inboxes.of("ann", "s")
+    inbox.add("t1", 5)
+    assert inbox.rest_s(now=10.0) == 0
+    inbox.close(["t1"], now=10.0)
+    assert inbox.cursor() is None
+    assert inbox.rest_s(now=10.0) == pytest.approx(REST_S)
+    assert inbox.rest_s(now=10.0 + REST_S) == pytest.approx(0)
+    assert inbox.rest_s(now=5.0) == pytest.approx(REST_S), "a clock that was set back makes nobody wait long"
+    assert inboxes.of("bob", "s").rest_s(now=10.0) == 0
+    for number in range(MAX_CLOSED):
+        inboxes.of("", str(number)).close((), now=10.0)
+    assert inbox.rest_s(now=10.0) == 0
+
+
+def test_inboxes_are_bounded() -> None:
+    inboxes = Inboxes()
+    for number in range(MAX_INBOXES + 1):
+        inboxes.of("", str(number)).add("t", 1)
+    assert inboxes.of("", "0").cursor() is None
+    assert inboxes.of("", "1").cursor() == 0
+    for number in range(MAX_TURNS + 1):
+        inboxes.of("", "1").add(f"t{number}", number + 2)
+    assert inboxes.of("", "1").cursor() == 2
+    assert len(inboxes.of("", "1")) == MAX_TURNS
 
 
 # --- whatever a function says ----------------------------------------------------------------------------------------

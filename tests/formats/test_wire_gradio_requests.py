@@ -30,10 +30,11 @@ def refuse_swearing(message: str, **inputs: Any) -> str | None:
 class Chats:
     """A served application: `echo` says what it was given; `hold` waits until it is let go."""
 
-    def __init__(self, tmp_path: Path, **settings: Any) -> None:
+    def __init__(self, tmp_path: Path, on_disconnect: Any = "continue", **settings: Any) -> None:
         self.released = asyncio.Event()
         self.calls = 0
-        self.app = app = ChatServer(store="memory://", files_dir=str(tmp_path / "files"), **settings)
+        settings = {"store": "memory://", **settings}
+        self.app = app = ChatServer(files_dir=str(tmp_path / "files"), **settings)
 
         @app.chat(validator=refuse_swearing)
         async def echo(
@@ -57,7 +58,7 @@ class Chats:
         def files(message: dict[str, Any], history: list[Any]) -> str:
             return " ".join([message["text"], *(Path(path).read_text() for path in message["files"])])
 
-        @app.chat(concurrency_limit=1, max_queue=1)
+        @app.chat(concurrency_limit=1, max_queue=1, on_disconnect=on_disconnect)
         async def hold(message: str, history: list[Any]) -> str:
             self.calls += 1
             await self.released.wait()
@@ -78,6 +79,22 @@ async def serving(tmp_path: Path, **settings: Any) -> AsyncIterator[tuple[Chats,
     finally:
         chats.released.set()
         await chats.app.stop()
+
+
+def client_of(chats: Chats, owner: str) -> httpx2.AsyncClient:
+    """Return a client whose requests are the owner's."""
+
+    async def owned(scope: Any, receive: Any, send: Any) -> None:
+        await chats.app({**scope, "chatserve.owner": owner}, receive, send)
+
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=owned), base_url="http://localhost")
+
+
+async def until_ended(chats: Chats) -> None:
+    """Wait until no turn is open; the caller bounds the wait."""
+    assert chats.app.engine is not None
+    for turn in chats.app.engine.open_turns:
+        await turn.ended.wait()
 
 
 async def run(client: httpx2.AsyncClient, data: Any, api: str = "echo", **body: Any) -> Any:
@@ -299,6 +316,63 @@ async def test_stream_that_was_cut_is_told_again(tmp_path: Path) -> None:
     assert [each["msg"] for each in told][-1] == "process_completed"
     assert {each["event_id"] for each in told} == {event_id}
     assert chats.calls == 1
+
+
+async def test_inbox_is_its_owners(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (chats, _), client_of(chats, "ann") as ann, client_of(chats, "bob") as bob:
+        event_id = await join(ann, ["a"], "ours")
+        assert [each["msg"] for each in await collect(bob, "ours")] == ["unexpected_error"]
+        assert {each["event_id"] for each in await collect(ann, "ours")} == {event_id}
+
+
+@pytest.mark.parametrize(("policy", "status"), [("stop", "stopped"), ("continue", "running")])
+async def test_client_that_leaves_its_queue_stops_what_is_stopped_then(
+    tmp_path: Path, policy: str, status: str
+) -> None:
+    async with serving(tmp_path, on_disconnect=policy) as (chats, client):
+        event_id = await join(client, ["a"], fn_index=4)
+        engine = chats.app.engine
+        assert engine is not None
+
+        async def receive() -> dict[str, str]:
+            while not len(engine.readers):
+                await asyncio.sleep(0)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            pass
+
+        head = {"method": "GET", "path": "/queue/data", "headers": [(b"host", b"localhost")], "root_path": ""}
+        scope = {"type": "http", "client": ("127.0.0.1", 1), "query_string": b"session_hash=mine", **head}
+        await chats.app(scope, receive, send)
+        if policy == "stop":
+            await until_ended(chats)
+        assert (await engine.get_turn("", event_id)).turn.status == status
+
+
+@pytest.mark.parametrize("retention_s", [0, 900])
+async def test_turn_that_ended_before_a_restart_is_delivered_after_it(tmp_path: Path, retention_s: float) -> None:
+    store = f"sqlite:///{tmp_path}/chat.db"
+    async with serving(tmp_path, store=store) as (chats, client):
+        event_id = await join(client, ["a"])
+        await until_ended(chats)
+    async with serving(tmp_path, store=store, log_retention_s=retention_s) as (chats, client):
+        assert chats.app.engine is not None
+        await chats.app.engine.sessions.purge()
+        told = await collect(client, "mine")
+    named = ["process_generating", "process_completed"]
+    assert [each["msg"] for each in told if each["msg"] in named] == named
+    assert ("process_starts" in {each["msg"] for each in told}) is bool(retention_s)
+    assert {each["event_id"] for each in told} == {event_id}
+
+
+async def test_turn_that_was_forgotten_is_waited_for_no_more(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (chats, client):
+        event_id = await join(client, ["a"])
+        await until_ended(chats)
+        assert chats.app.engine is not None
+        await chats.app.engine.forget_turn("", event_id)
+        assert [each["msg"] for each in await collect(client, "mine")] == ["unexpected_error"]
 
 
 @pytest.mark.parametrize("named", [True, False])

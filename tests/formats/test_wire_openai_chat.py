@@ -17,10 +17,11 @@ from chatserve.contracts.wire import (
     FindFiles,
     JsonReply,
     KeepFile,
+    OfTurn,
     RawRequest,
     StartedTurn,
+    StreamReply,
     Submit,
-    TurnStream,
     Wait,
 )
 from chatserve.core.errors import (
@@ -486,8 +487,8 @@ def test_wrong_input_is_named_as_the_client_named_it() -> None:
 
 def test_streamed_request_is_answered_with_a_stream_of_its_turn() -> None:
     reply, steps = play(handler("/v1/chat/completions")(request({"messages": HI, "stream": True})))
-    assert isinstance(reply, TurnStream)
-    assert reply.turn_id == "t_abc"
+    assert isinstance(reply, StreamReply)
+    assert reply.source == OfTurn("t_abc")
     assert [type(step) for step in steps] == [Submit]
 
 

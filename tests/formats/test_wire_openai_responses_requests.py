@@ -17,12 +17,13 @@ from chatserve.contracts.wire import (
     ForgetTurn,
     JsonReply,
     KeepFile,
+    OfTurn,
     RawRequest,
     ReadBranch,
     StartedTurn,
     StopTurn,
+    StreamReply,
     Submit,
-    TurnStream,
     Wait,
 )
 from chatserve.core.errors import (
@@ -342,8 +343,8 @@ def test_value_that_clients_could_not_read_is_not_given_back(name: str, value: A
 
 def test_stream_is_a_stream_and_a_document_is_waited_for() -> None:
     reply, _ = play(handler("/v1/responses")(request({"input": "hi", "stream": True})))
-    assert isinstance(reply, TurnStream)
-    assert (reply.turn_id, type(reply.encoder)) == ("t_1", ResponseEncoder)
+    assert isinstance(reply, StreamReply)
+    assert (reply.source, type(reply.encoder)) == (OfTurn("t_1"), ResponseEncoder)
     reply, steps = play(handler("/v1/responses")(request({"input": "hi"})))
     assert [type(step) for step in steps] == [Submit, Wait]
     assert (reply.status_code, reply.body["id"], reply.headers) == (200, "resp_1", {"x-request-id": "req_1"})

@@ -13,9 +13,11 @@ import uvicorn
 
 from chatserve import ChatServer
 from chatserve.contracts.turns import TurnCall, TurnRequest
+from chatserve.contracts.wire import OfTurn, StreamReply
 from chatserve.engine import Pace, Reader, RunningTurn
-from chatserve.routes.streams.outlets import ChunkedOutlet, Cork, open_outlet
-from chatserve.routes.streams.sse import SERVER_SEND, EventStream, native_manners
+from chatserve.formats.wire.native import Native
+from chatserve.routes.streams.log_stream import LogStream
+from chatserve.routes.streams.outlets import SERVER_SEND, ChunkedOutlet, Cork, open_outlet
 from tests.support import engine as support
 from tests.support.engine import NATIVE, WAIT_S, Engine, open_engine, until, within
 from tests.support.sse import read_events
@@ -226,10 +228,10 @@ async def test_client_of_a_silent_stream_that_leaves_is_forgotten() -> None:
             (reader,) = engine.readers._readers
             writer.transport.abort()
             await until(lambda: len(engine.readers) == 0)
-            assert not reader.is_waiting
+            assert not reader.cursor.is_waiting
             turn = await engine.submit(TurnRequest(TurnCall("predict", "at once"), session_id=session_id))
             await within(turn.ended.wait())
-            assert reader.closed
+            assert reader.closed_by == "client"
 
 
 async def test_encoder_that_fails_ends_its_own_stream_only(caplog: pytest.LogCaptureFixture) -> None:
@@ -240,7 +242,7 @@ async def test_encoder_that_fails_ends_its_own_stream_only(caplog: pytest.LogCap
             engine = app.engine
             assert engine is not None
             (reader,) = engine.readers._readers
-            reader.encoder = BrokenEncoder()
+            reader.cursor.encoder = BrokenEncoder()
             turn = await engine.submit(TurnRequest(TurnCall("predict", "at once"), session_id=session_id))
             assert await broken.read() == b""  # cut, for it has not got all
             await within(turn.ended.wait())
@@ -278,17 +280,7 @@ async def test_head_and_first_events_leave_in_one_piece(monkeypatch: pytest.Monk
     assert b"retry: " in chunk
 
 
-async def test_answer_of_known_length_leaves_in_one_piece_and_the_connection_serves_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pieces: list[int] = []
-    flush = Cork._flush
-
-    def note(self: Cork) -> None:
-        pieces.append(len(self._pieces))
-        flush(self)
-
-    monkeypatch.setattr(Cork, "_flush", note)
+async def test_answer_of_known_length_leaves_a_connection_that_serves_on() -> None:
     async with served("httptools", chat_app()) as address, asyncio.timeout(WAIT_S):
         reader, writer = await asyncio.open_connection(*address)
         for _ in range(3):
@@ -298,7 +290,6 @@ async def test_answer_of_known_length_leaves_in_one_piece_and_the_connection_ser
             length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
             assert json.loads(await reader.readexactly(length))["version"] == 1
         writer.close()
-    assert pieces == [2, 2, 2]
 
 
 async def test_answer_to_a_client_that_wants_no_other_is_whole_before_the_connection_is_closed() -> None:
@@ -442,7 +433,7 @@ async def streaming(*said_before: str) -> AsyncIterator[Streaming]:
     async with open_engine(predict, yields="deltas") as engine, asyncio.timeout(WAIT_S):
         turn, cycle = await engine.start(), KnownCycle()
         reader = engine.turns.read_turn(turn, NATIVE)
-        stream = EventStream(engine.turns, reader, native_manners(), headers={})
+        stream = LogStream(engine.turns, reader, StreamReply(OfTurn(turn.turn_id), NATIVE, form=Native.form))
         scope = {"type": "http", "method": "POST", SERVER_SEND: cycle.send}
         response = asyncio.create_task(stream(scope, never, cycle.send))
         yield Streaming(gate, engine, turn, cycle, reader, response)
@@ -469,7 +460,7 @@ async def test_stream_whose_response_is_cancelled_writes_nothing_more() -> None:
 async def test_stream_begins_together_with_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "PACE", Pace(first_words_s=2 * WAIT_S))
     async with streaming() as stream:
-        await until(lambda: stream.reader.is_waiting)
+        await until(lambda: stream.reader.cursor.is_waiting)
         assert stream.written == []
         stream.gate.set()
         await until(lambda: bool(stream.written))
@@ -481,7 +472,7 @@ async def test_stream_does_not_wait_long_for_its_answer_to_begin() -> None:
     async with streaming() as stream:
         await until(lambda: bool(stream.written))
         assert [event in stream.written[0] for event in (b"head", b"event: turn\n", b'"last "')] == [True, True, False]
-        await until(lambda: stream.reader.is_waiting)
+        await until(lambda: stream.reader.cursor.is_waiting)
         stream.gate.set()
         await until(lambda: b'"last "' in b"".join(stream.written[1:]))
 
@@ -489,7 +480,7 @@ async def test_stream_does_not_wait_long_for_its_answer_to_begin() -> None:
 async def test_stream_that_waits_for_its_answer_to_begin_ends_when_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "PACE", Pace(first_words_s=2 * WAIT_S))
     async with streaming() as cancelled, streaming() as told_bye:
-        await until(lambda: cancelled.reader.is_waiting and told_bye.reader.is_waiting)
+        await until(lambda: cancelled.reader.cursor.is_waiting and told_bye.reader.cursor.is_waiting)
         cancelled.response.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cancelled.response

@@ -14,50 +14,52 @@ from chatserve.codec import dumps_line
 from chatserve.contracts.formats import ParsedMessage
 from chatserve.contracts.turns import TurnCall
 from chatserve.contracts.wire import (
-    BytesReply,
     ChangeSession,
     CreateSession,
     DeleteSession,
     Endpoint,
     FileReply,
     FindFiles,
+    FindFirstSeq,
+    FindLastTurn,
     FindSession,
     FindTurn,
     ForgetTurn,
     Handling,
-    InboxStream,
     JsonReply,
     KeepFile,
-    OpenInbox,
-    PulseStream,
+    OfNothing,
+    OfSession,
+    OfTurn,
+    Pause,
     RawRequest,
     ReadBranch,
     ReplaceHistory,
     Reply,
     StopSession,
     StopTurn,
+    StreamForm,
+    StreamReply,
     Submit,
-    TurnStream,
     Wait,
 )
 from chatserve.core.errors import ChatserveError
 from chatserve.core.events import Delta, Done, NumberedEvent
 from chatserve.core.types import TextPart
 from chatserve.formats.shared.appended import TextAdded, tell_whole
+from chatserve.formats.wire import WIRE_FORMATS
 from chatserve.routes.http.given import place_of_key
-from chatserve.routes.wire.inboxes import MAX_CLOSED, MAX_INBOXES, MAX_TURNS, REST_S, Inboxes
 from chatserve.settings import Settings
 from tests.routes.service import WAIT_S, Service, serving
 
 
 class WordsEncoder:
-    """Words as data lines; an inbox's stream ends with the first turn that does."""
+    """Words as data lines; a session's stream ends with the first turn that does."""
 
     is_per_turn = True
 
     def __init__(self) -> None:
         self.is_complete = False
-        self.told: list[str] = []
 
     def encode(self, numbered: NumberedEvent) -> bytes:
         if self.is_complete:
@@ -65,9 +67,8 @@ class WordsEncoder:
         match numbered.event:
             case Delta(text):
                 return b"data: %b\n\n" % dumps_line(text)
-            case Done(turn_id, status):
+            case Done(_, status):
                 self.is_complete = True
-                self.told.append(turn_id)
                 return b"data: [%b]\n\n" % status.encode()
             case _:
                 return b""
@@ -91,14 +92,13 @@ def ask(request: RawRequest) -> Handling:
         target_message_id=body.get("after"),
         on_disconnect=body.get("on_disconnect"),
         is_detached=body.get("detached", False),
-        is_collected=body.get("collected", False),
         params={"seen": body},
         echo={"model": "echo"},
     )
     started = yield from Submit(call)
     if body.get("stream"):
-        return TurnStream(started.turn_id, WordsEncoder(), headers={"x-own": "1"})
-    if call.is_detached or call.is_collected:
+        return StreamReply(OfTurn(started.turn_id), WordsEncoder(), headers={"x-own": "1"})
+    if call.is_detached:
         return JsonReply({"turn_id": started.turn_id}, 202)
     record = yield from Wait(started.turn_id)
     words = "".join(each.text for each in tell_whole(record) if isinstance(each, TextAdded))
@@ -108,7 +108,7 @@ def ask(request: RawRequest) -> Handling:
 def read(request: RawRequest) -> Handling:
     record = yield from FindTurn(request.path_params["turn_id"])
     if request.query.get("stream"):
-        return TurnStream(record.turn.turn_id, WordsEncoder())
+        return StreamReply(OfTurn(record.turn.turn_id), WordsEncoder())
     return JsonReply({"status": record.turn.status, "echo": record.turn.echo})
 
 
@@ -135,16 +135,52 @@ def sessions(request: RawRequest) -> Handling:
     return JsonReply({"texts": [message.text for message in branch], "metadata": dict(found.metadata), "id": key})
 
 
-def inbox(request: RawRequest) -> Handling:
-    waiting = yield from OpenInbox(request.path_params["key"])
-    if waiting is None:
-        return BytesReply(b"data: [nothing]\n\n", "text/event-stream")
-    return InboxStream(waiting, WordsEncoder())
+class Receipt:
+    """Notes when a stream was sent to its end."""
+
+    def __init__(self) -> None:
+        self.completed_at: list[float] = []
+
+    def complete(self, now: float) -> None:
+        self.completed_at.append(now)
+
+
+RECEIPTS: dict[str, Receipt] = {}
+
+
+def session_stream(request: RawRequest) -> Handling:
+    """Stream a session from the beginning of its last turn, until that turn has ended."""
+    key = request.path_params["key"]
+    record = yield from FindLastTurn(key)
+    assert record is not None
+    yield from Pause(0)
+    first_seq = yield from FindFirstSeq(key)
+    return StreamReply(
+        OfSession(record.turn.session_id, (record.turn.first_seq or first_seq) - 1),
+        WordsEncoder(),
+        form=StreamForm(ending=b"data: [end]\n\n"),
+        opening=b"data: [begin]\n\n",
+        serves=[record.turn.turn_id],
+        delivery=RECEIPTS.setdefault(key, Receipt()),
+    )
 
 
 def pulse(request: RawRequest) -> Handling:
     yield from ()
-    return PulseStream(b"data: ALIVE\n\n")
+    return StreamReply(OfNothing(), Silence(), form=StreamForm(ping=b"data: ALIVE\n\n"), opening=b"data: ALIVE\n\n")
+
+
+class Silence:
+    """Says nothing."""
+
+    is_per_turn = False
+    is_complete = False
+
+    def encode(self, numbered: NumberedEvent) -> bytes:
+        raise AssertionError("there is nothing to say")
+
+    def farewell(self) -> bytes:
+        return b""
 
 
 def uploads(request: RawRequest) -> Handling:
@@ -183,7 +219,7 @@ class Words:
         Endpoint("POST", "/words/turns/{turn_id}/stop", "stop", stop),
         Endpoint("DELETE", "/words/turns/{turn_id}", "forget", forget),
         Endpoint("POST", "/words/sessions", "sessions", sessions),
-        Endpoint("GET", "/words/inbox/{key}", "inbox", inbox),
+        Endpoint("GET", "/words/sessions/{key}", "a session's stream", session_stream),
         Endpoint("GET", "/words/pulse", "pulse", pulse),
         Endpoint("POST", "/words/uploads", "uploads", uploads, takes="files"),
         Endpoint("POST", "/words/embed", "embed", embed),
@@ -209,7 +245,7 @@ class Special:
 async def speaking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str = "memory://", **settings: Any
 ) -> AsyncIterator[Service]:
-    formats = {"words": lambda _: Words(), "special": lambda _: Special(), "off": lambda _: Words()}
+    formats = {**WIRE_FORMATS, "words": lambda _: Words(), "special": lambda _: Special(), "off": lambda _: Words()}
     monkeypatch.setattr(app_module, "WIRE_FORMATS", formats)
     async with serving(tmp_path, store, protocols=("words", "special"), **settings) as service:
         yield service
@@ -327,7 +363,7 @@ async def test_refusals_have_the_formats_own_shape(
 
 
 async def test_format_that_is_off_has_no_endpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "WIRE_FORMATS", {"words": lambda _: Words()})
+    monkeypatch.setattr(app_module, "WIRE_FORMATS", {**WIRE_FORMATS, "words": lambda _: Words()})
     async with serving(tmp_path, protocols=()) as service, service.client() as client:
         assert (await client.get("/words/who")).status_code == 404
         assert (await client.get("/")).json()["protocols"] == {}
@@ -380,72 +416,39 @@ async def test_uploads_of_one_field_are_all_stored(tmp_path: Path, monkeypatch: 
         assert empty.json()["refused"] == "body_invalid"
 
 
-# inboxes
+# streams of sessions, and of nothing
 
 
-async def test_inbox_keeps_a_turn_until_a_stream_has_had_its_end(
+async def ask_later(client: Any, text: str, **body: Any) -> Any:
+    """Start a turn that nobody reads, and return what was answered and its session's id."""
+    answer = await client.post("/words/ask", json={"text": text, "detached": True, **body})
+    assert answer.status_code == 202
+    return answer.json()["turn_id"], answer.headers["x-session-id"]
+
+
+async def test_stream_of_a_session_ends_when_its_encoder_has_all_and_tells_who_waits_for_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with speaking(tmp_path, monkeypatch) as service, service.client() as client, asyncio.timeout(WAIT_S):
-        joined = await client.post("/words/ask", json={"text": "hi", "session": "mine", "collected": True})
-        assert joined.status_code == 202
-        assert (await client.get("/words/inbox/mine")).text == 'data: "0:hi"\n\ndata: [completed]\n\n'
-        assert (await client.get("/words/inbox/mine")).text == "data: [nothing]\n\n"
-
-
-async def test_turn_behind_the_end_of_a_stream_waits_for_the_next_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with speaking(tmp_path, monkeypatch) as service, service.client() as client, asyncio.timeout(WAIT_S):
-        for text in ("a", "b"):
-            await client.post("/words/ask", json={"text": text, "session": "mine", "collected": True})
-            await until_ended(service)
-        assert (await client.get("/words/inbox/mine")).text == 'data: "0:a"\n\ndata: [completed]\n\n'
-        assert (await client.get("/words/inbox/mine")).text == 'data: "2:b"\n\ndata: [completed]\n\n'
+        _, session_id = await ask_later(client, "hi")
+        await until_ended(service)
+        told = await client.get(f"/words/sessions/{session_id}")
+    assert told.text == 'data: [begin]\n\ndata: "0:hi"\n\ndata: [completed]\n\ndata: [end]\n\n'
+    assert told.headers["cache-control"] == "no-store, no-transform"
+    assert len(RECEIPTS[session_id].completed_at) == 1
 
 
 @pytest.mark.parametrize(("policy", "status"), [("stop", "stopped"), ("continue", "running"), (None, "running")])
-async def test_client_that_leaves_its_inbox_stops_what_it_said_to_stop(
+async def test_client_that_leaves_a_stream_stops_what_it_said_to_stop_of_what_that_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str | None, status: str
 ) -> None:
     async with speaking(tmp_path, monkeypatch) as service, service.client() as client, asyncio.timeout(WAIT_S):
-        asked = {"text": "wait", "session": "mine", "collected": True, "on_disconnect": policy}
-        turn_id = (await client.post("/words/ask", json=asked)).json()["turn_id"]
-        await leave(service, "/words/inbox/mine")
+        turn_id, session_id = await ask_later(client, "wait", on_disconnect=policy)
+        await leave(service, f"/words/sessions/{session_id}")
         if policy == "stop":
             await until_ended(service)
         assert (await client.get(f"/words/turns/{turn_id}")).json()["status"] == status
-
-
-async def test_inbox_is_its_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with speaking(tmp_path, monkeypatch) as service, service.client("ann") as ann, service.client("bob") as bob:
-        await ann.post("/words/ask", json={"text": "hi", "session": "ours", "collected": True})
-        assert (await bob.get("/words/inbox/ours")).text == "data: [nothing]\n\n"
-        assert (await ann.get("/words/inbox/ours")).text.startswith('data: "0:hi"')
-
-
-@pytest.mark.parametrize("retention_s", [0, 900])
-async def test_turn_that_ended_before_a_restart_is_delivered_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retention_s: float
-) -> None:
-    store = f"sqlite:///{tmp_path}/chat.db"
-    async with speaking(tmp_path, monkeypatch, store) as service, service.client() as client:
-        await client.post("/words/ask", json={"text": "hi", "session": "mine", "collected": True})
-        await until_ended(service)
-    async with speaking(tmp_path, monkeypatch, store, log_retention_s=retention_s) as service:
-        await service.engine.sessions.purge()
-        async with service.client() as client, asyncio.timeout(WAIT_S):
-            told = (await client.get("/words/inbox/mine")).text
-    assert told == ('data: "0:hi"\n\n' if retention_s else "") + "data: [completed]\n\n"
-
-
-async def test_turn_that_was_deleted_is_waited_for_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with speaking(tmp_path, monkeypatch) as service, service.client() as client, asyncio.timeout(WAIT_S):
-        asked = {"text": "hi", "session": "mine", "collected": True}
-        turn_id = (await client.post("/words/ask", json=asked)).json()["turn_id"]
-        await until_ended(service)
-        await client.delete(f"/words/turns/{turn_id}")
-        assert (await client.get("/words/inbox/mine")).text == "data: [nothing]\n\n"
+        assert RECEIPTS[session_id].completed_at == []
 
 
 async def test_pulse_goes_on_until_its_client_leaves_or_the_server_does(
@@ -457,45 +460,6 @@ async def test_pulse_goes_on_until_its_client_leaves_or_the_server_does(
         service.engine.readers.say_bye()
         assert (await pulse).text == "data: ALIVE\n\n"
         assert len(service.engine.readers) == 0
-
-
-def test_inbox_goes_on_with_what_was_not_delivered() -> None:
-    inboxes, place = Inboxes(), ("ann", "s")
-    waiting = inboxes.waiting(place)
-    inboxes.add(place, "t1", 5)
-    inboxes.add(place, "t2", 9)
-    assert (inboxes.cursor(place), inboxes.cursor(place, but={"t1"}), list(waiting)) == (4, 8, ["t1", "t2"])
-    inboxes.forget(place, ["t1", "t0"])
-    assert (inboxes.cursor(place), list(waiting), len(waiting), "t1" in waiting) == (8, ["t2"], 1, False)
-    inboxes.forget(place, ["t2"])
-    assert inboxes.cursor(place) is None
-    assert not waiting
-
-
-def test_who_joins_right_after_a_streams_end_is_told_a_moment_later() -> None:
-    inboxes, place = Inboxes(), ("ann", "s")
-    inboxes.add(place, "t1", 5)
-    assert inboxes.rest_s(place, now=10.0) == 0
-    inboxes.close(place, ["t1"], now=10.0)
-    assert inboxes.cursor(place) is None
-    assert inboxes.rest_s(place, now=10.0) == pytest.approx(REST_S)
-    assert inboxes.rest_s(place, now=10.0 + REST_S) == pytest.approx(0)
-    assert inboxes.rest_s(("bob", "s"), now=10.0) == 0
-    for number in range(MAX_CLOSED):
-        inboxes.close(("", str(number)), (), now=10.0)
-    assert inboxes.rest_s(place, now=10.0) == 0
-
-
-def test_inboxes_are_bounded() -> None:
-    inboxes = Inboxes()
-    for number in range(MAX_INBOXES + 1):
-        inboxes.add(("", str(number)), "t", 1)
-    assert inboxes.cursor(("", "0")) is None
-    assert inboxes.cursor(("", "1")) == 0
-    for number in range(MAX_TURNS + 1):
-        inboxes.add(("", "1"), f"t{number}", number + 2)
-    assert inboxes.cursor(("", "1")) == 2
-    assert len(inboxes.waiting(("", "1"))) == MAX_TURNS
 
 
 # session keys

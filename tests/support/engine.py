@@ -131,7 +131,7 @@ class Engine:
         """Return a reader's stream until it ends, or until that many turns have; let the reader go."""
         stream = b""
         async with asyncio.timeout(WAIT_S):
-            while not reader.is_at_end and stream.count(b"event: done\n") < dones:
+            while not reader.cursor.is_at_end and stream.count(b"event: done\n") < dones:
                 stream += await self.next_frames(reader)
         self.turns.detach(reader)
         return stream
@@ -139,13 +139,9 @@ class Engine:
     async def next_frames(self, reader: Reader) -> bytes:
         """Do one step of what a response does with its reader."""
         frames = reader.take()
-        if frames or reader.is_at_end:
+        if frames or reader.cursor.is_at_end:
             return frames
-        if reader.cursor == reader.log.published_seq:
-            return await within(reader.news())
-        if reader.needs_store:
-            return await within(self.turns.readers.catch_up(reader))
-        return b""
+        return await within(self.turns.readers.next_frames(reader))
 
     async def history(self, session_id: str = "s_1") -> list[tuple[str, str]]:
         """Return the stored branch as (role, text)."""

@@ -16,9 +16,9 @@ from chatserve.engine.pace import Pace
 
 
 class Waiter(Protocol):
-    """A reader that waits for events. `cursor`, `turn_id` and `encoder` are a `Reader`'s."""
+    """A cursor that waits for events; the log moves `seq` behind those it hands over."""
 
-    cursor: int
+    seq: int
     turn_id: str | None
     encoder: FrameEncoder
 
@@ -47,7 +47,6 @@ class SessionLog:
     __slots__ = (
         "_entries",
         "_numbering",
-        "_pace",
         "_shared",
         "_speakers",
         "_speaks_from",
@@ -58,6 +57,7 @@ class SessionLog:
         "first_seqs",
         "journaled_seq",
         "last_seq",
+        "pace",
         "published_seq",
         "session_id",
         "speaker",
@@ -65,7 +65,7 @@ class SessionLog:
     )
 
     def __init__(self, session_id: str, last_seq: int, pace: Pace) -> None:
-        self._pace = pace
+        self.pace = pace
         self.session_id = session_id
         self.base = last_seq
         self.last_seq = last_seq
@@ -106,7 +106,7 @@ class SessionLog:
         return (
             self.speaker == turn_id
             and self.published_seq == last_seq
-            and last_seq - self.journaled_seq < self._pace.max_unjournaled
+            and last_seq - self.journaled_seq < self.pace.max_unjournaled
             and (self._numbering is None or not self._numbering.locked())
         )
 
@@ -144,13 +144,13 @@ class SessionLog:
         gone: list[Waiter] | None = None
         for waiter in waiters:
             try:
-                if waiter.cursor != seq - 1 or (waiter.turn_id != turn_id and waiter.turn_id is not None):
+                if waiter.seq != seq - 1 or (waiter.turn_id != turn_id and waiter.turn_id is not None):
                     waits_on = waiter.hand(b"")
                 else:
                     if waiter.encoder is not encoder:
                         frames = waiter.encoder.encode(event)
                         encoder = waiter.encoder
-                    waiter.cursor = seq
+                    waiter.seq = seq
                     waits_on = waiter.hand(frames)
             except Exception as error:  # noqa: BLE001 - this reader's: the others and the turn go on
                 waiter.fail(error)
@@ -207,10 +207,10 @@ class SessionLog:
 
     def _show_to(self, waiter: Waiter, after: int, until: int) -> bool:
         try:
-            if waiter.cursor != after or until - after > self._pace.shown_events:
+            if waiter.seq != after or until - after > self.pace.shown_events:
                 return waiter.hand(b"")
             frames = self.encoded(waiter.encoder, waiter.turn_id, after, until, share=len(self.waiters) > 1)
-            waiter.cursor = until
+            waiter.seq = until
             return waiter.hand(frames)
         except Exception as error:  # noqa: BLE001 - as in `say`
             waiter.fail(error)
@@ -246,7 +246,13 @@ class SessionLog:
 
     def note_done(self, turn_id: str, seq: int) -> None:
         """Remember where a turn ended, which may have been before this log began."""
-        self.done_seqs.setdefault(turn_id, seq)
+        self.done_seqs[turn_id] = seq
+
+    def note_dones(self, events: Iterable[NumberedEvent]) -> None:
+        """Remember where turns ended whose events the store has."""
+        for seq, turn_id, event in events:
+            if turn_id is not None and isinstance(event, Done):
+                self.done_seqs[turn_id] = seq
 
     def first_seq_of(self, turn: Turn) -> int:
         """Return the number of a turn's first event."""
@@ -269,7 +275,7 @@ class SessionLog:
 
     def trim(self) -> None:
         """Forget old events that are filed, but for the newest `Pace.kept_events`."""
-        kept = self._pace.kept_events
+        kept = self.pace.kept_events
         surplus = min(len(self._entries) - kept, self.filed_seq - self.base)
         if surplus >= kept:
             self._forget(surplus)

@@ -97,10 +97,10 @@ class Rooms:
     def __len__(self) -> int:
         return len(self._rooms)
 
-    def stateless(self, owner: str) -> Room:
-        """Return a room of its own for a turn of which nothing is stored, its log open."""
+    def stateless(self, owner: str, *, last_seq: int = 0) -> Room:
+        """Return a room of its own for a turn of which nothing is stored, its log open after `last_seq`."""
         room = Room(owner, "", self._pace)
-        room.open_log(0)
+        room.open_log(last_seq)
         return room
 
     def use(self, owner: str, session_id: str) -> Visit:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from chatserve.contracts.wire import WireFormat
+from chatserve.contracts.wire import StreamFormat, WireFormat
 from chatserve.formats.wire.anthropic import Anthropic
 from chatserve.formats.wire.gradio import Gradio
+from chatserve.formats.wire.native import Native
 from chatserve.formats.wire.openai_chat import OpenAIChat
 from chatserve.formats.wire.openai_responses import OpenAIResponses
+from chatserve.formats.wire.plain import Plain
 from chatserve.settings import Settings
 
-WIRE_FORMATS: Final[Mapping[str, Callable[[Settings], WireFormat]]] = {
+WIRE_FORMATS: Final[Mapping[str, Callable[[Settings], StreamFormat | WireFormat]]] = {
+    "native": Native,
+    "plain": Plain,
     "openai_chat": OpenAIChat,
     "openai_responses": OpenAIResponses,
     "anthropic": Anthropic,
     "gradio": Gradio,
 }
-"""Every protocol besides the native one, by the name it has in the setting `protocols`."""
+"""Every format by its name. Protocols with paths of their own are spoken if the setting `protocols` names them; ways to
+stream on chatserve's own paths are chosen by `Accept`, the first of several that are equally welcome."""

@@ -1,15 +1,29 @@
 """chatserve's own stream: one server-sent event per log event.
 
-Source: contract section 3; WHATWG HTML, "Server-sent events". LF line ends, `id:` on every event, one `data:` line
+Source: docs/stream.md; WHATWG HTML, "Server-sent events". LF line ends, `id:` on every event, one `data:` line
 of JSON. Event names and ids come from closed sets; no text of a user or a model ever becomes a field of its own.
 """
 
 from __future__ import annotations
 
 from chatserve.codec import dumps, encode_payload
+from chatserve.contracts.wire import StreamForm
 from chatserve.core.events import EVENT_NAMES, Bye, Delta, NumberedEvent
+from chatserve.settings import Settings
 
-PING = b":\n\n"
+
+class Native:
+    """The format: server-sent events from which a client can go on where it was."""
+
+    name = "native"
+    form = StreamForm(is_resumable=True)
+
+    def __init__(self, _settings: Settings) -> None:
+        self._encoder = NativeEncoder()
+
+    def encoder(self) -> NativeEncoder:
+        """Return the one encoder, so that every event is encoded once for all readers."""
+        return self._encoder
 
 
 class NativeEncoder:
@@ -24,12 +38,6 @@ class NativeEncoder:
             return b'id: %d\nevent: delta\ndata: {"text":%b}\n\n' % (seq, dumps(event.text))
         return b"id: %d\nevent: %b\ndata: %b\n\n" % (seq, EVENT_NAMES[type(event)].encode(), encode_payload(event))
 
-
-def encode_bye(*, retry_ms: int) -> bytes:
-    """Return the farewell: a new `retry` and `bye`. It has no id, so the client's cursor stays where it is."""
-    return b"retry: %d\nevent: bye\ndata: %b\n\n" % (retry_ms, encode_payload(Bye()))
-
-
-def encode_retry(retry_ms: int) -> bytes:
-    """Return the first block of a stream: how long to wait before reconnecting."""
-    return b"retry: %d\n\n" % retry_ms
+    def farewell(self) -> bytes:
+        """Return `bye`. It has no id, so the client's cursor stays where it is."""
+        return b"event: bye\ndata: %b\n\n" % encode_payload(Bye())

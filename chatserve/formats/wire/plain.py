@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from chatserve.core.events import Delta, MessageOpened, NumberedEvent, Replaced, Snapshot
+from chatserve.contracts.wire import StreamForm
+from chatserve.core.events import Delta, Failed, MessageOpened, NumberedEvent, Replaced, Snapshot
+from chatserve.core.types import TurnError
+from chatserve.settings import Settings
+
+
+class Plain:
+    """The format: bare words, for which a terminal or a pipe is client enough."""
+
+    name = "plain"
+    form = StreamForm("text/plain", framing="bare", ping=b"", awaits_words=True)
+
+    def __init__(self, _settings: Settings) -> None: ...
+
+    def encoder(self) -> PlainEncoder:
+        return PlainEncoder()
 
 
 class PlainEncoder:
@@ -12,6 +27,7 @@ class PlainEncoder:
     is_complete = False
 
     def __init__(self) -> None:
+        self.failure: TurnError | None = None
         self._sent = ""
         self._is_silent = False
 
@@ -26,11 +42,18 @@ class PlainEncoder:
                 return event.text.encode()
             case Replaced(message_id=None) if not self._is_silent:
                 return self._line_break() + self._said(event.text)
+            case Failed(error):
+                self.failure = error
+                return b""
             case Snapshot():
+                self.failure = None if event.turn is None else event.turn.error
                 texts = [each.text for each in event.messages if each.role == "assistant" and not each.is_thought]
                 return self._line_break() + self._said("\n".join(texts))
             case _:
                 return b""
+
+    def farewell(self) -> None:
+        """There are no words but the answer's."""
 
     def _line_break(self) -> bytes:
         if not self._sent or self._sent.endswith("\n"):

@@ -1,15 +1,16 @@
-"""What an upload is, told by its bytes: a client's word is a hint at most.
+"""Media types: what an upload is, told by its bytes, and what a client wants to be answered with.
 
-Pure: fed with pieces, asked at the end. Source for the signatures: WHATWG MIME Sniffing, section 6, and the formats'
-own specifications.
+Pure. What a client says of an upload is a hint at most. Source for the signatures: WHATWG MIME Sniffing, section 6, and
+the formats' own specifications; for `Accept`: RFC 9110, sections 5.6.6, 8.3.1 and 12.5.1.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from chatserve.stores.file_folder import DEFAULT_MEDIA_TYPE
 
@@ -97,3 +98,72 @@ def is_allowed(media_type: str, allowed: Iterable[str]) -> bool:
     family = media_type.partition("/")[0] + "/*"
     names = {name.lower() for name in allowed}
     return not names or media_type in names or family in names
+
+
+# --- Accept ------------------------------------------------------------------------------------------------------
+
+_ELEMENT: Final = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
+_PARAMETER: Final = re.compile(r';\s*([^\s;=]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;]*)')
+_WEIGHT: Final = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
+MAX_ACCEPT: Final = 1000
+"""How much of the header is read."""
+
+_EVERYTHING: Final = 0
+"""How specific `*/*` is."""
+
+
+class MediaRange(NamedTuple):
+    """One element of `Accept`: a type, or a family of types, and how welcome it is."""
+
+    media_type: str
+    specificity: int
+    weight: float
+
+    def covers(self, media_type: str) -> bool:
+        """Whether a type is meant."""
+        family, _, kind = self.media_type.partition("/")
+        if kind == "*":
+            return family == "*" or media_type.startswith(f"{family}/")
+        return self.media_type == media_type
+
+
+def choose_media_type(accept: str, offers: Sequence[str], default: str) -> str:
+    """Return which of the offered types a client wants most, the first of several that it wants equally.
+
+    What is named exactly goes before what only a wildcard allows. A client that does not care, or that wants nothing of
+    what there is, gets the default.
+    """
+    if not accept or accept == "*/*":
+        return default
+    ranges = read_accept(accept)
+    weights = {offer: _weight_of(offer, ranges) for offer in offers}
+    best = max(offers, key=lambda offer: weights[offer], default=default)
+    weight, specificity = weights.get(best, (0.0, _EVERYTHING))
+    if weight == 0 or (specificity == _EVERYTHING and weights.get(default, (0.0, 0))[0] > 0):
+        return default
+    return best
+
+
+def _weight_of(offer: str, ranges: Iterable[MediaRange]) -> tuple[float, int]:
+    """Return how welcome a type is and how exactly that is said: the most specific range counts."""
+    found = max((each for each in ranges if each.covers(offer)), key=lambda each: each.specificity, default=None)
+    return (0.0, _EVERYTHING) if found is None else (found.weight, found.specificity)
+
+
+@lru_cache(maxsize=256)
+def read_accept(accept: str) -> tuple[MediaRange, ...]:
+    """Return the ranges of an `Accept` header; elements that are none are left out."""
+    found = (_read_range(element) for element in _ELEMENT.findall(accept[:MAX_ACCEPT]))
+    return tuple(each for each in found if each is not None)
+
+
+def _read_range(element: str) -> MediaRange | None:
+    media_type = element.partition(";")[0].strip().lower()
+    family, slash, kind = media_type.partition("/")
+    parameters = {name.lower(): value.strip('"').lower() for name, value in _PARAMETER.findall(element)}
+    weight = parameters.pop("q", "1")
+    if not (family and slash and kind) or not _WEIGHT.fullmatch(weight):
+        return None
+    if parameters.pop("charset", "utf-8") != "utf-8" or parameters:
+        return None  # a kind of the type that nobody here offers
+    return MediaRange(media_type, (family != "*") + (kind != "*"), float(weight))

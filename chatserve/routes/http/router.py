@@ -11,14 +11,11 @@ from collections.abc import Iterable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from chatserve.core.errors import ChatserveError
 from chatserve.routes.http.problems import problem_of
-from chatserve.routes.streams.outlets import corked
-from chatserve.routes.streams.sse import SERVER_SEND
 
 
 class LiteralPaths:
@@ -49,9 +46,7 @@ class LiteralPaths:
         except Exception as error:
             await problem_of(request, error)(scope, receive, send)
             raise
-        has_body = type(response) is Response  # any other sends its body as it comes
-        with corked(scope.get(SERVER_SEND) if has_body else None):
-            await response(scope, receive, send)
+        await response(scope, receive, send)
 
 
 def _path_of(scope: Scope) -> str:

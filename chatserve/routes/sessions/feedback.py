@@ -17,9 +17,9 @@ from chatserve.core.errors import InputsInvalid
 from chatserve.core.types import Feedback, Message
 from chatserve.engine import TurnEngine
 from chatserve.routes.http.requests import etag, if_match, owner_of, read_model
+from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.operations import describe
 from chatserve.routes.sessions.operations import GIVE_FEEDBACK
-from chatserve.routes.turns import json_response
 
 
 class FeedbackBody(BaseModel):

@@ -33,6 +33,7 @@ from chatserve.core.types import (
 )
 from chatserve.engine import TurnEngine
 from chatserve.formats.shared.history_views import render_openai, render_tuples
+from chatserve.routes.answers import Answers
 from chatserve.routes.http.given import Asked, SessionPlace, claim_id, turn_request
 from chatserve.routes.http.requests import (
     decode_body,
@@ -45,10 +46,11 @@ from chatserve.routes.http.requests import (
     read_limit,
     require_json,
 )
+from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.operations import describe
 from chatserve.routes.sessions.operations import CLEAR_HISTORY, EDIT, FORK_SESSION, LIST_MESSAGES, RETRY, UNDO
 from chatserve.routes.sessions.sessions import session_created, session_response
-from chatserve.routes.turns import MessageBody, answer, json_response, with_message
+from chatserve.routes.turns import MessageBody, with_message
 
 MESSAGE_FORMATS: Final = ("messages", "tuples", "openai")
 MessageId = Annotated[str, Field(max_length=80)]
@@ -103,6 +105,7 @@ class HistoryRoutes:
     engine: TurnEngine
     chats: Mapping[str, Chat]
     history_formats: Mapping[str, HistoryFormat]
+    answers: Answers
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -220,7 +223,7 @@ class HistoryRoutes:
         call = replace(call, if_version=if_match(headers_of(request)))
         place = SessionPlace(request.path_params["session_id"])
         turn = await self.engine.submit(turn_request(self.engine, asked, call, place))
-        return await answer(self.engine, request, turn, stream=body.stream)
+        return await self.answers.answer(request, turn, stream=body.stream)
 
     async def _prompt(self, owner: str, session_id: str, message_id: str | None) -> tuple[Message, Chat]:
         """Return the message to answer again, and the chat that answered it.

@@ -30,6 +30,7 @@ from chatserve.routes.http.requests import (
     read_model,
     require_json,
 )
+from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.operations import describe
 from chatserve.routes.sessions.operations import (
     CHANGE_SESSION,
@@ -38,7 +39,6 @@ from chatserve.routes.sessions.operations import (
     LIST_SESSIONS,
     READ_SESSION,
 )
-from chatserve.routes.turns import json_response
 
 Title = Annotated[str, Field(max_length=1000)]
 

@@ -8,12 +8,17 @@ for each piece is a call of the kernel. Every other server's `send` is awaited a
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from starlette.types import Message, Send
 
 from chatserve.engine import Outlet
+
+SERVER_SEND: Final = "chatserve.send"
+"""Where the application keeps the server's own `send`: frames need none of what routing wraps around it."""
+
+MAX_PIECE_BYTES: Final = 64 * 1024
+"""How much is written in one piece. How far a client is behind is known between pieces only."""
 
 _KNOWN: Final = "uvicorn.protocols.http.httptools_impl"
 
@@ -33,10 +38,16 @@ async def open_outlet(send: Send, server_send: Send | None, head: Message, frame
     return ChunkedOutlet(cycle)
 
 
-def corked(server_send: Send | None) -> AbstractContextManager[None]:
-    """Let a response that has its whole body leave in one piece, where the server is known."""
-    cycle = _cycle_of(server_send)
-    return nullcontext() if cycle is None else Cork(cycle)
+def drop_connection(server_send: Send | None) -> None:
+    """Cut the connection of a client that takes nothing, where the server is known.
+
+    A server that only closes it waits for the client to take what is left.
+    """
+    cycle: Any = getattr(server_send, "__self__", None)
+    if type(cycle).__module__.startswith("uvicorn."):
+        abort = getattr(getattr(cycle, "transport", None), "abort", None)
+        if abort is not None:
+            abort()
 
 
 def _cycle_of(send: Send | None) -> Any:
@@ -62,9 +73,10 @@ class ChunkedOutlet:
         self._write = cycle.transport.write
 
     def offer(self, frames: bytes) -> bool:
-        if self._flow.write_paused or self._cycle.disconnected:
+        size = len(frames)
+        if self._flow.write_paused or self._cycle.disconnected or size > MAX_PIECE_BYTES:
             return False
-        self._write(b"%x\r\n%b\r\n" % (len(frames), frames))
+        self._write(b"%x\r\n%b\r\n" % (size, frames))
         return True
 
 

@@ -1,47 +1,55 @@
-"""Waiting for a turn's end while its client waits too, for answers in one piece. Knows no format but the log's."""
+"""Waiting while a client waits too: for a turn's end, for a stream's first words. Knows no format."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Collection, Iterable
+from typing import Final, TypeVar
 
 from starlette.requests import Request
 
-from chatserve.engine import RunningTurn, TurnEngine
-from chatserve.formats.wire.native import NativeEncoder
+from chatserve.core.errors import RequestError
+from chatserve.engine import Reader, RunningTurn, TurnEngine
 
-NATIVE: Final = NativeEncoder()
-"""One for all readers, so that every event is encoded once."""
+Result = TypeVar("Result")
 
 PATIENCE_S: Final = 0.2
 """Turns that end sooner need no watch over the connection."""
+
+
+class ClientLeft(RequestError):
+    """The client left before its answer was there."""
+
+    code = "client_left"
+    status_code = 499
 
 
 async def wait_for_end(engine: TurnEngine, request: Request, turn: RunningTurn) -> None:
     """Return when the turn has ended, or its client has left; then the turn's policy decides what becomes of it."""
     if turn.ended.is_set():
         return
-    reader = engine.read_turn(turn, NATIVE)  # counts as somebody who reads
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            await turn.ended.wait()
-    except TimeoutError:
-        await _ended_or_left(request, turn)
-        leave = on_leave(engine, turn)
-        if not turn.ended.is_set() and leave is not None:
-            leave()
-    finally:
-        engine.detach(reader)
+    with engine.awaited(turn):
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await turn.ended.wait()
+        except TimeoutError:
+            try:
+                await unless_left(request, turn.ended.wait())
+            except ClientLeft:
+                release_turns(engine, [turn])
 
 
-async def _ended_or_left(request: Request, turn: RunningTurn) -> None:
-    ended = asyncio.ensure_future(turn.ended.wait())
+async def unless_left(request: Request, awaitable: Awaitable[Result]) -> Result:
+    """Wait, and return what is waited for. Raises: ClientLeft; whatever is waited for raises."""
+    waited = asyncio.ensure_future(awaitable)
     left = asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait({ended, left}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({waited, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not waited.done():
+            raise ClientLeft("the client left before its answer was there")
+        return waited.result()
     finally:
-        ended.cancel()
+        waited.cancel()
         left.cancel()
 
 
@@ -50,7 +58,13 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def on_leave(engine: TurnEngine, turn: RunningTurn) -> Callable[[], None] | None:
-    """Return what is to happen when the client of a turn leaves before its end, if anything is."""
-    policy = turn.request.call.on_disconnect or turn.chat.options.on_disconnect
-    return (lambda: engine.stop_soon(turn)) if policy == "stop" else None
+def release_turns(engine: TurnEngine, turns: Iterable[RunningTurn]) -> None:
+    """Stop those turns that end when their client leaves."""
+    for turn in turns:
+        if (turn.request.call.on_disconnect or turn.chat.options.on_disconnect) == "stop":
+            engine.stop_soon(turn)
+
+
+def release_served(engine: TurnEngine, reader: Reader, turn_ids: Collection[str]) -> None:
+    """Stop those turns that a stream served whose client has left, and that end then."""
+    release_turns(engine, [turn for turn in engine.turns_in(reader.room) if turn.turn_id in turn_ids])

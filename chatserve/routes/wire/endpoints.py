@@ -16,8 +16,7 @@ from chatserve.core.errors import ChatserveError
 from chatserve.core.types import Json
 from chatserve.engine import TurnEngine
 from chatserve.routes.files import FileRoutes
-from chatserve.routes.http.requests import headers_of, read_body
-from chatserve.routes.wire.inboxes import Inboxes
+from chatserve.routes.http.requests import headers_of, owner_of, read_body
 from chatserve.routes.wire.replies import Replies
 from chatserve.routes.wire.steps import Exchange
 from chatserve.stores.file_folder import FileFolder
@@ -42,8 +41,7 @@ class WireRoutes:
         self._engine = engine
         self._files = files
         self._uploads = FileRoutes(engine, files)
-        self._inboxes = Inboxes()
-        self._replies = Replies(engine, self._uploads, self._inboxes)
+        self._replies = Replies(engine, self._uploads)
         self._profiles = {name: profile_of(chat) for name, chat in chats.items()}
         self._formats = formats
         self._started_at = engine.clock()
@@ -79,7 +77,7 @@ class WireRoutes:
         raw = self._raw_request(request)
         try:
             raw = await self._read(request, raw, endpoint)
-            exchange = Exchange(self._engine, self._files, self._inboxes, wire_format.name, request, raw)
+            exchange = Exchange(self._engine, self._files, wire_format.name, request, raw)
             reply = await exchange.run(endpoint.handle(raw))
             return await self._replies.respond(request, reply, exchange)
         except ChatserveError as error:
@@ -93,6 +91,7 @@ class WireRoutes:
             request_id=self._engine.new_id("req_"),
             now=self._engine.clock(),
             started_at=self._started_at,
+            owner=owner_of(request),
             base_url=str(request.base_url).rstrip("/"),
             path_params=request.path_params,
             query=dict(request.query_params),

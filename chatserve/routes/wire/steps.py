@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -16,19 +15,19 @@ from chatserve.contracts.formats import ParsedMessage
 from chatserve.contracts.store import SessionChanges
 from chatserve.contracts.turns import NewSession, TurnCall, TurnRecord, TurnRequest
 from chatserve.contracts.wire import (
-    COLLECTED,
     ChangeSession,
     CreateSession,
     DeleteSession,
     FindFiles,
+    FindFirstSeq,
+    FindLastTurn,
     FindMessage,
     FindSession,
     FindTurn,
     ForgetTurn,
     Handling,
-    Inbox,
     KeepFile,
-    OpenInbox,
+    Pause,
     RawRequest,
     ReadBranch,
     ReplaceHistory,
@@ -43,26 +42,22 @@ from chatserve.contracts.wire import (
 from chatserve.core.errors import (
     BodyTooLarge,
     ChatserveError,
-    RequestError,
-    SessionUnknown,
     StoreError,
-    TurnUnknown,
 )
 from chatserve.core.types import FilePart, Message, Session, StoredFile
 from chatserve.engine import RunningTurn, TurnEngine
 from chatserve.routes.files import clean_name
-from chatserve.routes.http.given import NOWHERE, Asked, SessionPlace, linked_messages, place_of_key, turn_request
+from chatserve.routes.http.given import (
+    NOWHERE,
+    Asked,
+    SessionPlace,
+    linked_messages,
+    place_of_key,
+    turn_request,
+)
 from chatserve.routes.http.requests import owner_of
-from chatserve.routes.streams.waiting import wait_for_end
-from chatserve.routes.wire.inboxes import Inboxes
+from chatserve.routes.streams.waiting import ClientLeft, wait_for_end
 from chatserve.stores.file_folder import FileFolder
-
-
-class ClientLeft(RequestError):
-    """The client left before its answer was there."""
-
-    code = "client_left"
-    status_code = 499
 
 
 class Exchange:
@@ -72,7 +67,6 @@ class Exchange:
         self,
         engine: TurnEngine,
         files: FileFolder,
-        inboxes: Inboxes,
         format_name: str,
         request: Request,
         raw: RawRequest,
@@ -80,7 +74,6 @@ class Exchange:
         self.submitted: dict[str, RunningTurn] = {}
         self._engine = engine
         self._files = files
-        self._inboxes = inboxes
         self._format_name = format_name
         self._request = request
         self._raw = raw
@@ -146,8 +139,12 @@ class Exchange:
                 return await self._keep_file(step)
             case FindFiles(file_ids):
                 return await self._engine.attachments.find(self._owner, file_ids)
-            case OpenInbox(key):
-                return await self._open_inbox(self._place(key).session_id)
+            case FindLastTurn(key):
+                return await self._engine.store.last_turn(self._owner, self._place(key).session_id)
+            case FindFirstSeq(key):
+                return (await self._engine.store.read_events(self._place(key).session_id, after=0, limit=1)).first_seq
+            case Pause(seconds):
+                await asyncio.sleep(seconds)
         return None
 
     def _place(self, key: str) -> SessionPlace:
@@ -158,15 +155,10 @@ class Exchange:
     async def _submit(self, call: TurnCall) -> StartedTurn:
         turn = await self._engine.submit(self._turn_request(call))
         self.submitted[turn.turn_id] = turn
-        log, session_id = turn.room.log, turn.room.session_id
-        if call.is_collected and log is not None:
-            first_seq = log.first_seqs.get(turn.turn_id) or turn.turn.first_seq or log.published_seq
-            await self._add_to_inbox(session_id, turn.turn_id, first_seq)
-        return StartedTurn(turn.turn_id, session_id, turn.turn.created_at, turn.replayed)
+        first_seq = turn.log.first_seq_of(turn.turn)
+        return StartedTurn(turn.turn_id, turn.room.session_id, turn.turn.created_at, turn.replayed, first_seq)
 
     def _turn_request(self, call: TurnCall) -> TurnRequest:
-        if call.is_collected:
-            call = replace(call, echo={**(call.echo or {}), COLLECTED: True})
         asked = Asked(self._request, self._raw.body, self._format_name)
         return turn_request(self._engine, asked, call, self._place_of(call))
 
@@ -183,47 +175,6 @@ class Exchange:
         if turn.record is None:
             raise ClientLeft("the client left before the turn's end")
         return turn.record
-
-    # inboxes
-
-    async def _add_to_inbox(self, session_id: str, turn_id: str, first_seq: int) -> None:
-        place = (self._owner, session_id)
-        self._inboxes.add(place, turn_id, first_seq)
-        if (rest_s := self._inboxes.rest_s(place, now=asyncio.get_running_loop().time())) > 0:
-            await asyncio.sleep(rest_s)
-
-    async def _open_inbox(self, session_id: str) -> Inbox | None:
-        place = (self._owner, session_id)
-        waiting = self._inboxes.waiting(place)
-        if not waiting:
-            await self._recall_turn(session_id)
-        ended = [record for turn_id in list(waiting) if (record := await self._gone_turn(session_id, turn_id))]
-        after = self._inboxes.cursor(place, but={record.turn.turn_id for record in ended})
-        return Inbox(session_id, after, waiting, tuple(ended)) if waiting else None
-
-    async def _recall_turn(self, session_id: str) -> None:
-        """Let a turn wait that was asked for before this server started, and perhaps never delivered."""
-        try:
-            record = await self._engine.store.last_turn(self._owner, session_id)
-        except SessionUnknown:
-            return
-        if record is None or record.turn.created_at >= self._raw.started_at:
-            return
-        if COLLECTED in (record.turn.echo or {}) and record.turn.first_seq is not None:
-            self._inboxes.add((self._owner, session_id), record.turn.turn_id, record.turn.first_seq)
-
-    async def _gone_turn(self, session_id: str, turn_id: str) -> TurnRecord | None:
-        """Return a turn that waits if the log tells no more of it; forget it if nobody does."""
-        try:
-            record = await self._engine.get_turn(self._owner, turn_id)
-        except TurnUnknown:
-            self._inboxes.forget((self._owner, session_id), (turn_id,))
-            return None
-        first_seq = record.turn.first_seq
-        if record.turn.done_seq is None or first_seq is None:
-            return None
-        page = await self._engine.store.read_events(session_id, after=first_seq - 1, limit=1)
-        return record if page.first_seq > first_seq else None
 
     # sessions
 

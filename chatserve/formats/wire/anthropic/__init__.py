@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatserve.contracts.wire import Endpoint, Handling, JsonReply, RawRequest, Reply, Submit, TurnStream, Wait
+from chatserve.contracts.wire import (
+    Endpoint,
+    Handling,
+    JsonReply,
+    OfTurn,
+    RawRequest,
+    Reply,
+    StreamForm,
+    StreamReply,
+    Submit,
+    Wait,
+)
 from chatserve.core.errors import ChatserveError
 from chatserve.formats.shared.message_array import keep_files, split_turn
 from chatserve.formats.wire.anthropic.errors import refusal, turn_failure
@@ -20,6 +31,8 @@ from chatserve.settings import Settings
 
 VERSION_HEADER: Final = "anthropic-version"
 """What tells requests for models apart from OpenAI's, which have the same paths."""
+
+FORM: Final = StreamForm(ping=PING)
 
 
 class Anthropic:
@@ -48,7 +61,7 @@ def create_message(request: RawRequest) -> Handling:
     started = yield from Submit(turn_call(request, body, chat, split_turn(messages)))
     heading = Heading(started.turn_id, chat.name, request.request_id, request.base_url)
     if body.get("stream"):
-        return TurnStream(started.turn_id, MessageEncoder(heading), _headers(request), ping=PING)
+        return StreamReply(OfTurn(started.turn_id), MessageEncoder(heading), _headers(request), FORM)
     record = yield from Wait(started.turn_id)
     if record.turn.error is not None:
         return turn_failure(record.turn.error, request.request_id)

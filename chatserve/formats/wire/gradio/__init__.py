@@ -8,52 +8,60 @@ the README of `formats/wire`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
+from chatserve.contracts.turns import TurnRecord
 from chatserve.contracts.wire import (
-    BytesReply,
     Endpoint,
     FileReply,
+    FindFirstSeq,
+    FindLastTurn,
     FindTurn,
     Handling,
-    InboxStream,
     JsonReply,
-    OpenInbox,
-    PulseStream,
+    OfNothing,
+    OfSession,
+    OfTurn,
+    Pause,
     RawRequest,
     Reply,
+    Step,
     StopSession,
     StopTurn,
+    StreamForm,
+    StreamReply,
     Submit,
-    TurnStream,
     Wait,
 )
 from chatserve.core.errors import BodyInvalid, ChatserveError, SessionUnknown, TurnUnknown
+from chatserve.core.events import NumberedEvent
 from chatserve.core.types import Json
 from chatserve.formats.shared.message_array import field_invalid
 from chatserve.formats.wire.gradio import frames
 from chatserve.formats.wire.gradio.apis import API_PREFIX, configuration, describe_apis, find_api, find_index
 from chatserve.formats.wire.gradio.arguments import read_call, read_named_call
 from chatserve.formats.wire.gradio.calls import CallEncoder
+from chatserve.formats.wire.gradio.inboxes import Inbox, Inboxes
 from chatserve.formats.wire.gradio.outcomes import failure_of
-from chatserve.formats.wire.gradio.queue import QueueEncoder
+from chatserve.formats.wire.gradio.queue import FORM, JOINED, QueueDelivery, QueueEncoder
 from chatserve.formats.wire.gradio.refusals import refuse
 from chatserve.formats.wire.gradio.values import answer_value
 from chatserve.settings import Settings
 
-EVENT_STREAM: Final = "text/event-stream"
 ALIVE: Final = b"data: ALIVE\n\n"
+CALL_FORM: Final = StreamForm(ping=frames.CALL_HEARTBEAT)
 DONE: Final = {"success": True}
 
 
 class Gradio:
-    """The format. Where it is mounted is `endpoints`; it keeps no state."""
+    """The format. Where it is mounted is `endpoints`; all it keeps is which turns wait to be delivered."""
 
     name = "gradio"
 
     def __init__(self, settings: Settings) -> None:
         self._max_file_size = settings.max_upload_bytes
+        self._inboxes = Inboxes()
         self.endpoints = tuple(endpoint for prefix in (API_PREFIX, "") for endpoint in self._endpoints(prefix))
 
     def _endpoints(self, prefix: str) -> list[Endpoint]:
@@ -68,8 +76,8 @@ class Gradio:
             get("/info", "Apis and their parameters", _info),
             get("/app_id", "A number that changes with each start", _app_id),
             get("/heartbeat/{session_hash}", "A stream that shows that the server is there", _heartbeat),
-            post("/queue/join", "Start a turn", _join),
-            get("/queue/data", "The stream of what a session waits for", _data),
+            post("/queue/join", "Start a turn", self._join),
+            get("/queue/data", "The stream of what a session waits for", self._data),
             get("/queue/status", "What is known of the queue without a turn", _status),
             post("/cancel", "Stop a turn, or all of a session", _cancel),
             post("/reset", "Stop a turn", _cancel),
@@ -88,6 +96,46 @@ class Gradio:
         app_id = int(request.started_at * 1000)
         return JsonReply(configuration(request.chats, app_id=app_id, max_file_size=self._max_file_size))
 
+    # the queue
+
+    def _join(self, request: RawRequest) -> Handling:
+        """Start a turn and let it wait in its session's inbox."""
+        body = request.json_object()
+        if not body.get("session_hash"):
+            raise field_invalid("session_hash", "it is missing; the answer is read under it")
+        api = find_index(request.chats, body.get("fn_index"))
+        call = yield from read_call(request, api, body, echo={JOINED: True})
+        started = yield from Submit(call)
+        inbox = self._inboxes.of(request.owner, body["session_hash"])
+        inbox.add(started.turn_id, started.first_seq)
+        yield from Pause(inbox.rest_s(now=request.now))
+        return JsonReply({"event_id": started.turn_id})
+
+    def _data(self, request: RawRequest) -> Handling:
+        """Deliver all that waits, and what joins meanwhile."""
+        session_hash = request.query.get("session_hash")
+        if not session_hash:
+            raise field_invalid("session_hash", "it is missing")
+        inbox = self._inboxes.of(request.owner, session_hash)
+        if not inbox:
+            yield from _recall_turn(inbox, session_hash, request.started_at)
+        waiting = yield from _find_waiting(inbox)
+        if not waiting:
+            said = frames.unexpected_error("nothing is waiting in this session") + frames.CLOSE_STREAM
+            return StreamReply(OfNothing(), Silence(is_complete=True), opening=said)
+        first_seq = yield from FindFirstSeq(session_hash)
+        ended = [record for record in waiting if record.turn.done_seq and 0 < (record.turn.first_seq or 0) < first_seq]
+        encoder = QueueEncoder(inbox, request.base_url)
+        after = inbox.cursor(but=[record.turn.turn_id for record in ended])
+        return StreamReply(
+            OfSession(waiting[0].turn.session_id, after),
+            encoder,
+            form=FORM,
+            opening=b"".join([encoder.encode(event) for record in ended for event in record.as_numbered()]),
+            serves=inbox,
+            delivery=QueueDelivery(inbox, encoder),
+        )
+
     def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
         return refuse(error, request)
 
@@ -104,7 +152,7 @@ def _app_id(request: RawRequest) -> Handling:
 
 def _heartbeat(request: RawRequest) -> Handling:
     yield from ()
-    return PulseStream(ALIVE)
+    return StreamReply(OfNothing(), Silence(), form=StreamForm(ping=ALIVE), opening=ALIVE)
 
 
 def _status(request: RawRequest) -> Handling:
@@ -112,27 +160,27 @@ def _status(request: RawRequest) -> Handling:
     return JsonReply({"msg": "estimation", "event_id": None, "rank": None, "queue_size": None, "rank_eta": None})
 
 
-# the queue
+def _recall_turn(inbox: Inbox, session_hash: str, started_at: float) -> Generator[Step, Any, None]:
+    """Let a turn wait that joined before this server started, and was perhaps never delivered."""
+    try:
+        record = yield from FindLastTurn(session_hash)
+    except SessionUnknown:
+        return
+    if record is None or record.turn.created_at >= started_at:
+        return
+    if JOINED in (record.turn.echo or {}) and record.turn.first_seq is not None:
+        inbox.add(record.turn.turn_id, record.turn.first_seq)
 
 
-def _join(request: RawRequest) -> Handling:
-    body = request.json_object()
-    if not body.get("session_hash"):
-        raise field_invalid("session_hash", "it is missing; the answer is read under it")
-    call = yield from read_call(request, find_index(request.chats, body.get("fn_index")), body, is_collected=True)
-    started = yield from Submit(call)
-    return JsonReply({"event_id": started.turn_id})
-
-
-def _data(request: RawRequest) -> Handling:
-    session_hash = request.query.get("session_hash")
-    if not session_hash:
-        raise field_invalid("session_hash", "it is missing")
-    inbox = yield from OpenInbox(session_hash)
-    if inbox is None:
-        said = frames.unexpected_error("nothing is waiting in this session")
-        return BytesReply(said + frames.CLOSE_STREAM, EVENT_STREAM)
-    return InboxStream(inbox, QueueEncoder(inbox, request.base_url), ping=frames.HEARTBEAT, ending=frames.CLOSE_STREAM)
+def _find_waiting(inbox: Inbox) -> Generator[Step, Any, list[TurnRecord]]:
+    """Return the turns that wait; what is unknown by now is waited for no more."""
+    found: list[TurnRecord] = []
+    for turn_id in list(inbox):
+        try:
+            found.append((yield from FindTurn(turn_id)))
+        except TurnUnknown:
+            inbox.forget((turn_id,))
+    return found
 
 
 def _cancel(request: RawRequest) -> Handling:
@@ -171,7 +219,7 @@ def _call_stream(request: RawRequest) -> Handling:
     record = yield from FindTurn(event_id)
     if record.turn.chat != api.chat.name:
         raise TurnUnknown(f"no event {event_id!r} of /{api.name}")
-    return TurnStream(event_id, CallEncoder(request.base_url), ping=frames.CALL_HEARTBEAT)
+    return StreamReply(OfTurn(event_id), CallEncoder(request.base_url), form=CALL_FORM)
 
 
 def _run(request: RawRequest) -> Handling:
@@ -202,3 +250,18 @@ def _file(request: RawRequest) -> Handling:
     if not request.path_params["path"]:
         raise BodyInvalid("the file's id is missing")
     return FileReply(request.path_params["path"])
+
+
+class Silence:
+    """Encodes nothing. `is_complete`: there is nothing to wait for."""
+
+    is_per_turn = False
+
+    def __init__(self, *, is_complete: bool = False) -> None:
+        self.is_complete = is_complete
+
+    def encode(self, numbered: NumberedEvent) -> bytes:
+        return b""
+
+    def farewell(self) -> bytes:
+        return b""

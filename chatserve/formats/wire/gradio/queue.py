@@ -4,17 +4,18 @@
     close_stream                                                            behind all of them
 
 The first `process_generating` has the whole value, each later one the edits that lead to the next (protocol
-`sse_v3`); `process_completed` has the last value whole. `close_stream`, which the reply adds as its ending, is never
-left out: without it a Python process that used the client does not end, and a JavaScript client waits for ever at its
-next call.
+`sse_v3`); `process_completed` has the last value whole. `close_stream`, which is the ending of the stream's form, is
+never left out: without it a Python process that used the client does not end, and a JavaScript client waits for ever at
+its next call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from chatserve.codec import dumps, escape_line_ends
-from chatserve.contracts.wire import COLLECTED, Inbox
+from chatserve.contracts.wire import StreamForm
 from chatserve.core.events import (
     Delta,
     Done,
@@ -30,8 +31,14 @@ from chatserve.core.types import Turn, TurnError
 from chatserve.formats.wire.gradio import frames
 from chatserve.formats.wire.gradio.diffs import compare
 from chatserve.formats.wire.gradio.growing import GrowingAnswer
+from chatserve.formats.wire.gradio.inboxes import Inbox
 from chatserve.formats.wire.gradio.outcomes import failure_of, gone_error
 from chatserve.formats.wire.gradio.values import answer_value
+
+FORM: Final = StreamForm(ping=frames.HEARTBEAT, ending=frames.CLOSE_STREAM)
+
+JOINED: Final = "is_collected"
+"""Key of `Turn.echo` by which the stream of a session knows a turn that joined, if its inbox does not know it yet."""
 
 
 class _Event:
@@ -76,9 +83,9 @@ class QueueEncoder:
 
     is_per_turn = True
 
-    def __init__(self, inbox: Inbox, base_url: str) -> None:
+    def __init__(self, waiting: Collection[str], base_url: str) -> None:
         self.told: set[str] = set()
-        self._waiting: Collection[str] = inbox.waiting
+        self._waiting = waiting
         self._base_url = base_url
         self._events: dict[str | None, _Event] = {}
 
@@ -115,7 +122,7 @@ class QueueEncoder:
         known = self._events.get(turn_id)
         if known is not None or turn_id in self.told:
             return known
-        is_asked = turn_id in self._waiting or (turn is not None and COLLECTED in (turn.echo or {}))
+        is_asked = turn_id in self._waiting or (turn is not None and JOINED in (turn.echo or {}))
         if not is_asked:
             return None
         known = self._events[turn_id] = _Event(turn_id, self._base_url)
@@ -164,3 +171,17 @@ class QueueEncoder:
         self.told.add(event_id)
         del self._events[event_id]
         return said
+
+
+class QueueDelivery:
+    """What is sent to its end waits no more.
+
+    Of a stream that was cut nobody knows how much of it arrived: all its turns are delivered again.
+    """
+
+    def __init__(self, inbox: Inbox, encoder: QueueEncoder) -> None:
+        self._inbox = inbox
+        self._encoder = encoder
+
+    def complete(self, now: float) -> None:
+        self._inbox.close(self._encoder.told, now=now)

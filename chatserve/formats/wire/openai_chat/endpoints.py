@@ -6,7 +6,17 @@ requests become turns and turns replies; what stands in either is the business o
 
 from __future__ import annotations
 
-from chatserve.contracts.wire import ChatProfile, Endpoint, Handling, RawRequest, Reply, Submit, TurnStream, Wait
+from chatserve.contracts.wire import (
+    ChatProfile,
+    Endpoint,
+    Handling,
+    OfTurn,
+    RawRequest,
+    Reply,
+    StreamReply,
+    Submit,
+    Wait,
+)
 from chatserve.core.errors import ChatserveError
 from chatserve.core.types import Json
 from chatserve.formats.shared.openai_endpoints import chat_of, headers_of, prefixes_of, reply
@@ -73,7 +83,7 @@ def create_completion(request: RawRequest) -> Handling:
     completion = Completion(started.turn_id, started.created_at, asked.call.chat, request.base_url)
     if asked.is_streamed:
         encoder = CompletionEncoder(completion, includes_usage=asked.includes_usage)
-        return TurnStream(started.turn_id, encoder, headers_of(request))
+        return StreamReply(OfTurn(started.turn_id), encoder, headers_of(request))
     record = yield from Wait(started.turn_id)
     if record.turn.status == "failed":
         return reply_to_failure(record.turn.error, request)

@@ -17,12 +17,13 @@ from chatserve.contracts.wire import (
     FindTurn,
     ForgetTurn,
     Handling,
+    OfTurn,
     RawRequest,
     ReadBranch,
     Step,
     StopTurn,
+    StreamReply,
     Submit,
-    TurnStream,
     Wait,
 )
 from chatserve.core.errors import NotFound, SessionBusy, SessionUnknown, TurnUnknown
@@ -56,7 +57,7 @@ def create_response(request: RawRequest) -> Handling:
     except SessionUnknown as error:
         raise ConversationUnknown(f"Conversation not found: {error.detail}", param="conversation") from None
     if asked.is_streamed:
-        return TurnStream(started.turn_id, ResponseEncoder(request.base_url), headers_of(request))
+        return StreamReply(OfTurn(started.turn_id), ResponseEncoder(request.base_url), headers_of(request))
     if asked.is_background:
         record = yield from FindTurn(started.turn_id)
         return reply(response_json(record, request.base_url), request)
@@ -76,7 +77,7 @@ def retrieve_response(request: RawRequest) -> Handling:
     record = yield from _find_response(request)
     if request.query.get("stream") == "true":
         encoder = ResponseEncoder(request.base_url, _starting_after(request))
-        return TurnStream(record.turn.turn_id, encoder, headers_of(request))
+        return StreamReply(OfTurn(record.turn.turn_id), encoder, headers_of(request))
     return reply(response_json(record, request.base_url), request)
 
 

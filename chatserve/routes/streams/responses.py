@@ -1,0 +1,114 @@
+"""From a reply that is a stream to the response that sends it: whose log is read, and who is sent away before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chatserve.contracts.turns import TurnRecord
+from chatserve.contracts.wire import OfNothing, OfSession, OfTurn, StreamReply, WordEncoder
+from chatserve.core.errors import Overloaded, ShuttingDown, TurnFailed
+from chatserve.core.types import TurnError
+from chatserve.engine import Reader, RunningTurn, TurnEngine
+from chatserve.routes.http.requests import owner_of
+from chatserve.routes.streams.framing import head_of, refusal_of
+from chatserve.routes.streams.log_stream import LogStream
+from chatserve.routes.streams.waiting import ClientLeft, release_served, unless_left
+
+
+async def stream_response(
+    engine: TurnEngine, request: Request, reply: StreamReply, turn: RunningTurn | None = None
+) -> Response:
+    """Return the response that is a stream; 204 for a client that has all of it. `turn` is what the request started.
+
+    Raises:
+        RequestError: there is nothing to read, or too many read.
+        TurnFailed, ShuttingDown, ClientLeft: before the first frame of a form that awaits words.
+    """
+    if turn is not None and not turn.is_detached:
+        reply = replace(reply, serves=(turn.turn_id,))
+    may_come_back = reply.form.is_resumable and request.method == "GET"
+    try:
+        reader = await _open_reader(engine, owner_of(request), reply, turn)
+    except Overloaded:
+        if not may_come_back:
+            raise
+        return refusal_of(reply)
+    if reader is None:
+        return Response(status_code=204)
+    try:
+        if request.method == "HEAD":
+            return _head_alone(engine, reader, reply)
+        if engine.is_draining and may_come_back:
+            engine.detach(reader)
+            return refusal_of(reply)
+        begun = await _first_words(engine, request, reader, reply) if reply.form.awaits_words else b""
+    except BaseException:
+        engine.detach(reader)
+        raise
+    return LogStream(engine, reader, reply, begun)
+
+
+async def _open_reader(engine: TurnEngine, owner: str, reply: StreamReply, turn: RunningTurn | None) -> Reader | None:
+    """Return a reader, attached; None when nothing comes after the client's cursor. Raises: RequestError."""
+    match reply.source:
+        case OfNothing():
+            return engine.read_nothing(reply.encoder)
+        case OfSession(session_id, after):
+            return await engine.follow_session(owner, session_id, after, reply.encoder)
+        case OfTurn(turn_id, after):
+            if turn is not None and turn.room.log is not None:
+                return engine.read_turn(turn, reply.encoder, after)
+            followed = await engine.follow_turn(owner, turn_id, after, reply.encoder)
+            return _unread_part(engine, reply, followed, after)
+
+
+def _unread_part(
+    engine: TurnEngine, reply: StreamReply, followed: Reader | TurnRecord, after: int | None
+) -> Reader | None:
+    if isinstance(followed, Reader):
+        if not followed.cursor.is_at_end:
+            return followed
+        engine.detach(followed)
+        return None
+    if after is not None and after >= (followed.turn.done_seq or 0):
+        return None
+    return engine.read_record(followed, reply.encoder, after or 0)
+
+
+def _head_alone(engine: TurnEngine, reader: Reader, reply: StreamReply) -> Response:
+    engine.detach(reader)
+    response = Response()
+    response.raw_headers = head_of(reply)
+    return response
+
+
+async def _first_words(engine: TurnEngine, request: Request, reader: Reader, reply: StreamReply) -> bytes:
+    """Return the first frames of a stream; b"" where it has none. Raises: TurnFailed, ShuttingDown, ClientLeft."""
+    try:
+        frames = await unless_left(request, engine.readers.first_frames(reader))
+    except ClientLeft:
+        release_served(engine, reader, reply.serves)
+        raise
+    encoder = reply.encoder
+    if frames:
+        return frames
+    if isinstance(encoder, WordEncoder) and encoder.failure is not None:
+        raise _turn_failed(reader, encoder.failure)
+    if not reader.cursor.is_at_end:
+        raise ShuttingDown("the server is shutting down; ask again")
+    return b""
+
+
+def _turn_failed(reader: Reader, error: TurnError) -> TurnFailed:
+    return TurnFailed(
+        error.detail,
+        code=error.code,
+        status_code=error.status_code,
+        retryable=error.retryable,
+        error_id=error.error_id,
+        turn_id=reader.cursor.turn_id,
+        session_id=reader.room.session_id or None,
+    )
