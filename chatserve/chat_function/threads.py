@@ -9,9 +9,9 @@ from queue import SimpleQueue
 
 
 class Threads:
-    """Threads for sync functions: as many as run, each for one function at a time, kept for the next when idle.
+    """A thread for each running sync function. Up to `max_idle` idle threads are kept for the next functions.
 
-    Daemon threads, so that a function that never returns cannot keep the process from ending.
+    They are daemon threads, so a function that never returns cannot keep the process alive.
     """
 
     def __init__(self, max_idle: int = 32) -> None:
@@ -20,7 +20,7 @@ class Threads:
         self._is_closed = False
 
     def start(self, job: Callable[[], None]) -> None:
-        """Run `job` in a thread that does nothing else until it has ended."""
+        """Run `job` in a thread that does nothing else until the job has ended."""
         try:
             inbox = self._idle.pop()
         except IndexError:
@@ -37,7 +37,7 @@ class Threads:
             self._idle.append(inbox)
 
     def close(self) -> None:
-        """Let idle threads end, and busy ones when their function has."""
+        """End the idle threads now, and each busy one when its function has ended."""
         self._is_closed = True
         while self._idle:
             self._idle.pop().put(None)
