@@ -6,29 +6,16 @@ on: when a version grows, which error is raised, what a crash leaves. Knows no t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from chatserve.answers.fold import fold_events
 from chatserve.contracts.store import HistoryMove, SessionChanges, SessionRecord
-from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, CommitTurn, Idempotency, NewSession
-from chatserve.core.errors import (
-    FileUnknown,
-    IdempotencyConflict,
-    InputsInvalid,
-    LeaseLost,
-    MessageUnknown,
-    NothingToUndo,
-    SessionBusy,
-    SessionExists,
-    SessionUnknown,
-    TurnUnknown,
-    VersionConflict,
-)
+from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, CommitTurn, NewSession
 from chatserve.core.events import Done, LogEntry, NumberedEvent, last_seq_of, spelled_out
 from chatserve.core.frozen import frozen
 from chatserve.core.types import Json, Message, Session, Turn
-from chatserve.stores import branches
+from chatserve.stores import branches, refusals
 
 
 @frozen
@@ -51,67 +38,6 @@ class HistoryEnd:
     head: str | None
     added: tuple[Message, ...] = ()
     taken_back: Message | None = None
-
-
-# --- errors: one wording for all stores --------------------------------------------------------------------------
-
-
-def session_unknown(session_id: str) -> SessionUnknown:
-    """Return the error for a session that is not there, or is a stranger's."""
-    return SessionUnknown(f"no session {session_id!r}")
-
-
-def session_exists(session_id: str) -> SessionExists:
-    """Return the error for a session whose id, or an id within it, is taken."""
-    return SessionExists(f"session {session_id!r}, or something in it, is there already")
-
-
-def turn_unknown(turn_id: str) -> TurnUnknown:
-    """Return the error for a turn that is not there, or is a stranger's."""
-    return TurnUnknown(f"no turn {turn_id!r}")
-
-
-def message_unknown(message_id: str | None) -> MessageUnknown:
-    """Return the error for a message that is not there, or cannot be what it is named for."""
-    return MessageUnknown("there is no user message yet" if message_id is None else f"no such message {message_id!r}")
-
-
-def file_unknown(file_id: str) -> FileUnknown:
-    """Return the error for a file that is not there, or is a stranger's."""
-    return FileUnknown(f"no file {file_id!r}")
-
-
-def lease_lost(turn_id: str) -> LeaseLost:
-    """Return the error for a turn that is over, or was never there."""
-    return LeaseLost(f"turn {turn_id!r} is not open any more")
-
-
-def nothing_to_undo(session_id: str) -> NothingToUndo:
-    """Return the error for a history without a turn."""
-    return NothingToUndo(f"session {session_id!r} has no turn to undo")
-
-
-def check_version(session: Session, if_version: int | None) -> None:
-    """Check `If-Match`. Raises: VersionConflict."""
-    if if_version is not None and if_version != session.version:
-        detail = f"session {session.session_id!r} is at version {session.version}, not {if_version}"
-        raise VersionConflict(detail, version=session.version)
-
-
-def check_idle(session_id: str, open_turn_id: str | None) -> None:
-    """Check that no turn is in the way. Raises: SessionBusy."""
-    if open_turn_id is not None:
-        raise SessionBusy(f"session {session_id!r} is busy with turn {open_turn_id!r}", turn_id=open_turn_id)
-
-
-def check_key(idempotency: Idempotency, body_hash: str | None) -> None:
-    """Check that a key came with the body it came with before; None: it came for something else.
-
-    Raises:
-        IdempotencyConflict: it did not.
-    """
-    if idempotency.body_hash != body_hash:
-        raise IdempotencyConflict(f"idempotency key {idempotency.key!r} was used with another body")
 
 
 # --- sessions ----------------------------------------------------------------------------------------------------
@@ -149,17 +75,8 @@ def update_session(session: Session, changes: SessionChanges, now: float) -> Ses
 def end_before(session: Session, prompt: Message | None) -> HistoryEnd:
     """Return where undo leads: before the message that began the last turn. Raises: NothingToUndo."""
     if prompt is None:
-        raise nothing_to_undo(session.session_id)
+        raise refusals.nothing_to_undo(session.session_id)
     return HistoryEnd(prompt.parent_id, taken_back=prompt)
-
-
-def check_new(messages: Iterable[Message], taken: Collection[str]) -> None:
-    """Check that messages to be added have ids of their own. Raises: InputsInvalid."""
-    seen: set[str] = set()
-    for message in messages:
-        if message.message_id in taken or message.message_id in seen:
-            raise InputsInvalid(f"messages: {message.message_id!r} is the id of another message")
-        seen.add(message.message_id)
 
 
 def move_head(session: Session, move: HistoryMove, head: str | None) -> Session:
@@ -270,9 +187,9 @@ def check_target(begin: BeginTurn, target: Message | None, turn: Turn | None) ->
     Raises: MessageUnknown, SessionBusy.
     """
     if target is None or not (begin.operation == "send" or branches.is_prompt(target, turn)):
-        raise message_unknown(begin.target_message_id)
+        raise refusals.message_unknown(begin.target_message_id)
     if turn is not None and turn.status == "queued":
-        check_idle(begin.session_id, turn.turn_id)
+        refusals.check_idle(begin.session_id, turn.turn_id)
     return target
 
 
@@ -287,12 +204,6 @@ def start_turn(session: Session, turn: Turn, now: float) -> tuple[Session, Turn]
     """Return session and turn after a queued turn began to run."""
     session = _join(session, turn.user_message_id, now)
     return session, replace(turn, status="running", version=session.version)
-
-
-def check_ended(turn: Turn) -> None:
-    """Check that a turn is over. Raises: SessionBusy."""
-    if turn.status in TURN_OPEN:
-        check_idle(turn.session_id, turn.turn_id)
 
 
 def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session, Turn, Done]:
@@ -410,11 +321,6 @@ def imported_turns(record: SessionRecord) -> list[tuple[Turn, TurnPlace]]:
         for turn in record.turns
     )
     return [(turn, TurnPlace(base_head=parents.get(turn.user_message_id or ""))) for turn in turns]
-
-
-def check_record(record: SessionRecord) -> None:
-    """Check that a record from outside can be a session. Raises: InputsInvalid."""
-    branches.check_tree(record.messages, record.session.head)
 
 
 def last_begun(turns: Iterable[Turn]) -> str | None:

@@ -12,7 +12,7 @@ from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, Commi
 from chatserve.core.events import HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
 from chatserve.core.frozen import frozen
 from chatserve.core.types import Message, Session, Turn
-from chatserve.stores import branches, transitions
+from chatserve.stores import branches, refusals, transitions
 from chatserve.stores.transitions import HistoryEnd, TurnPlace
 
 
@@ -141,7 +141,7 @@ class Room:
 
     def forget_turn(self, turn_id: str) -> int:
         """Remove a turn that is over; return how many are left."""
-        transitions.check_ended(self.turns[turn_id])
+        refusals.check_ended(self.turns[turn_id])
         del self.turns[turn_id], self.places[turn_id]
         self.answers.pop(turn_id, None)
         for message_id, message in self.messages.items():

@@ -32,7 +32,7 @@ from chatserve.core.errors import ConfigurationError, StoreError
 from chatserve.core.events import LogEntry, spelled_out
 from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn
 from chatserve.stores import branches as trees
-from chatserve.stores import transitions
+from chatserve.stores import refusals, transitions
 from chatserve.stores.memory.rooms import Room, copied
 
 
@@ -76,7 +76,7 @@ class MemoryStore:
 
     async def create_session(self, new: NewSession, *, now: float) -> Session:
         if new.session_id in self._rooms:
-            raise transitions.session_exists(new.session_id)
+            raise refusals.session_exists(new.session_id)
         return copied(self._create(new, now).session)
 
     def _create(self, new: NewSession, now: float) -> Room:
@@ -87,7 +87,7 @@ class MemoryStore:
     def _room(self, owner: str, session_id: str) -> Room:
         room = self._rooms.get(session_id)
         if room is None or room.session.owner != owner:
-            raise transitions.session_unknown(session_id)
+            raise refusals.session_unknown(session_id)
         return room
 
     async def get_session(self, owner: str, session_id: str) -> Session:
@@ -98,7 +98,7 @@ class MemoryStore:
         own.sort(key=lambda session: session.created_at, reverse=True)
         ids = [session.session_id for session in own]
         if after is not None and after not in ids:
-            raise transitions.session_unknown(after)
+            raise refusals.session_unknown(after)
         chosen, following = _page(ids, after, limit)
         return Page(tuple(copied(self._rooms[session_id].session) for session_id in chosen), following)
 
@@ -106,14 +106,14 @@ class MemoryStore:
         self, owner: str, session_id: str, changes: SessionChanges, *, now: float, if_version: int | None = None
     ) -> Session:
         room = self._room(owner, session_id)
-        transitions.check_version(room.session, if_version)
+        refusals.check_version(room.session, if_version)
         room.session = copied(transitions.update_session(room.session, changes, now))
         return copied(room.session)
 
     async def delete_session(self, owner: str, session_id: str, *, if_version: int | None = None) -> tuple[str, ...]:
         room = self._room(owner, session_id)
-        transitions.check_version(room.session, if_version)
-        transitions.check_idle(session_id, room.open_turn_id)
+        refusals.check_version(room.session, if_version)
+        refusals.check_idle(session_id, room.open_turn_id)
         return self._remove([room])
 
     def _remove(self, rooms: Sequence[Room]) -> tuple[str, ...]:
@@ -144,9 +144,9 @@ class MemoryStore:
         if (replayed := self._replay(begin)) is not None:
             return replayed
         room = self._room_for(begin)
-        transitions.check_version(room.session, begin.if_version)
+        refusals.check_version(room.session, begin.if_version)
         if begin.status == "running":
-            transitions.check_idle(begin.session_id, room.open_turn_id)
+            refusals.check_idle(begin.session_id, room.open_turn_id)
         added, prompt, place = room.place_turn(begin)
         if begin.session_id not in self._rooms:
             self._rooms[begin.session_id] = room
@@ -164,7 +164,7 @@ class MemoryStore:
         if turn_id is None:
             return None
         if turn_id not in self._room_of_turn:
-            transitions.check_key(begin.idempotency, None)
+            refusals.check_key(begin.idempotency, None)
         room = self._rooms[self._room_of_turn[turn_id]]
         return replace(room.begun(room.turns[turn_id]), replayed=True)
 
@@ -173,14 +173,14 @@ class MemoryStore:
         kept, made_id = self._keys.get((owner, idempotency.key), (None, ""))
         if kept is None or kept.expires_at <= now:
             return None
-        transitions.check_key(idempotency, kept.body_hash)
+        refusals.check_key(idempotency, kept.body_hash)
         return made_id
 
     async def claim_key(self, owner: str, idempotency: Idempotency, made_id: str, *, now: float) -> str | None:
         known_id = self._known_id(owner, idempotency, now)
         if known_id is None:
             if made_id in self._rooms:
-                raise transitions.session_exists(made_id)
+                raise refusals.session_exists(made_id)
             self._keys[owner, idempotency.key] = idempotency, made_id
         return known_id
 
@@ -195,8 +195,8 @@ class MemoryStore:
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
         room, turn = self._find_turn(owner, session_id, turn_id)
         if room is None or turn is None or turn.status != "queued":
-            raise transitions.turn_unknown(turn_id)
-        transitions.check_idle(session_id, room.running_turn_id)
+            raise refusals.turn_unknown(turn_id)
+        refusals.check_idle(session_id, room.running_turn_id)
         return room.join_turn(turn, now)
 
     def _find_turn(self, owner: str, session_id: str, turn_id: str) -> tuple[Room | None, Turn | None]:
@@ -212,13 +212,13 @@ class MemoryStore:
 
     async def append_events(self, session_id: str, events: Sequence[LogEntry], *, now: float) -> None:
         if session_id not in self._rooms:
-            raise transitions.session_unknown(session_id)
+            raise refusals.session_unknown(session_id)
         self._rooms[session_id].append_events(events, now)
 
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
         room, turn = self._find_turn(commit.owner, commit.session_id, commit.turn_id)
         if room is None or turn is None or turn.turn_id not in room.open_turn_ids:
-            raise transitions.lease_lost(commit.turn_id)
+            raise refusals.lease_lost(commit.turn_id)
         return self._end_turn(room, commit)
 
     def _end_turn(self, room: Room, commit: CommitTurn) -> CommittedTurn:
@@ -233,7 +233,7 @@ class MemoryStore:
     def _room_of(self, owner: str, turn_id: str) -> Room:
         room = self._rooms.get(self._room_of_turn.get(turn_id, ""))
         if room is None or room.session.owner != owner:
-            raise transitions.turn_unknown(turn_id)
+            raise refusals.turn_unknown(turn_id)
         return room
 
     async def last_turn(self, owner: str, session_id: str) -> TurnRecord | None:
@@ -264,13 +264,13 @@ class MemoryStore:
     def _room_with(self, owner: str, message_id: str) -> Room:
         room = self._rooms.get(self._room_of_message.get(message_id, ""))
         if room is None or room.session.owner != owner:
-            raise transitions.message_unknown(message_id)
+            raise refusals.message_unknown(message_id)
         return room
 
     async def read_branch(self, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
         room = self._room(owner, session_id)
         if head is not None and head not in room.messages:
-            raise transitions.message_unknown(head)
+            raise refusals.message_unknown(head)
         return room.branch(head)
 
     async def list_messages(
@@ -279,16 +279,16 @@ class MemoryStore:
         room = self._room(owner, session_id)
         rows = list(room.messages) if branches else [row.message_id for row in room.branch(room.session.head)]
         if after is not None and after not in rows:
-            raise transitions.message_unknown(after)
+            raise refusals.message_unknown(after)
         chosen, following = _page(rows, after, limit)
         return Page(tuple(room.messages[message_id] for message_id in chosen), following)
 
     async def move_history(self, move: HistoryMove) -> MovedHistory:
         room = self._room(move.owner, move.session_id)
-        transitions.check_version(room.session, move.if_version)
-        transitions.check_idle(move.session_id, room.open_turn_id)
+        refusals.check_version(room.session, move.if_version)
+        refusals.check_idle(move.session_id, room.open_turn_id)
         end = room.end_of(move)
-        transitions.check_new(end.added, self._room_of_message)
+        refusals.check_new(end.added, self._room_of_message)
         self._add_messages(room, end.added)
         return room.move_history(move, end)
 
@@ -304,7 +304,7 @@ class MemoryStore:
     ) -> Session:
         room = self._room(owner, session_id)
         if message_id is not None and message_id not in room.messages:
-            raise transitions.message_unknown(message_id)
+            raise refusals.message_unknown(message_id)
         copies = trees.copy_branch(room.branch(message_id or room.session.head), new_ids)
         return await self.create_session(transitions.fork(room.session, new_session_id, copies), now=now)
 
@@ -313,8 +313,8 @@ class MemoryStore:
     ) -> tuple[Session, Message]:
         room = self._room_with(owner, message_id)
         if room.messages[message_id].role == "user":
-            raise transitions.message_unknown(message_id)
-        transitions.check_version(room.session, if_version)
+            raise refusals.message_unknown(message_id)
+        refusals.check_version(room.session, if_version)
         message = room.messages[message_id] = replace(room.messages[message_id], feedback=feedback)
         room.session = transitions.give_feedback(room.session, now)
         return copied(room.session), message
@@ -323,7 +323,7 @@ class MemoryStore:
 
     async def read_events(self, session_id: str, *, after: int, limit: int) -> EventPage:
         if session_id not in self._rooms:
-            raise transitions.session_unknown(session_id)
+            raise refusals.session_unknown(session_id)
         return self._rooms[session_id].read_events(after, limit)
 
     async def add_file(self, file: StoredFile) -> None:
@@ -338,7 +338,7 @@ class MemoryStore:
     def _file(self, owner: str, file_id: str) -> StoredFile:
         file = self._files.get(file_id)
         if file is None or file.owner != owner:
-            raise transitions.file_unknown(file_id)
+            raise refusals.file_unknown(file_id)
         return replace(file, session_id=next(iter(self._rooms_of_file[file_id]), None))
 
     async def known_files(self, file_ids: Sequence[str]) -> frozenset[str]:
@@ -358,10 +358,10 @@ class MemoryStore:
         return SessionRecord(copied(room.session), tuple(room.messages.values()), tuple(room.turns.values()), files)
 
     async def import_session(self, record: SessionRecord) -> Session:
-        transitions.check_record(record)
+        trees.check_tree(record.messages, record.session.head)
         session = record.session
         if self._is_taken(record):
-            raise transitions.session_exists(session.session_id)
+            raise refusals.session_exists(session.session_id)
         room = self._rooms[session.session_id] = Room(copied(session))
         for file in record.files:
             self._files.setdefault(file.file_id, file)
@@ -386,7 +386,7 @@ class MemoryStore:
     async def erase_owner(self, owner: str) -> tuple[str, ...]:
         rooms = [room for room in self._rooms.values() if room.session.owner == owner]
         for room in rooms:
-            transitions.check_idle(room.session.session_id, room.open_turn_id)
+            refusals.check_idle(room.session.session_id, room.open_turn_id)
         freed = self._remove(rooms)
         self._keys = {key: kept for key, kept in self._keys.items() if key[0] != owner}
         loose = [file.file_id for file in self._files.values() if file.owner == owner]

@@ -7,7 +7,7 @@ from sqlite3 import Connection
 
 from chatserve.codec import dumps
 from chatserve.core.types import StoredFile
-from chatserve.stores import transitions
+from chatserve.stores import refusals
 from chatserve.stores.sqlite import rows, tables
 
 
@@ -31,7 +31,7 @@ def _get_file(db: Connection, owner: str, file_id: str) -> StoredFile:
         (file_id, owner),
     ).fetchone()
     if row is None:
-        raise transitions.file_unknown(file_id)
+        raise refusals.file_unknown(file_id)
     return rows.file_of(row)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlite3 import Connection
 
 from chatserve.contracts.turns import Idempotency
-from chatserve.stores import transitions
+from chatserve.stores import refusals
 from chatserve.stores.sqlite import tables
 
 
@@ -16,10 +16,10 @@ def claim_key(db: Connection, owner: str, idempotency: Idempotency, made_id: str
         (owner, idempotency.key, now),
     ).fetchone()
     if row is not None:
-        transitions.check_key(idempotency, row[0])
+        refusals.check_key(idempotency, row[0])
         return str(row[1])
     if tables.has_session(db, made_id):
-        raise transitions.session_exists(made_id)
+        raise refusals.session_exists(made_id)
     db.execute(
         "INSERT OR REPLACE INTO idempotency (owner, key, body_hash, made_id, expires_at) VALUES (?, ?, ?, ?, ?)",
         (owner, idempotency.key, idempotency.body_hash, made_id, idempotency.expires_at),

@@ -8,7 +8,7 @@ from sqlite3 import Connection
 from chatserve.codec import decode_events
 from chatserve.contracts.store import EventPage
 from chatserve.core.events import LogEntry, NumberedEvent, last_seq_of
-from chatserve.stores import transitions
+from chatserve.stores import refusals, transitions
 from chatserve.stores.sqlite import tables
 
 
@@ -29,7 +29,7 @@ def append_events(db: Connection, session_id: str, events: Sequence[LogEntry], *
 def _last_seq(db: Connection, session_id: str) -> int:
     row = db.execute("SELECT last_seq FROM session WHERE session_id = ?", (session_id,)).fetchone()
     if row is None:
-        raise transitions.session_unknown(session_id)
+        raise refusals.session_unknown(session_id)
     return int(row[0])
 
 

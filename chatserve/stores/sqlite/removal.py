@@ -9,7 +9,7 @@ from sqlite3 import Connection
 
 from chatserve.codec import dumps
 from chatserve.contracts.store import Purge, Purged
-from chatserve.stores import transitions
+from chatserve.stores import refusals
 from chatserve.stores.sqlite import journal, tables
 
 
@@ -19,8 +19,8 @@ def delete_session(db: Connection, owner: str, session_id: str, *, if_version: i
     Raises: SessionUnknown, VersionConflict, SessionBusy.
     """
     session, open_turn_id = tables.get_session_and_open(db, owner, session_id)
-    transitions.check_version(session, if_version)
-    transitions.check_idle(session_id, open_turn_id)
+    refusals.check_version(session, if_version)
+    refusals.check_idle(session_id, open_turn_id)
     journal.forget(db, [session_id])
     return _remove_session(db, session_id)
 
@@ -46,7 +46,7 @@ def erase_owner(db: Connection, owner: str) -> tuple[str, ...]:
         (owner,),
     ).fetchone()
     if busy is not None:
-        transitions.check_idle(*busy)
+        refusals.check_idle(*busy)
     erased = db.execute("DELETE FROM session WHERE owner = ? RETURNING session_id", (owner,)).fetchall()
     journal.forget(db, [session_id for (session_id,) in erased])
     db.execute("DELETE FROM idempotency WHERE owner = ?", (owner,))

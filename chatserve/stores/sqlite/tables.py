@@ -14,7 +14,7 @@ from typing import Final
 from chatserve.codec import dumps, encode_events
 from chatserve.core.events import LogEntry, last_seq_of
 from chatserve.core.types import Message, Session, StoredFile, Turn
-from chatserve.stores import branches, transitions
+from chatserve.stores import branches, refusals
 from chatserve.stores.sqlite import rows
 from chatserve.stores.sqlite.statements import Statement
 from chatserve.stores.transitions import TurnPlace
@@ -111,7 +111,7 @@ def get_session(db: Connection, owner: str, session_id: str) -> Session:
     """Return a session. Raises: SessionUnknown."""
     row = db.execute("SELECT * FROM session WHERE session_id = ? AND owner = ?", (session_id, owner)).fetchone()
     if row is None:
-        raise transitions.session_unknown(session_id)
+        raise refusals.session_unknown(session_id)
     return rows.session_of(row)
 
 
@@ -125,7 +125,7 @@ def get_session_and_open(db: Connection, owner: str, session_id: str) -> tuple[S
     """Return a session and the id of the turn that runs, or else waits, in it. Raises: SessionUnknown."""
     found = find_sessions_and_open(db, [session_id]).get(session_id)
     if found is None or found[0].owner != owner:
-        raise transitions.session_unknown(session_id)
+        raise refusals.session_unknown(session_id)
     return found
 
 

@@ -7,7 +7,7 @@ from sqlite3 import Connection, IntegrityError
 
 from chatserve.contracts.store import SessionRecord
 from chatserve.core.types import Session, StoredFile, Turn
-from chatserve.stores import branches, transitions
+from chatserve.stores import branches, refusals, transitions
 from chatserve.stores.sqlite import rows, tables
 
 
@@ -30,14 +30,14 @@ def export_session(db: Connection, owner: str, session_id: str) -> SessionRecord
 
 def import_session(db: Connection, record: SessionRecord) -> Session:
     """Write a session as it was exported. Raises: SessionExists, InputsInvalid (not a tree of messages)."""
-    transitions.check_record(record)
+    branches.check_tree(record.messages, record.session.head)
     session = record.session
     if tables.has_session(db, session.session_id):
-        raise transitions.session_exists(session.session_id)
+        raise refusals.session_exists(session.session_id)
     try:
         _write_record(db, record)
     except IntegrityError:
-        raise transitions.session_exists(session.session_id) from None
+        raise refusals.session_exists(session.session_id) from None
     return session
 
 
@@ -62,5 +62,5 @@ def _write_file(db: Connection, session: Session, file: StoredFile) -> None:
     if row is None:
         tables.insert_file(db, replace(file, owner=session.owner))
     elif row[0] != session.owner:
-        raise transitions.session_exists(session.session_id)
+        raise refusals.session_exists(session.session_id)
     tables.attach_file(db, session, file.file_id)

@@ -22,7 +22,7 @@ from chatserve.core.errors import ChatserveError, LeaseLost
 from chatserve.core.events import Done
 from chatserve.core.types import Message, Session, Turn
 from chatserve.stores import branches as trees
-from chatserve.stores import transitions
+from chatserve.stores import refusals, transitions
 from chatserve.stores.sqlite import rows, sessions, tables
 from chatserve.stores.transitions import TurnPlace
 
@@ -76,11 +76,11 @@ def _accept(
         if begin.idempotency is not None and (replayed := _replay(db, begin, begin.idempotency)) is not None:
             return replayed
         session, open_turn_id, is_first = _session_for(db, begin, found)
-        transitions.check_version(session, begin.if_version)
+        refusals.check_version(session, begin.if_version)
         if begin.status == "queued":
             place = TurnPlace(transitions.follows_head(begin), begin.rollback_turn_id)
         else:
-            transitions.check_idle(begin.session_id, open_turn_id)
+            refusals.check_idle(begin.session_id, open_turn_id)
             place = TurnPlace(base_head=_roll_back(db, session, begin.rollback_turn_id))
         added, prompt = _place(db, session, begin, place.base_head)
     except ChatserveError as error:
@@ -96,7 +96,7 @@ def _session_for(
     if found is not None and found[0].owner == begin.owner:
         return *found, False
     if begin.create is None or found is not None:
-        raise transitions.session_unknown(begin.session_id)
+        raise refusals.session_unknown(begin.session_id)
     if begin.create.messages:
         return sessions.create_session(db, begin.create, now=begin.now), None, False
     return transitions.create_session(begin.create, begin.now), None, True
@@ -111,7 +111,7 @@ def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> Begun
     ).fetchone()
     if row is None:
         return None
-    transitions.check_key(idempotency, row[0] if row[1] is not None else None)
+    refusals.check_key(idempotency, row[0] if row[1] is not None else None)
     turn = rows.turn_of(row[1:])
     prompt = tables.find_message(db, turn.session_id, turn.user_message_id)
     session = tables.get_session(db, begin.owner, turn.session_id)
@@ -163,11 +163,11 @@ def start_turn(db: Connection, owner: str, session_id: str, turn_id: str, *, now
     """Let a queued turn run. Raises: TurnUnknown, SessionBusy."""
     before, turn, place = _find(db, owner, session_id, turn_id)
     if turn.status != "queued":
-        raise transitions.turn_unknown(turn_id)
-    transitions.check_idle(session_id, tables.running_turn_id(db, session_id))
+        raise refusals.turn_unknown(turn_id)
+    refusals.check_idle(session_id, tables.running_turn_id(db, session_id))
     prompt = tables.find_message(db, session_id, turn.user_message_id)
     if prompt is None:
-        raise transitions.turn_unknown(turn_id)
+        raise refusals.turn_unknown(turn_id)
     head = _roll_back(db, before, place.rollback_turn_id)
     if place.follows_head and head is not None:
         prompt = trees.linked(prompt, prompt.turn_id, head)
@@ -185,7 +185,7 @@ def start_turn(db: Connection, owner: str, session_id: str, turn_id: str, *, now
 def _find(db: Connection, owner: str, session_id: str, turn_id: str) -> tuple[Session, Turn, TurnPlace]:
     found = tables.find_turns(db, [turn_id]).get(turn_id)
     if found is None or (found[0].owner, found[0].session_id) != (owner, session_id):
-        raise transitions.turn_unknown(turn_id)
+        raise refusals.turn_unknown(turn_id)
     return found
 
 
@@ -210,11 +210,11 @@ def commit_turns(db: Connection, commits: Sequence[CommitTurn]) -> list[Committe
 
 def _end(commit: CommitTurn, found: tuple[Session, Turn, TurnPlace] | None) -> _Ended | LeaseLost:
     if found is None:
-        return transitions.lease_lost(commit.turn_id)
+        return refusals.lease_lost(commit.turn_id)
     before, turn, _ = found
     is_own = before.owner == commit.owner and before.session_id == commit.session_id
     if not is_own or turn.status not in TURN_OPEN:
-        return transitions.lease_lost(commit.turn_id)
+        return refusals.lease_lost(commit.turn_id)
     return _Ended(commit, before, *transitions.end_turn(before, turn, commit))
 
 
@@ -249,7 +249,7 @@ def _get_row(db: Connection, owner: str, turn_id: str) -> rows.Row:
         "SELECT turn.* FROM turn JOIN session USING (session_id) WHERE turn_id = ? AND owner = ?", (turn_id, owner)
     ).fetchone()
     if row is None:
-        raise transitions.turn_unknown(turn_id)
+        raise refusals.turn_unknown(turn_id)
     return row
 
 
@@ -275,7 +275,7 @@ def _record(db: Connection, row: rows.Row) -> TurnRecord:
 def forget_turn(db: Connection, owner: str, turn_id: str) -> int:
     """Remove a turn that is over, and its key with it; return how many are left. Raises: TurnUnknown, SessionBusy."""
     turn = rows.turn_of(_get_row(db, owner, turn_id))
-    transitions.check_ended(turn)
+    refusals.check_ended(turn)
     db.execute("UPDATE message SET turn_id = NULL WHERE session_id = ? AND turn_id = ?", (turn.session_id, turn_id))
     db.execute("DELETE FROM turn WHERE turn_id = ?", (turn_id,))
     (left,) = db.execute("SELECT count(*) FROM turn WHERE session_id = ?", (turn.session_id,)).fetchone()
