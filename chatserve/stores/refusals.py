@@ -25,32 +25,32 @@ from chatserve.core.types import Message, Session, Turn
 
 
 def session_unknown(session_id: str) -> SessionUnknown:
-    """Return the error for a session that is not there, or is a stranger's."""
+    """Return the error for a session that does not exist or has another owner."""
     return SessionUnknown(f"no session {session_id!r}")
 
 
 def session_exists(session_id: str) -> SessionExists:
-    """Return the error for a session whose id, or an id within it, is taken."""
-    return SessionExists(f"session {session_id!r}, or something in it, is there already")
+    """Return the error for a session whose id, or an id inside it, is in use."""
+    return SessionExists(f"session {session_id!r}, or something in it, already exists")
 
 
 def turn_unknown(turn_id: str) -> TurnUnknown:
-    """Return the error for a turn that is not there, or is a stranger's."""
+    """Return the error for a turn that does not exist or has another owner."""
     return TurnUnknown(f"no turn {turn_id!r}")
 
 
 def message_unknown(message_id: str | None) -> MessageUnknown:
-    """Return the error for a message that is not there, or cannot be what it is named for."""
+    """Return the error for a message that does not exist or cannot be the target of the operation."""
     return MessageUnknown("there is no user message yet" if message_id is None else f"no such message {message_id!r}")
 
 
 def file_unknown(file_id: str) -> FileUnknown:
-    """Return the error for a file that is not there, or is a stranger's."""
+    """Return the error for a file that does not exist or has another owner."""
     return FileUnknown(f"no file {file_id!r}")
 
 
 def lease_lost(turn_id: str) -> LeaseLost:
-    """Return the error for a turn that is over, or was never there."""
+    """Return the error for a turn that has ended or never existed."""
     return LeaseLost(f"turn {turn_id!r} is not open any more")
 
 
@@ -67,29 +67,29 @@ def check_version(session: Session, if_version: int | None) -> None:
 
 
 def check_idle(session_id: str, open_turn_id: str | None) -> None:
-    """Check that no turn is in the way. Raises: SessionBusy."""
+    """Check that no turn is open. Raises: SessionBusy."""
     if open_turn_id is not None:
         raise SessionBusy(f"session {session_id!r} is busy with turn {open_turn_id!r}", turn_id=open_turn_id)
 
 
 def check_key(idempotency: Idempotency, body_hash: str | None) -> None:
-    """Check that a key came with the body it came with before; None: it came for something else.
+    """Check that a key was used with the same body before. `body_hash` is None if its use made something else.
 
     Raises:
-        IdempotencyConflict: it did not.
+        IdempotencyConflict: the key was used for another request.
     """
     if idempotency.body_hash != body_hash:
         raise IdempotencyConflict(f"idempotency key {idempotency.key!r} was used with another body")
 
 
 def check_ended(turn: Turn) -> None:
-    """Check that a turn is over. Raises: SessionBusy."""
+    """Check that a turn has ended. Raises: SessionBusy."""
     if turn.status in TURN_OPEN:
         check_idle(turn.session_id, turn.turn_id)
 
 
 def check_new(messages: Iterable[Message], taken: Collection[str]) -> None:
-    """Check that messages to be added have ids of their own. Raises: InputsInvalid."""
+    """Check that the ids of new messages are unique and not `taken`. Raises: InputsInvalid."""
     seen: set[str] = set()
     for message in messages:
         if message.message_id in taken or message.message_id in seen:

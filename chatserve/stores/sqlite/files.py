@@ -43,7 +43,7 @@ def known_files(db: Connection, file_ids: Sequence[str]) -> frozenset[str]:
 
 
 def attach_files(db: Connection, owner: str, session_id: str, file_ids: Sequence[str]) -> None:
-    """Let files belong to a session. Raises: FileUnknown, SessionUnknown."""
+    """Attach files to a session. Raises: FileUnknown, SessionUnknown."""
     session = tables.get_session(db, owner, session_id)
     for file in get_files(db, owner, file_ids):
         tables.attach_file(db, session, file.file_id)

@@ -38,7 +38,7 @@ def read_branch(db: Connection, owner: str, session_id: str, head: str | None) -
 def list_messages(
     db: Connection, owner: str, session_id: str, *, after: str | None, limit: int, branches: bool
 ) -> Page:
-    """Page through the current branch, or through all rows. Raises: SessionUnknown, MessageUnknown."""
+    """Page through the current branch, or through all messages. Raises: SessionUnknown, MessageUnknown."""
     session = tables.get_session(db, owner, session_id)
     found = _page_of_all(db, session, after, limit + 1) if branches else _page_of_branch(db, session, after, limit + 1)
     return Page(found[:limit], found[limit - 1].message_id if len(found) > limit else None)
@@ -90,7 +90,7 @@ def move_history(db: Connection, move: HistoryMove) -> MovedHistory:
 
 
 def _end_of(db: Connection, session: Session, move: HistoryMove) -> HistoryEnd:
-    """Return where a history operation leads. Raises: NothingToUndo, InputsInvalid."""
+    """Return the result of a history operation. Raises: NothingToUndo, InputsInvalid."""
     if move.operation == "undo":
         return transitions.end_before(session, tables.find_prompt(db, session))
     if move.operation == "clear":

@@ -1,4 +1,4 @@
-"""Operations on the keys of requests that create something other than a turn. Each runs in a transaction of its own."""
+"""Operations on keys of requests that create something other than a turn. Each runs in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatserve.stores.sqlite import tables
 
 
 def claim_key(db: Connection, owner: str, idempotency: Idempotency, made_id: str, *, now: float) -> str | None:
-    """Let a key stand for what is about to be made. Raises: see `Store.claim_key`."""
+    """Bind a key to the id of what is about to be made. Raises: see `Store.claim_key`."""
     row = db.execute(
         "SELECT body_hash, COALESCE(made_id, turn_id) FROM idempotency WHERE owner = ? AND key = ? AND expires_at > ?",
         (owner, idempotency.key, now),

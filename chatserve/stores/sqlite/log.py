@@ -34,7 +34,7 @@ def _last_seq(db: Connection, session_id: str) -> int:
 
 
 def read_events(db: Connection, session_id: str, *, after: int, limit: int) -> EventPage:
-    """Return stored events after a cursor, whole rows until `limit` is reached. Raises: SessionUnknown."""
+    """Return the stored events after a cursor: whole rows until there are `limit` events. Raises: SessionUnknown."""
     last_seq = _last_seq(db, session_id)
     oldest = db.execute(
         "SELECT first_seq FROM segment WHERE session_id = ? ORDER BY last_seq LIMIT 1", (session_id,)

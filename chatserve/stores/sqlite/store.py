@@ -1,7 +1,6 @@
-"""The store in one SQLite file: durable, with no other service to run.
+"""The store in one SQLite file: durable, without another service to run.
 
-Writes go to the one thread that writes, reads to threads that read; nothing here touches the file on the event loop's
-thread. Knows no statements.
+One thread writes, a few threads read; the event loop's thread never touches the file. Knows no SQL statements.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def _read(operation: Callable[Concatenate[Connection, P], T]) -> Callable[Concat
 class SqliteStore:
     """A `Store` in one SQLite file, which one process owns while it is open.
 
-    Most methods are one operation, run in the right thread.
+    Most methods run one operation in the thread that writes or in one that reads.
     """
 
     shared = False
@@ -133,7 +132,7 @@ class SqliteStore:
         group = Group(turns.commit_turns, commit.session_id)
         try:
             committed = await self._writer.submit_grouped(turns.commit_turn, commit, group)
-        except LeaseLost:  # it was open no more
+        except LeaseLost:  # it is not open any more
             self._open_turns.forget(commit.turn_id)
             raise
         self._open_turns.forget(commit.turn_id)
@@ -176,7 +175,7 @@ class SqliteStore:
 
 
 def _probe(db: Connection) -> None:
-    """Write something, durably: whoever asks whether the store answers wants to know whether it can keep anything."""
+    """Write something durably: a check must show that the store can keep what it is given."""
     db.execute("UPDATE probe SET count = count + 1")
 
 

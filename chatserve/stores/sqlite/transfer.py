@@ -12,7 +12,7 @@ from chatserve.stores.sqlite import rows, tables
 
 
 def export_session(db: Connection, owner: str, session_id: str) -> SessionRecord:
-    """Return all that belongs to a session. Raises: SessionUnknown."""
+    """Return everything that belongs to a session. Raises: SessionUnknown."""
     session = tables.get_session(db, owner, session_id)
     messages = db.execute("SELECT * FROM message WHERE session_id = ? ORDER BY n", (session_id,))
     turns = db.execute("SELECT * FROM turn WHERE session_id = ? ORDER BY n", (session_id,))
@@ -29,7 +29,7 @@ def export_session(db: Connection, owner: str, session_id: str) -> SessionRecord
 
 
 def import_session(db: Connection, record: SessionRecord) -> Session:
-    """Write a session as it was exported. Raises: SessionExists, InputsInvalid (not a tree of messages)."""
+    """Write a session as it was exported. Raises: SessionExists, InputsInvalid (the messages form no tree)."""
     branches.check_tree(record.messages, record.session.head)
     session = record.session
     if tables.has_session(db, session.session_id):
@@ -57,7 +57,7 @@ def _answer_end_id(record: SessionRecord, turn: Turn) -> str | None:
 
 
 def _write_file(db: Connection, session: Session, file: StoredFile) -> None:
-    """Record a file, or share the one that is there. Raises: SessionExists (a stranger's)."""
+    """Record a file, or share the existing one. Raises: SessionExists (the file has another owner)."""
     row = db.execute("SELECT owner FROM file WHERE file_id = ?", (file.file_id,)).fetchone()
     if row is None:
         tables.insert_file(db, replace(file, owner=session.owner))

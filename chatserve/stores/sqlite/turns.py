@@ -1,6 +1,6 @@
 """Operations on turns: begin, start, commit, read. Each runs in a transaction of its own.
 
-Turns of different sessions are begun and committed together: as many statements for all of them as for one.
+Turns of different sessions begin and end together: with as many statements for all of them as for one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from chatserve.stores.transitions import TurnPlace
 
 
 class _Accepted(NamedTuple):
-    """A turn with all around it, before it is written. `added` are the rows it adds, its own message included."""
+    """An accepted turn before it is written. `added` are the messages it adds, including its own."""
 
     session: Session
     turn: Turn
@@ -57,7 +57,7 @@ def begin_turn(db: Connection, begin: BeginTurn) -> BegunTurn:
 
 
 def begin_turns(db: Connection, begins: Sequence[BeginTurn]) -> list[BegunTurn | ChatserveError]:
-    """Accept plain turns of different sessions, or one turn of any kind; in place of one that is refused stands why."""
+    """Accept plain turns of different sessions, or one turn of any kind. A refused turn's outcome is its error."""
     found = tables.find_sessions_and_open(
         db, [begin.session_id for begin in begins if begin.create is None or not begin.create.is_fresh]
     )
@@ -92,7 +92,7 @@ def _accept(
 def _session_for(
     db: Connection, begin: BeginTurn, found: tuple[Session, str | None] | None
 ) -> tuple[Session, str | None, bool]:
-    """Return the session of a turn, the turn that is open in it, and whether it is yet to be written."""
+    """Return the session of a turn, the id of its open turn, and whether the session still has to be written."""
     if found is not None and found[0].owner == begin.owner:
         return *found, False
     if begin.create is None or found is not None:
@@ -103,7 +103,7 @@ def _session_for(
 
 
 def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> BegunTurn | None:
-    """Return the turn this key made before, or None."""
+    """Return the turn that this key made before, or None."""
     row = db.execute(
         "SELECT body_hash, turn.* FROM idempotency LEFT JOIN turn USING (turn_id)"
         " WHERE owner = ? AND key = ? AND expires_at > ?",
@@ -119,7 +119,7 @@ def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> Begun
 
 
 def _place(db: Connection, session: Session, begin: BeginTurn, head: str | None) -> tuple[tuple[Message, ...], Message]:
-    """Return the rows to add and the message the turn answers, which stands behind `head` where it follows the head."""
+    """Return the messages to add and the message the turn answers. A turn that follows the head follows `head`."""
     if transitions.follows_head(begin):
         prompt = transitions.prompt_of(begin, head)
         return (prompt,), prompt
@@ -134,7 +134,7 @@ def _place(db: Connection, session: Session, begin: BeginTurn, head: str | None)
 
 
 def _roll_back(db: Connection, session: Session, turn_id: str | None) -> str | None:
-    """Return the head of the branch without the messages of this turn."""
+    """Return the head of the branch without the messages of a turn."""
     if turn_id is None or (found := tables.find_turn(db, session.session_id, turn_id)) is None:
         return session.head
     head = tables.find_message(db, session.session_id, session.head)
@@ -160,7 +160,7 @@ def _begun(accepted: _Accepted) -> BegunTurn:
 
 
 def start_turn(db: Connection, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
-    """Let a queued turn run. Raises: TurnUnknown, SessionBusy."""
+    """Start a queued turn. Raises: TurnUnknown, SessionBusy."""
     before, turn, place = _find(db, owner, session_id, turn_id)
     if turn.status != "queued":
         raise refusals.turn_unknown(turn_id)
@@ -198,7 +198,7 @@ def commit_turn(db: Connection, commit: CommitTurn) -> CommittedTurn:
 
 
 def commit_turns(db: Connection, commits: Sequence[CommitTurn]) -> list[CommittedTurn | ChatserveError]:
-    """End turns of different sessions; in place of one that is not open stands `LeaseLost`."""
+    """End turns of different sessions. The outcome of a turn that is not open is `LeaseLost`."""
     found = tables.find_turns(db, [commit.turn_id for commit in commits])
     outcomes = [_end(commit, found.get(commit.turn_id)) for commit in commits]
     _write_ends(db, [outcome for outcome in outcomes if isinstance(outcome, _Ended)])
@@ -235,7 +235,7 @@ def _write_ends(db: Connection, ended: Sequence[_Ended]) -> None:
 
 
 def _changes_more(before: Session, session: Session) -> bool:
-    """Whether a turn has changed what only the chat function changes."""
+    """Whether a turn changed the state or title of its session, which only chat functions change."""
     return session.state is not before.state or session.title != before.title
 
 
@@ -273,7 +273,7 @@ def _record(db: Connection, row: rows.Row) -> TurnRecord:
 
 
 def forget_turn(db: Connection, owner: str, turn_id: str) -> int:
-    """Remove a turn that is over, and its key with it; return how many are left. Raises: TurnUnknown, SessionBusy."""
+    """Remove a turn that has ended, and its key; return the number of turns left. Raises: TurnUnknown, SessionBusy."""
     turn = rows.turn_of(_get_row(db, owner, turn_id))
     refusals.check_ended(turn)
     db.execute("UPDATE message SET turn_id = NULL WHERE session_id = ? AND turn_id = ?", (turn.session_id, turn_id))
