@@ -206,7 +206,7 @@ class TurnRunner:
             nonlocal normalize
             if normalize is None:
                 message = self._message(chat, user_message)
-                view = AnswerView(count, first_entry, message, chat.options.yields, chat.is_generator)
+                view = AnswerView(count, first_entry, message, chat.options.yields)
                 normalize = partial(self._new_interpreter().normalize, view=view)
             return tuple(normalize(value))
 

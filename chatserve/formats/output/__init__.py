@@ -67,11 +67,9 @@ class AnswerNormalizer:
                 f"the chat function answered with a value of type {type(value).__name__}: {value!r:.200}; "
                 "answer with text, a message, a list of messages, a File, a JSON value or a model library's chunk"
             )
-        normalizer = self._instances.get(family) or self._open(family)
+        normalizer = self._instances.get(family)
+        if normalizer is None:
+            normalizer = self._instances[family] = family()
         if not isinstance(value, _SHAPED_BY_VALUE):
             self._by_type[type(value)] = normalizer.normalize
         return normalizer.normalize
-
-    def _open(self, family: type[OutputNormalizer]) -> OutputNormalizer:
-        normalizer = self._instances[family] = family()
-        return normalizer

@@ -96,7 +96,7 @@ class OpenAIChatNormalizer:
                 return []
 
 
-_ANY_VIEW: Final = AnswerView(0, None, "", "deltas", streaming=True)
+_ANY_VIEW: Final = AnswerView(0, None, "", "deltas")
 
 
 def _read_blocks(blocks: Any) -> list[Output]:

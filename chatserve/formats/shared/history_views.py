@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from chatserve.codec import dumps, part_json
+from chatserve.codec import part_json
 from chatserve.contracts.formats import HistoryFormat, RenderOptions
 from chatserve.core.types import FilePart, Json, Message
+from chatserve.formats.shared.history_content import json_text
 
 _BY_ID: Final = RenderOptions(multimodal=True, path_of=attrgetter("file_id"))
 """Files are rendered under their ids in place of their paths."""
@@ -57,8 +58,8 @@ def _file(part: Mapping[str, Any]) -> dict[str, Json]:
     return {"type": "file", "file": {"file_id": file["path"], "filename": file["orig_name"]}}
 
 
-def _text(text: Json) -> dict[str, Json]:
-    return {"type": "text", "text": text if isinstance(text, str) else dumps(text).decode()}
+def _text(value: Json) -> dict[str, Json]:
+    return {"type": "text", "text": json_text(value)}
 
 
 _OPENAI_PARTS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Json]]]] = {

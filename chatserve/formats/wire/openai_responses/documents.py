@@ -8,9 +8,8 @@ which wants numbers where the client sent none.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 from chatserve.contracts.turns import TURN_OPEN, TurnRecord
 from chatserve.core.types import Json, Turn, TurnStatus
@@ -72,18 +71,10 @@ def response_json(record: TurnRecord, base_url: str) -> dict[str, Json]:
 
 def output_of(record: TurnRecord, base_url: str) -> list[dict[str, Json]]:
     """Return the items of a turn's answer."""
-    items, answer = OutputItems(base_url), AppendedAnswer()
+    items = OutputItems(base_url)
     snapshot, _ = record.as_events()
-    for said in answer.take(snapshot):
-        exhaust(items.take(said))
-    if record.turn.status not in TURN_OPEN:
-        exhaust(items.close(item_status_of(record.turn)))
-    return items.items()
-
-
-def exhaust(events: Iterable[Any]) -> None:
-    """Let items grow, where nobody wants the events."""
-    deque(events, maxlen=0)
+    items.take_silently(AppendedAnswer().take(snapshot))
+    return items.items() if record.turn.status in TURN_OPEN else items.closed_items(item_status_of(record.turn))
 
 
 def response_object(turn: Turn, output: Sequence[Json]) -> dict[str, Json]:

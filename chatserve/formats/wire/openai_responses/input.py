@@ -17,9 +17,9 @@ from chatserve.contracts.formats import ParsedMessage
 from chatserve.contracts.wire import FindFiles, FindMessage, Step
 from chatserve.core.errors import MessageUnknown
 from chatserve.core.types import DraftPart, Json, Message, TextPart, ToolCallPart, ToolResultPart
+from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.shared.message_array import DEFAULT_MEDIA_TYPE, field_invalid, read_base64, read_data_url
 from chatserve.formats.wire.openai_responses.ids import message_id
-from chatserve.formats.wire.openai_responses.output import text_of
 
 Item: TypeAlias = Mapping[str, Json]
 Reading: TypeAlias = Generator[Step, Any, None]
@@ -196,5 +196,5 @@ def _text(item: Item, key: str, where: str) -> str:
 def _result_of(output: Json) -> Json:
     """Return what a tool of the client's answered: text, or the words of its parts where there is nothing else."""
     if isinstance(output, list) and all(isinstance(part, dict) and part.get("type") == "input_text" for part in output):
-        return "".join(text_of(part.get("text", "")) for part in output)
+        return "".join(json_text(part.get("text", "")) for part in output)
     return output

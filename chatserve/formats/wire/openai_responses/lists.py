@@ -15,10 +15,10 @@ from typing import Any, Final
 from chatserve.core.events import Snapshot
 from chatserve.core.types import FilePart, Json, Message, Part, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.appended import AppendedAnswer
+from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.shared.message_array import field_invalid
-from chatserve.formats.wire.openai_responses.documents import exhaust
 from chatserve.formats.wire.openai_responses.ids import ItemIds
-from chatserve.formats.wire.openai_responses.output import OutputItems, text_of
+from chatserve.formats.wire.openai_responses.output import OutputItems
 
 Item = dict[str, Any]
 
@@ -91,19 +91,16 @@ def list_object(items: Sequence[Item], *, has_more: bool = False) -> dict[str, J
 def _answer_items(messages: Sequence[Message], base_url: str) -> list[Item]:
     if not messages:
         return []
-    items, answer = OutputItems(base_url), AppendedAnswer()
-    for said in answer.take(Snapshot(None, tuple(messages))):
-        exhaust(items.take(said))
-    exhaust(items.close("completed" if messages[-1].status is None else "incomplete"))
-    return items.items()
+    items = OutputItems(base_url)
+    items.take_silently(AppendedAnswer().take(Snapshot(None, tuple(messages))))
+    return items.closed_items("completed" if messages[-1].status is None else "incomplete")
 
 
 def _owners(message: Message) -> Iterable[tuple[Part, str]]:
     """Yield the parts of an answer's message, each with the id of the item it went into."""
     items, answer = OutputItems(), AppendedAnswer()
     for count, part in enumerate(message.content, 1):
-        for said in answer.take(Snapshot(None, (replace(message, content=message.content[:count]),))):
-            exhaust(items.take(said))
+        items.take_silently(answer.take(Snapshot(None, (replace(message, content=message.content[:count]),))))
         yield part, items.last_item_id
 
 
@@ -135,7 +132,7 @@ def _result_item(result: ToolResultPart, item_id: str) -> Item:
         "type": "function_call_output",
         "status": "completed",
         "call_id": result.tool_call_id,
-        "output": text_of(result.output),
+        "output": json_text(result.output),
     }
 
 

@@ -13,10 +13,10 @@ Source: Open Responses specification of 2026-04-24, "Items" and "Streaming"; Ope
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
-from chatserve.codec import dumps
 from chatserve.core.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.appended import (
     BREAK,
@@ -32,6 +32,7 @@ from chatserve.formats.shared.appended import (
     TextAdded,
 )
 from chatserve.formats.shared.file_links import file_link
+from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.wire.openai_responses.ids import ItemIds
 
 WireEvent: TypeAlias = dict[str, Any]
@@ -178,7 +179,7 @@ class Call:
             "server_label": SERVER_LABEL,
             "name": self.call.name,
             "arguments": arguments,
-            "output": None if result is None or is_error else text_of(result.output),
+            "output": None if result is None or is_error else json_text(result.output),
             "error": _tool_error(result) if result is not None and is_error else None,
             "approval_request_id": None,
         }
@@ -260,8 +261,18 @@ class OutputItems:
             case Ended():
                 return ()
 
+    def take_silently(self, told: Iterable[Said]) -> None:
+        """Take what was said without making events of it: for documents."""
+        for said in told:
+            deque(self.take(said), maxlen=0)
+
+    def closed_items(self, status: ItemStatus) -> list[dict[str, Json]]:
+        """Close the open items without events, and return all items."""
+        deque(self.close(status), maxlen=0)
+        return self.items()
+
     def close(self, status: ItemStatus) -> Iterator[WireEvent]:
-        """Close what is open: the answer is over."""
+        """Close the open items at the end of the answer."""
         yield from self._show_data()
         yield from self._close_open(status)
         for call in list(self._calls.values()):
@@ -333,7 +344,7 @@ class OutputItems:
         """
         data, self._data = self._data, []
         if data and not self._has_words:
-            yield from self._add_words("\n".join(text_of(part.data) for part in data))
+            yield from self._add_words("\n".join(json_text(part.data) for part in data))
 
     # calls of tools
 
@@ -368,13 +379,8 @@ class OutputItems:
         yield from call.closed(status)
 
 
-def text_of(output: Json) -> str:
-    """Return a tool's result as the text that the protocol wants."""
-    return output if isinstance(output, str) else dumps(output).decode()
-
-
 def _tool_error(result: ToolResultPart) -> dict[str, Json]:
-    text = {"type": "text", "text": text_of(result.output)}
+    text = {"type": "text", "text": json_text(result.output)}
     return {"type": "mcp_tool_execution_error", "content": [text]}
 
 
