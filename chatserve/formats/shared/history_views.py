@@ -1,7 +1,7 @@
-"""Stored messages as clients may read them besides chatserve's own JSON: as pairs, and as OpenAI shapes them.
+"""Stored messages in two more shapes for clients besides chatserve's own JSON: as pairs, and in OpenAI's shape.
 
-Files are named by id and address, never by path, so that what is read here can be sent back as a history. Thoughts and
-reasoning have no place in either shape.
+Files are named by id and address, never by path, so that clients can send the result back as a history. Both shapes
+leave out thoughts and reasoning.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chatserve.core.types import FilePart, Json, Message
 from chatserve.formats.shared.history_content import json_text
 
 _BY_ID: Final = RenderOptions(multimodal=True, path_of=attrgetter("file_id"))
-"""Files are rendered under their ids in place of their paths."""
+"""Renders files with their ids in place of their paths."""
 
 
 def render_tuples(messages: Sequence[Message], tuples: HistoryFormat) -> list[Json]:
@@ -32,7 +32,7 @@ def _side(side: Any, files: Mapping[str, Json]) -> Json:
 
 
 def render_openai(messages: Sequence[Message], entries: HistoryFormat) -> list[Json]:
-    """Return messages as OpenAI's Chat Completions take them; `entries` is the messages format.
+    """Return messages in the shape of OpenAI's Chat Completions. `entries` is the messages format.
 
     Source: OpenAI API reference, Chat Completions, `messages`.
     """

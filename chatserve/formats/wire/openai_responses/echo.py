@@ -1,7 +1,7 @@
-"""What of a request is kept with its turn, so that its response can be shown again as it was asked for.
+"""The fields of a request that are kept with its turn, so that its response can repeat them later.
 
-Only what differs from the protocol's defaults, and nothing large: inputs are in the history anyway. A value of another
-type than the protocol's is not given back, for clients read responses more strictly than servers read requests.
+Only values that differ from the protocol's defaults and are not large are kept; the inputs are in the history anyway. A
+value of a wrong type is not repeated, because clients read responses more strictly than servers read requests.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from chatserve.core.types import Json
 from chatserve.formats.wire.openai_responses.documents import DEFAULTS
 
 MAX_BYTES: Final = 16 * 1024
-"""Of one field: instructions, tools and schemas may be long."""
+"""The limit for one field: instructions, tools and schemas may be long."""
 
 
 def echo_of(body: Mapping[str, Json], *, input_count: int, is_chain: bool) -> dict[str, Json]:
-    """Return what is kept: fields given back, how many items came before the message, whose the session is.
+    """Return the kept values: fields to repeat, the number of items before the message, the kind of the session.
 
-    `is_chain`: the session was made for responses that follow one another, and is no conversation.
+    `is_chain`: the session was made for a chain of responses and is not a conversation.
     """
     kept = {name: read(body[name]) for name, read in _FIELDS.items() if body.get(name) is not None}
     echo = {name: value for name, value in kept.items() if value != DEFAULTS[name] and _is_small(value)}
@@ -80,7 +80,7 @@ def _tools(value: Json) -> Json:
 
 
 def _tool(tool: dict[str, Any]) -> Json:
-    """Return a tool with all keys that responses have, in the flat shape."""
+    """Return a tool in the flat shape, with all the keys that it has in responses."""
     if tool.get("type") != "function":
         return tool
     nested = tool.get("function")
