@@ -50,7 +50,6 @@ class AsyncCall:
         self._cancelled = True
 
     def is_cancelled(self) -> bool:
-        """Whether `cancel` was called."""
         return self._cancelled
 
     @property

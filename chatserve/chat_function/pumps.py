@@ -23,7 +23,6 @@ class MixedCall:
         self._items: AsyncGenerator[Any, None] | None = None
 
     def begin(self) -> None:
-        """Start the function."""
         self._call.begin()
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -52,7 +51,6 @@ class MixedCall:
         return None
 
     def report(self, report: Report) -> None:
-        """Pass a report on to the current call."""
         self._call.report(report)
 
     def when_reported(self, hear: Callable[[Report], None]) -> None:
@@ -60,7 +58,6 @@ class MixedCall:
         self._call.when_reported(hear)
 
     def is_cancelled(self) -> bool:
-        """Whether `cancel` was called."""
         return self._call.is_cancelled()
 
     def cancel(self) -> None:

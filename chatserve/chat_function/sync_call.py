@@ -111,7 +111,6 @@ class SyncCall:
         """Do nothing: a thread's reports are in its batches."""
 
     def is_cancelled(self) -> bool:
-        """Whether `cancel` was called."""
         return self._cancelled
 
     # in the loop

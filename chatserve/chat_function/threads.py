@@ -6,17 +6,19 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Final
+
+MAX_IDLE: Final = 32
 
 
 class Threads:
-    """A thread for each running sync function. Up to `max_idle` idle threads are kept for the next functions.
+    """A thread for each running sync function. Up to `MAX_IDLE` idle threads are kept for the next functions.
 
     They are daemon threads, so a function that never returns cannot keep the process alive.
     """
 
-    def __init__(self, max_idle: int = 32) -> None:
+    def __init__(self) -> None:
         self._idle: deque[SimpleQueue[Callable[[], None] | None]] = deque()
-        self._max_idle = max_idle
         self._is_closed = False
 
     def start(self, job: Callable[[], None]) -> None:
@@ -32,7 +34,7 @@ class Threads:
         while (job := inbox.get()) is not None:
             job()
             del job
-            if self._is_closed or len(self._idle) >= self._max_idle:
+            if self._is_closed or len(self._idle) >= MAX_IDLE:
                 return
             self._idle.append(inbox)
 

@@ -20,8 +20,5 @@ def claim_key(db: Connection, owner: str, idempotency: Idempotency, made_id: str
         return str(row[1])
     if tables.has_session(db, made_id):
         raise refusals.session_exists(made_id)
-    db.execute(
-        "INSERT OR REPLACE INTO idempotency (owner, key, body_hash, made_id, expires_at) VALUES (?, ?, ?, ?, ?)",
-        (owner, idempotency.key, idempotency.body_hash, made_id, idempotency.expires_at),
-    )
+    tables.save_key(db, owner, idempotency, made_id=made_id)
     return None

@@ -9,12 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from sqlite3 import Connection
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from chatserve.contracts.turns import (
-    BeginTurn,
-    BegunTurn,
-    CommittedTurn,
-    CommitTurn,
-)
+from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, CommitTurn
 from chatserve.core.errors import LeaseLost
 from chatserve.core.events import LogEntry
 from chatserve.core.types import Turn

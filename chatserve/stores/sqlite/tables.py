@@ -11,6 +11,7 @@ from sqlite3 import Connection
 from typing import Final
 
 from chatserve.codec import dumps, encode_events
+from chatserve.contracts.turns import Idempotency
 from chatserve.core.events import LogEntry, last_seq_of
 from chatserve.core.types import Message, Session, StoredFile, Turn
 from chatserve.stores import branches, refusals
@@ -256,6 +257,17 @@ def turn_of_message(db: Connection, message: Message | None) -> Turn | None:
         return None
     row = db.execute("SELECT * FROM turn WHERE turn_id = ?", (message.turn_id,)).fetchone()
     return None if row is None else rows.turn_of(row)
+
+
+def save_key(
+    db: Connection, owner: str, key: Idempotency, *, turn_id: str | None = None, made_id: str | None = None
+) -> None:
+    """Write a key with the id of the turn it made, or of what else it makes."""
+    db.execute(
+        "INSERT OR REPLACE INTO idempotency (owner, key, body_hash, turn_id, made_id, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (owner, key.key, key.body_hash, turn_id, made_id, key.expires_at),
+    )
 
 
 # --- log and files -----------------------------------------------------------------------------------------------

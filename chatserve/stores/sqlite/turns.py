@@ -65,7 +65,7 @@ def begin_turns(db: Connection, begins: Sequence[BeginTurn]) -> list[BegunTurn |
     _write(db, [outcome for outcome in outcomes if isinstance(outcome, _Accepted)])
     for begin, outcome in zip(begins, outcomes, strict=True):
         if begin.idempotency is not None and isinstance(outcome, _Accepted):
-            _keep_key(db, begin, begin.idempotency)
+            tables.save_key(db, begin.owner, begin.idempotency, turn_id=begin.turn_id)
     return [_begun(outcome) if isinstance(outcome, _Accepted) else outcome for outcome in outcomes]
 
 
@@ -146,13 +146,6 @@ def _write(db: Connection, accepted: Sequence[_Accepted]) -> None:
     tables.save_progress(db, [each.session for each in accepted if each.turn.version and not each.is_first])
     tables.add_messages(db, *[(each.session, each.added) for each in accepted])
     tables.insert_turns(db, [(each.turn, each.place, None) for each in accepted])
-
-
-def _keep_key(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO idempotency (owner, key, body_hash, turn_id, expires_at) VALUES (?, ?, ?, ?, ?)",
-        (begin.owner, idempotency.key, idempotency.body_hash, begin.turn_id, idempotency.expires_at),
-    )
 
 
 def _begun(accepted: _Accepted) -> BegunTurn:

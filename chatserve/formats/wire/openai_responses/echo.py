@@ -7,7 +7,7 @@ value of a wrong type is not repeated, because clients read responses more stric
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from chatserve.codec import dumps
 from chatserve.core.types import Json
@@ -38,24 +38,14 @@ def _is_small(value: Json) -> bool:
     return value is not None and len(dumps(value)) <= MAX_BYTES
 
 
-def _is_number(value: Json) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _of(*types: type) -> Callable[[Json], Json]:
+    """Return a reader of values of these types. A bool is not an int here."""
+    return lambda value: value if type(value) in types else None
 
 
-def _number(value: Json) -> Json:
-    return value if _is_number(value) else None
-
-
-def _count(value: Json) -> Json:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _text(value: Json) -> Json:
-    return value if isinstance(value, str) else None
-
-
-def _flag(value: Json) -> Json:
-    return value if isinstance(value, bool) else None
+def _completed(name: str) -> Callable[[Json], Json]:
+    """Return a reader of objects that get the default members of this field."""
+    return lambda value: {**DEFAULTS[name], **value} if isinstance(value, dict) else None
 
 
 def _choice(value: Json) -> Json:
@@ -65,14 +55,6 @@ def _choice(value: Json) -> Json:
 def _metadata(value: Json) -> Json:
     is_plain = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
     return value if is_plain else None
-
-
-def _text_config(value: Json) -> Json:
-    return {**DEFAULTS["text"], **value} if isinstance(value, dict) else None
-
-
-def _reasoning(value: Json) -> Json:
-    return {**DEFAULTS["reasoning"], **value} if isinstance(value, dict) else None
 
 
 def _tools(value: Json) -> Json:
@@ -95,22 +77,22 @@ def _tool(tool: dict[str, Any]) -> Json:
 
 
 _FIELDS: Final[Mapping[str, Callable[[Json], Json]]] = {
-    "instructions": _text,
-    "max_output_tokens": _count,
-    "max_tool_calls": _count,
+    "instructions": _of(str),
+    "max_output_tokens": _of(int),
+    "max_tool_calls": _of(int),
     "tools": _tools,
     "tool_choice": _choice,
-    "truncation": _text,
-    "parallel_tool_calls": _flag,
-    "text": _text_config,
-    "top_p": _number,
-    "temperature": _number,
-    "presence_penalty": _number,
-    "frequency_penalty": _number,
-    "top_logprobs": _count,
-    "reasoning": _reasoning,
-    "user": _text,
+    "truncation": _of(str),
+    "parallel_tool_calls": _of(bool),
+    "text": _completed("text"),
+    "top_p": _of(int, float),
+    "temperature": _of(int, float),
+    "presence_penalty": _of(int, float),
+    "frequency_penalty": _of(int, float),
+    "top_logprobs": _of(int),
+    "reasoning": _completed("reasoning"),
+    "user": _of(str),
     "metadata": _metadata,
-    "safety_identifier": _text,
-    "prompt_cache_key": _text,
+    "safety_identifier": _of(str),
+    "prompt_cache_key": _of(str),
 }

@@ -37,7 +37,7 @@ class ResponseEncoder:
     is_per_turn = True
     is_complete = False
 
-    def __init__(self, base_url: str = "", starting_after: int | None = None) -> None:
+    def __init__(self, base_url: str, starting_after: int | None = None) -> None:
         self._after = -1 if starting_after is None else starting_after
         self._number = 0
         self._answer = AppendedAnswer()
