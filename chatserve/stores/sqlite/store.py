@@ -41,8 +41,8 @@ Awaited: TypeAlias = Coroutine[Any, Any, T]
 def _write(operation: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[SqliteStore, P], Awaited[T]]:
     """Return the method that runs an operation in the thread that writes."""
 
-    def method(self: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> Awaited[T]:
-        return self._writer.submit(operation, *args, **kwargs)
+    async def method(self: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._writer.submit(operation, *args, **kwargs)
 
     return method
 
@@ -50,8 +50,8 @@ def _write(operation: Callable[Concatenate[Connection, P], T]) -> Callable[Conca
 def _read(operation: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[SqliteStore, P], Awaited[T]]:
     """Return the method that runs an operation in a thread that reads."""
 
-    def method(self: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> Awaited[T]:
-        return self._readers.submit(operation, *args, **kwargs)
+    async def method(self: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._readers.submit(operation, *args, **kwargs)
 
     return method
 
