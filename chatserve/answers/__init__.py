@@ -1,1 +1,1 @@
-"""Answers while they grow and when they are read back. Knows no loop, no store, no wire format."""
+"""Answers: how they grow from what the function yields, and how events are folded back into messages."""

@@ -1,18 +1,20 @@
-"""The answer of a turn while it grows: `MessageDraft` is the only birthplace of message events.
+"""The answer of a turn while it grows. All message events are made here, by `MessageDraft`.
 
-Normalized output goes in; events come out that obey the grammar of `chatserve.core.events`, whatever the function did.
-So no encoder ever repairs anything. `chatserve.answers.fold` reads the events back. Knows no loop, no store, no wire
-format.
+It takes normalized output and returns events. They obey the grammar of `chatserve.core.events` whatever the function
+did, so no encoder has to repair anything. `chatserve.answers.fold` reads the events back. Knows no event loop, no store
+and no wire format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import cast
 
+from chatserve.answers.changes import Change, find_changes
 from chatserve.answers.fold import Answer, MessageState
+from chatserve.answers.parts import checked_parts, merged_parts, without_none
 from chatserve.codec import clean_text
 from chatserve.contracts.formats import (
     AnswerFinished,
@@ -39,17 +41,12 @@ from chatserve.core.events import (
     Snapshot,
 )
 from chatserve.core.types import (
-    ROLES,
-    DataPart,
-    FilePart,
     FinalStatus,
-    Json,
     LocalFile,
     Message,
     Part,
     ReasoningPart,
     Role,
-    SourcePart,
     TextPart,
     ToolCallPart,
     ToolResultPart,
@@ -61,10 +58,10 @@ Events = Sequence[Event]
 
 
 class MessageDraft:
-    """One answer in the making. Methods take what the function said and return the events it amounts to.
+    """One growing answer. Its methods take what the function said and return the events that express it.
 
-    `max_bytes` bounds the text of the answer (UTF-8), tools' arguments included; a rewritten answer counts what it was
-    rewritten to. What does not fit is cut off, and `check_size` tells. A method that raises has changed nothing.
+    `max_bytes` limits the text of the answer in UTF-8, tool arguments included; of a rewritten answer only the new text
+    counts. Text beyond the limit is cut off, and `check_size` then raises. A method that raises has changed nothing.
     """
 
     __slots__ = (
@@ -95,17 +92,17 @@ class MessageDraft:
         self._max_bytes = max_bytes
         self._size = 0
         self._parts = 0
-        self._snapshot: str | None = None  # the last plain snapshot, while the answer is nothing else
-        self._held = ""  # a high surrogate that waits for its other half: see `close`
+        self._snapshot: str | None = None  # the last plain snapshot, as long as the answer is nothing else
+        self._held = ""  # a high surrogate whose other half has not come yet: see `close`
         self.is_too_large = False
-        self._appending = False  # the open message takes appended text
+        self._appending = False  # True while appended text goes to the open message
 
     # the hot path: plain strings
 
     def grow_to(self, text: str) -> str | None:
-        """Take a snapshot that only makes the answer longer, by plain words; return what to append, else None.
+        """Take a snapshot that only adds plain ASCII text at the end; return the added text.
 
-        With None nothing has changed, and `snapshot_text` takes it. So it is with `grow_by` and `append_text`.
+        Returns None, and changes nothing, for any other snapshot: pass it to `snapshot_text`.
         """
         before = self._snapshot
         if before is None or not text.startswith(before):
@@ -116,7 +113,7 @@ class MessageDraft:
         return added
 
     def grow_by(self, text: str) -> str | None:
-        """Take a delta that makes the answer longer by plain words; return it, else None."""
+        """Take a delta of plain ASCII text and return it; None for any other delta: pass it to `append_text`."""
         return self._grown(text) if self._appending else None
 
     def _grown(self, text: str) -> str | None:
@@ -129,7 +126,7 @@ class MessageDraft:
         return text
 
     def snapshot_text(self, text: str) -> Events:
-        """Say that the whole answer so far is `text`. The common case, a longer text, costs its new end only."""
+        """Make `text` the whole answer so far. A text that only grew costs its new end."""
         before = self._snapshot
         if before is None:
             return self._return_to_text(text) if self._answer.messages else self._open_text(text)
@@ -164,7 +161,7 @@ class MessageDraft:
         return (Delta(text),)
 
     def _measured(self, text: str) -> str:
-        """Clean and count a text; return as much of it as the answer may still grow."""
+        """Clean and count a text; return the part of it that still fits."""
         if text.isascii():
             size = len(text)
         else:
@@ -180,12 +177,12 @@ class MessageDraft:
         return fitting.decode("utf-8", "ignore")
 
     def check_size(self) -> None:
-        """Check that nothing was cut off. Raises: AnswerTooLarge."""
+        """Raise AnswerTooLarge if text was cut off."""
         if self.is_too_large:
             raise AnswerTooLarge(f"the answer is longer than {self._max_bytes} bytes (max_answer_bytes)")
 
     def _open_text(self, text: str) -> Events:
-        opened = self._born(MessageOpened(self._new_message_id(), "assistant"))
+        opened = self._applied(MessageOpened(self._new_message_id(), "assistant"))
         self._snapshot = ""
         return (opened, *self.snapshot_text(text))
 
@@ -193,7 +190,7 @@ class MessageDraft:
         self.was_rewritten = True
         self._snapshot, self._held = _without_half(text)
         self._size = 0
-        return (self._born(Replaced(self._measured(self._snapshot))),)
+        return (self._applied(Replaced(self._measured(self._snapshot))),)
 
     def _return_to_text(self, text: str) -> Events:
         whole, half = _without_half(text)
@@ -204,19 +201,19 @@ class MessageDraft:
     def _open_appending(self) -> Events:
         last = self._leave_plain_text()
         self._appending = True
-        return (*last, self._born(MessageOpened(self._new_message_id(), "assistant")))
+        return (*last, self._applied(MessageOpened(self._new_message_id(), "assistant")))
 
-    def _born(self, event: Event) -> Event:
+    def _applied(self, event: Event) -> Event:
         self._answer.apply(event)
         return event
 
     # everything else
 
     def apply(self, output: Output) -> Events:
-        """Take one thing a normalizer made of a value; files must be stored parts by now.
+        """Take one output of a normalizer. Its files must have been stored.
 
         Raises:
-            AnswerInvalid: an unknown role, arguments for a tool call that was never opened.
+            AnswerInvalid: an unknown role, or arguments for a tool call that was never opened.
         """
         match output:
             case AnswerSnapshot(messages=messages):
@@ -225,14 +222,14 @@ class MessageDraft:
             case TextAppended(text=text):
                 return self.append_text(text)
             case MessageAppended(message=message):
-                parts = _checked(message)
+                parts = checked_parts(message)
                 return (*self._leave_plain_text(), *self._open_message(message, parts))
             case AnswerFinished():
                 self.finish_reason = output.finish_reason or self.finish_reason
                 self.usage = output.usage or self.usage
                 return ()
             case ToolArgumentsAppended():
-                return (self._born(self._arguments_delta(output)),)
+                return (self._applied(self._arguments_delta(output)),)
             case ReasoningAppended(text=text):
                 return self._append_part(ReasoningPart(text))
             case PartAppended(part=part):
@@ -241,7 +238,7 @@ class MessageDraft:
                 return self._append_part(call)
 
     def _append_part(self, part: Part | LocalFile) -> Events:
-        cleaned = _merged((part,))
+        cleaned = merged_parts((part,))
         last = self.close() if self._appending else self._open_appending()
         return (*last, *chain.from_iterable(map(self._add_content, cleaned)))
 
@@ -255,7 +252,7 @@ class MessageDraft:
         self._parts += 1
         if isinstance(part, ToolCallPart):
             part = replace(part, arguments=self._measured(part.arguments))
-        return self._born(PartAdded(self._answer.open.message_id, f"p{self._parts}", part))
+        return self._applied(PartAdded(self._answer.open.message_id, f"p{self._parts}", part))
 
     def _leave_plain_text(self) -> Events:
         last = self.close()
@@ -264,11 +261,11 @@ class MessageDraft:
         return last
 
     def _open_message(self, message: ParsedMessage, parts: Sequence[Part]) -> Events:
-        metadata = _without_none(message.metadata)
-        events = [self._born(MessageOpened(self._new_message_id(), cast("Role", message.role), metadata))]
+        metadata = without_none(message.metadata)
+        events = [self._applied(MessageOpened(self._new_message_id(), cast("Role", message.role), metadata))]
         events.extend(chain.from_iterable(map(self._add_content, parts)))
         if message.options:
-            events.append(self._born(MetadataChanged(self._answer.open.message_id, None, tuple(message.options))))
+            events.append(self._applied(MetadataChanged(self._answer.open.message_id, None, tuple(message.options))))
         return events
 
     def _add_content(self, part: Part) -> Events:
@@ -276,19 +273,19 @@ class MessageDraft:
             return self._append(part.text)
         if isinstance(part, ReasoningPart):
             text = self._measured(part.text)
-            return (self._born(ReasoningDelta(text)),) if text else ()
+            return (self._applied(ReasoningDelta(text)),) if text else ()
         return (self._add_part(part),)
 
     # snapshots of several messages, or of messages with more than text
 
     def _apply_snapshot(self, messages: Sequence[ParsedMessage]) -> Events:
-        """Find the events that lead from the answer as it is to `messages`; where there are none, say it whole."""
-        new = [(message, _checked(message)) for message in messages]
+        """Make the answer `messages`: by changes to the messages it has, or else by a snapshot of all of it."""
+        new = [(message, checked_parts(message)) for message in messages]
         self._held = ""
         self._leave_plain_text()
         current = self._answer.messages
         changes = [
-            _changes(state, *pair, is_open=state is current[-1]) for state, pair in zip(current, new, strict=False)
+            find_changes(state, *pair, is_open=state is current[-1]) for state, pair in zip(current, new, strict=False)
         ]
         if len(new) < len(current) or any(change is None for change in changes):
             return self._rewrite(new)
@@ -304,11 +301,11 @@ class MessageDraft:
             case Replaced(text=text):
                 self._size -= len(state.text().encode())
                 is_open = state is self._answer.open
-                return (self._born(Replaced(self._measured(text), None if is_open else state.message_id)),)
+                return (self._applied(Replaced(self._measured(text), None if is_open else state.message_id)),)
             case PartDelta(part_id=part_id, text=text):
-                return (self._born(PartDelta(part_id, self._measured(text))),)
+                return (self._applied(PartDelta(part_id, self._measured(text))),)
             case MetadataChanged():
-                return (self._born(change),)
+                return (self._applied(change),)
             case _:
                 return self._add_content(change)
 
@@ -325,19 +322,19 @@ class MessageDraft:
     # the end
 
     def close(self) -> Events:
-        """Return what is still owed when no more text follows: half a character that never got its other half."""
+        """Return the events that are due when no more text follows: a replacement for half a surrogate pair."""
         if self._held:
             self._held = ""
             return self._append("\N{REPLACEMENT CHARACTER}")
         return ()
 
     def messages(self, status: FinalStatus | None = None) -> tuple[Message, ...]:
-        """Return the answer so far; `status` marks an answer that did not complete."""
+        """Return the answer so far. `status` marks an answer that did not complete."""
         return self._answer.freeze(status)
 
     @property
     def awaits_tools(self) -> bool:
-        """True when the answer calls tools that the client runs, and none of the results is there."""
+        """True when the answer calls a tool that the client runs and does not hold its result."""
         if not self._parts:
             return False
         parts = [part for message in self._answer.freeze() for part in message.content]
@@ -346,9 +343,6 @@ class MessageDraft:
             isinstance(part, ToolCallPart) and part.where == "client" and part.tool_call_id not in answered
             for part in parts
         )
-
-
-Change = TextPart | ReasoningPart | Replaced | MetadataChanged | PartDelta | Part
 
 
 def _plain_text(messages: Sequence[ParsedMessage]) -> str | None:
@@ -362,106 +356,5 @@ def _plain_text(messages: Sequence[ParsedMessage]) -> str | None:
 
 
 def _without_half(text: str) -> tuple[str, str]:
-    """Split off a high surrogate at the end: its other half comes with the next text, or never."""
+    """Split off a high surrogate at the end: its other half may come with the next text."""
     return (text[:-1], text[-1]) if "\ud800" <= text[-1:] <= "\udbff" else (text, "")
-
-
-def _checked(message: ParsedMessage) -> list[Part]:
-    """Return the parts of a message that can be one. Raises: AnswerInvalid."""
-    if message.role not in ROLES:
-        raise AnswerInvalid(f"unknown role {message.role!r} in an answer: use one of {', '.join(sorted(ROLES))}")
-    return _merged(message.content)
-
-
-def _merged(content: Sequence[Part | LocalFile]) -> list[Part]:
-    """Clean the parts, leave out empty ones, and join neighbouring text as a reader that only sees deltas would."""
-    merged: list[Part] = []
-    for part in map(_cleaned, content):
-        last = merged[-1] if merged else None
-        if isinstance(part, TextPart) and isinstance(last, TextPart):
-            merged[-1] = TextPart(last.text + part.text)
-        elif isinstance(part, ReasoningPart) and isinstance(last, ReasoningPart):
-            merged[-1] = ReasoningPart(last.text + part.text)
-        elif not isinstance(part, TextPart | ReasoningPart) or part.text:
-            merged.append(part)
-    return merged
-
-
-def _cleaned(part: Part | LocalFile) -> Part:
-    """Return a part every encoder can write; its JSON values were cleaned when they were read."""
-    match part:
-        case TextPart(text=text):
-            return TextPart(clean_text(text))
-        case ReasoningPart(text=text):
-            return ReasoningPart(clean_text(text))
-        case ToolCallPart():
-            tool_call_id, tool, arguments = map(clean_text, (part.tool_call_id, part.name, part.arguments))
-            return ToolCallPart(tool_call_id, tool, arguments, part.where)
-        case ToolResultPart():
-            return replace(part, tool_call_id=clean_text(part.tool_call_id))
-        case FilePart():
-            return replace(part, name=clean_text(part.name), media_type=clean_text(part.media_type))
-        case SourcePart(url=url, title=title):
-            return SourcePart(clean_text(url), None if title is None else clean_text(title))
-        case DataPart(data=data, name=name):
-            return DataPart(data, None if name is None else clean_text(name))
-        case LocalFile(source=source):
-            raise AnswerInvalid(f"the file {source!r:.200} was not stored before it reached the answer")
-
-
-def _without_none(metadata: Mapping[str, Json] | None) -> dict[str, Json] | None:
-    kept = {key: value for key, value in (metadata or {}).items() if value is not None}
-    return kept or None
-
-
-def _changes(
-    state: MessageState, message: ParsedMessage, parts: Sequence[Part], *, is_open: bool
-) -> Sequence[Change] | None:
-    """Return what must be said for `state` to become `message`, or None when no event can say it."""
-    if state.role != message.role:
-        return None
-    content = _content_changes(state, parts, is_open=is_open)
-    return None if content is None else [*content, *_metadata_changes(state, message)]
-
-
-def _content_changes(state: MessageState, new: Sequence[Part], *, is_open: bool) -> Sequence[Change] | None:
-    old = state.content()
-    if old == new:
-        return ()
-    if is_open and (extension := _extension(state, old, new)) is not None:
-        return extension
-    if all(isinstance(part, TextPart) for part in (*old, *new)):
-        return (Replaced("".join(part.text for part in new if isinstance(part, TextPart))),)
-    return None
-
-
-def _extension(state: MessageState, old: Sequence[Part], new: Sequence[Part]) -> Sequence[Change] | None:
-    """Return the changes when `new` is `old` with more at its end, else None."""
-    if len(new) < len(old) or list(new[: len(old) - 1]) != list(old[:-1]):
-        return None
-    if not old:
-        return list(new)
-    added: list[Change] = list(new[len(old) :])
-    last, now = old[-1], new[len(old) - 1]
-    if last == now:
-        return added
-    if isinstance(last, TextPart) and isinstance(now, TextPart) and now.text.startswith(last.text):
-        return [TextPart(now.text[len(last.text) :]), *added]
-    if isinstance(last, ReasoningPart) and isinstance(now, ReasoningPart) and now.text.startswith(last.text):
-        return [ReasoningPart(now.text[len(last.text) :]), *added]
-    if isinstance(last, ToolCallPart) and isinstance(now, ToolCallPart) and now.arguments.startswith(last.arguments):
-        grown = replace(last, arguments=now.arguments)
-        return [PartDelta(state.last_part_id, now.arguments[len(last.arguments) :]), *added] if grown == now else None
-    return None
-
-
-def _metadata_changes(state: MessageState, message: ParsedMessage) -> Sequence[Change]:
-    new = _without_none(message.metadata) or {}
-    changed = {key: value for key, value in new.items() if state.metadata.get(key) != value}
-    removed = dict.fromkeys(state.metadata.keys() - new.keys())
-    options = tuple(message.options or ())
-    if not changed and not removed and options == state.options:
-        return ()
-    return (
-        MetadataChanged(state.message_id, changed | removed or None, options if options != state.options else None),
-    )

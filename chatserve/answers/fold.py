@@ -1,6 +1,7 @@
 """Events folded into messages: for the draft itself, for recovery after a crash, for readers that need a snapshot.
 
-What `MessageDraft` says in events, `Answer` reads back; the two agree by test. Knows no loop, no store, no wire format.
+`Answer` reads back the events that `MessageDraft` makes; tests check that the two agree. Knows no event loop, no store
+and no wire format.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from chatserve.core.types import FinalStatus, Json, Message, Part, ReasoningPart
 
 
 class MessageState:
-    """One message as the events so far describe it."""
+    """One message as described by the events so far."""
 
     __slots__ = ("created_at", "message_id", "metadata", "options", "part_ids", "role", "segments")
 
@@ -39,7 +40,7 @@ class MessageState:
         self.part_ids: dict[str, int] = {}
 
     def open_text(self) -> list[str]:
-        """Return the pieces of the text at the end of the message; one begins there if there is none."""
+        """Return the pieces of the text at the end of the message; begin a text there if it ends with another part."""
         last = self.segments[-1] if self.segments else None
         if type(last) is list:
             return last
@@ -48,14 +49,14 @@ class MessageState:
         return pieces
 
     def append_reasoning(self, text: str) -> None:
-        """Add to the reasoning at the end of the message, or begin one there."""
+        """Append to the reasoning at the end of the message, or begin a reasoning there."""
         if self.segments and isinstance(self.segments[-1], _Reasoning):
             self.segments[-1].append(text)
         else:
             self.segments.append(_Reasoning([text]))
 
     def replace_text(self, text: str) -> None:
-        """Let `text` be all the text of the message, in the place of the first text it had."""
+        """Replace all the text of the message by `text`, at the place of its first text."""
         places = [index for index, segment in enumerate(self.segments) if type(segment) is list]
         if not places:
             self.segments.append([text])
@@ -79,12 +80,12 @@ class MessageState:
         return [_frozen(segment) for segment in self.segments if segment not in ([], [""])]
 
     def text(self) -> str:
-        """Return the words."""
+        """Return the text of the message, without its other parts."""
         return "".join(part.text for part in self.content() if isinstance(part, TextPart))
 
 
 class _Reasoning(list[str]):
-    """Reasoning in pieces."""
+    """A reasoning in pieces."""
 
 
 class _ToolCall:
@@ -107,9 +108,9 @@ def _frozen(segment: list[str] | _Reasoning | _ToolCall | Part) -> Part:
 
 
 class Answer:
-    """The messages that a turn's events amount to.
+    """The messages that a turn's events describe.
 
-    `pieces` is the text at the end of the open message, while text follows text.
+    `pieces` is the text at the end of the open message as long as only deltas follow; else None.
     """
 
     __slots__ = ("_clock", "_turn_id", "messages", "pieces")
@@ -126,13 +127,13 @@ class Answer:
         return self.messages[-1]
 
     def append_text(self, text: str) -> None:
-        """Take a delta: the hot path, one step per token."""
+        """Append the text of a delta. The hot path: one call per token."""
         if self.pieces is None:
             self.pieces = self.open.open_text()
         self.pieces.append(text)
 
     def apply(self, event: Event) -> None:
-        """Take one event of the turn; those that change no message are ignored."""
+        """Apply one event of the turn. Events that change no message are ignored."""
         if type(event) is Delta:
             self.append_text(event.text)
             return
@@ -172,7 +173,7 @@ class Answer:
             state.options = event.options
 
     def part_id_of_call(self, tool_call_id: str) -> str | None:
-        """Return the part id of a tool call, or None when there is no such call."""
+        """Return the part id of a tool call, or None if there is no such call."""
         for state in self.messages:
             for part_id, place in state.part_ids.items():
                 segment = state.segments[place]
@@ -198,7 +199,7 @@ class Answer:
 
 
 def _thawed(messages: Iterable[Message]) -> list[MessageState]:
-    """Return messages to go on from. Parts get the ids they have in the stream: numbered through the whole answer."""
+    """Return states for these messages. Parts get the ids they have in the stream: numbers through the whole answer."""
     numbers = count(1)
     return [_thawed_message(message, numbers) for message in messages]
 
@@ -219,7 +220,7 @@ def _thawed_message(message: Message, numbers: Iterator[int]) -> MessageState:
 def fold_events(
     events: Iterable[NumberedEvent], turn_id: str, *, status: FinalStatus, now: float
 ) -> tuple[Message, ...]:
-    """Rebuild the answer of one turn from its events, as recovery does after a crash."""
+    """Rebuild the answer of one turn from its events; for recovery after a crash."""
     answer = Answer(turn_id, lambda: now)
     for numbered in events:
         if numbered.turn_id == turn_id:

@@ -1,7 +1,7 @@
-"""The developer's function: what it takes, and how it is run where it can hurt nobody.
+"""The developer's function: what parameters it takes, and how it runs isolated from the server.
 
-`Chat` is one registered function with its options. `Chat.call` runs it as one async stream of batches of what it said.
-Knows no HTTP, no store and no event.
+`Chat` is one registered function with its options. `Chat.prepare` returns a `Call`, which runs the function as one
+async stream of the values it yields or returns. Knows no HTTP, no store and no event.
 """
 
 from chatserve.chat_function.call import Call

@@ -1,4 +1,4 @@
-"""Async functions: they run in the task that iterates, and nothing stands between the two."""
+"""Async functions: they run directly in the task that iterates over the call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any
 
 from chatserve.chat_function.call import Blocking
-from chatserve.chat_function.context import Report
+from chatserve.chat_function.context import Report, ignore_report
 
 
 class AsyncCall:
@@ -17,13 +17,13 @@ class AsyncCall:
 
     def __init__(self, result: Any) -> None:
         self._source = result
-        self._results: AsyncGenerator[Any, None] | None = None  # of a coroutine
-        self._hear: Callable[[Report], None] = _ignore
+        self._results: AsyncGenerator[Any, None] | None = None  # only for a coroutine
+        self._hear: Callable[[Report], None] = ignore_report
         self._ended = False
         self._cancelled = False
 
     def begin(self) -> None:
-        """Do nothing: the function begins when its first item is asked for."""
+        """Do nothing: the function begins when its first item is requested."""
 
     def __aiter__(self) -> AsyncIterator[Any]:
         if not inspect.isawaitable(self._source):
@@ -40,7 +40,7 @@ class AsyncCall:
             yield Blocking(result) if isinstance(result, Iterator) else result
 
     def report(self, report: Report) -> None:
-        """Hand on what the function reports."""
+        """Pass a report on."""
         self._hear(report)
 
     def when_reported(self, hear: Callable[[Report], None]) -> None:
@@ -50,7 +50,6 @@ class AsyncCall:
         self._cancelled = True
 
     def is_cancelled(self) -> bool:
-        """Whether `cancel` was called."""
         return self._cancelled
 
     @property
@@ -65,10 +64,6 @@ class AsyncCall:
                 if close is not None:
                     await close()
             if inspect.iscoroutine(self._source):
-                self._source.close()  # it was never begun
+                self._source.close()  # it never began
         finally:
             self._ended = True
-
-
-def _ignore(_report: Report) -> None:
-    """Stand in until somebody wants to be told."""

@@ -1,4 +1,4 @@
-"""What every running call of a chat function can do, whatever kind of function it is."""
+"""One running call of a chat function: the contract for sync and async functions, and what its items mean."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, Protocol, TypeAlias
 from chatserve.chat_function.context import Report
 
 Interpret: TypeAlias = Callable[[object], Any]
-"""Makes an immutable meaning of a value that is no string."""
+"""Turns a value other than a string into an immutable description of what it means."""
 
 
 class Batch(list[Any]):
-    """What a thread has said since it was last listened to, in its order: strings, `Report`s, what `interpret` made."""
+    """The items a thread has produced since the last batch, in order: strings, `Report`s, results of `interpret`."""
 
     __slots__ = ()
 
 
 def join_deltas(items: Sequence[Any]) -> Iterator[Any]:
-    """Join neighbouring strings: deltas that are told together are one event."""
+    """Join neighbouring strings: deltas that arrive together become one event."""
     for is_text, group in groupby(items, lambda item: type(item) is str):
         if is_text:
             yield "".join(group)
@@ -28,7 +28,7 @@ def join_deltas(items: Sequence[Any]) -> Iterator[Any]:
 
 
 def skip_snapshots(items: Sequence[Any]) -> Iterator[Any]:
-    """Leave out each string that the next one extends: snapshots that are told together are one event."""
+    """Leave out each string that the next one extends: snapshots that arrive together become one event."""
     for item, after in pairwise((*items, None)):
         if not (type(item) is str and type(after) is str and after.startswith(item)):
             yield item
@@ -38,19 +38,19 @@ class Call(Protocol):
     """One running call of a chat function."""
 
     def begin(self) -> None:
-        """Let the function begin."""
+        """Start the function."""
         ...
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        """Iterate over what the function says: values as it gave them, and `Batch`es of values already interpreted."""
+        """Iterate over the function's output: raw values, and `Batch`es of values already interpreted."""
         ...
 
     def report(self, report: Report) -> None:
-        """Take what the function reports. Callable from any thread."""
+        """Accept a report of the function. Callable from any thread."""
         ...
 
     def when_reported(self, hear: Callable[[Report], None]) -> None:
-        """Let `hear` be called, in any thread, with reports that are in no batch: those of async functions."""
+        """Call `hear`, in any thread, with each report that is in no batch: those of async functions."""
         ...
 
     def is_cancelled(self) -> bool:
@@ -58,21 +58,21 @@ class Call(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Let the function stop: `ctx.cancelled` turns true, a sync generator is closed at its next step."""
+        """Ask the function to stop: `ctx.cancelled` becomes true, a sync generator is closed at its next step."""
         ...
 
     async def aclose(self) -> None:
-        """Close what is still open. Returns when an async function has ended; a thread is not waited for."""
+        """Close the function's generator. Waits for an async function to end, but not for a thread."""
         ...
 
     @property
     def is_running(self) -> bool:
-        """True while the function's code has not ended."""
+        """True until the function's code has ended."""
         ...
 
 
 class Awaited:
-    """What a sync function returned for the loop to run: a coroutine or an async generator."""
+    """The result of a sync function that the event loop must run: a coroutine or an async generator."""
 
     __slots__ = ("result",)
 
@@ -81,7 +81,7 @@ class Awaited:
 
 
 class Blocking:
-    """What an async function returned for a thread to run: a plain iterator, whose steps may block."""
+    """The result of an async function that a thread must run: a plain iterator, whose steps may block."""
 
     __slots__ = ("iterator",)
 
@@ -90,7 +90,7 @@ class Blocking:
 
 
 def as_error(error: BaseException) -> BaseException:
-    """Return what is raised for an error that would otherwise mean the end of an iteration."""
+    """Return the error to raise: StopIteration and StopAsyncIteration would look like the end of an iteration."""
     if not isinstance(error, StopIteration | StopAsyncIteration):
         return error
     failure = RuntimeError(f"the chat function raised {type(error).__name__}")

@@ -122,10 +122,10 @@ class Chat:
         return {parameters[name]: copy.deepcopy(getattr(checked, name)) for name in type(checked).model_fields}
 
     async def validate(self, message: str, inputs: Mapping[str, Any]) -> None:
-        """Ask the validator, if the chat has one.
+        """Call the validator, if the chat has one.
 
         Raises:
-            InputsInvalid: it returned why not, or raised `ChatError` or `ValueError`.
+            InputsInvalid: the validator returned a reason or False, or raised `ChatError` or `ValueError`.
         """
         validator = self.options.validator
         if validator is None:
@@ -151,9 +151,9 @@ class Chat:
         interpret: Interpret,
         threads: Threads,
     ) -> AsyncCall | MixedCall:
-        """Prepare one call; `inputs` are those `check_inputs` returned, `interpret` gives values their meaning.
+        """Prepare one call. `inputs` are what `check_inputs` returned; `interpret` turns values into outputs.
 
-        `context` may be None where the signature asks for none.
+        `context` may be None if the signature has no context parameter.
         """
         keywords = dict(inputs)
         if self.signature.context is not None:
@@ -209,7 +209,7 @@ def read_signature(function: Callable[..., Any], chat: str) -> Signature:
 
 
 def _input_field(parameter: Parameter, annotation: Any) -> tuple[str, tuple[Any, Any]]:
-    """Return the model's field for an input: a name that is free there, with the input's name as its alias."""
+    """Return the model's field for an input. A name that pydantic uses itself gets the input's name as an alias."""
     name = parameter.name.lstrip("_") or "input"
     expected = Any if annotation is Parameter.empty or isinstance(annotation, str) else annotation
     default = ... if parameter.default is Parameter.empty else parameter.default
@@ -219,7 +219,7 @@ def _input_field(parameter: Parameter, annotation: Any) -> tuple[str, tuple[Any,
 
 
 def _injected(annotation: Any) -> Any:
-    """Return what is asked for by `X`, `X | None` and `Annotated[X, …]`."""
+    """Return the `X` of `X`, `X | None` and `Annotated[X, …]`."""
     if typing.get_origin(annotation) is Annotated:
         return _injected(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
@@ -244,7 +244,7 @@ def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _type_hint(annotation: Any, names: dict[str, Any]) -> Any:
-    """Return what an annotation means; one that only exists for type checkers stays the text it is."""
+    """Evaluate an annotation. One whose names exist only for type checkers stays text."""
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
         return typing.get_type_hints(holder, names, include_extras=True)["it"]
@@ -253,7 +253,7 @@ def _type_hint(annotation: Any, names: dict[str, Any]) -> Any:
 
 
 def _is_request(annotation: Any) -> bool:
-    """Recognize `starlette.requests.Request` (and what derives from it) without importing HTTP here."""
+    """Recognize `starlette.requests.Request` and its subclasses without importing HTTP here."""
     if isinstance(annotation, str):
         return is_named(annotation, "Request")
     return isinstance(annotation, type) and any(
@@ -269,7 +269,7 @@ def _inputs_model(chat: str, fields: dict[str, Any]) -> type[BaseModel]:
             **fields,
         )
         model.model_json_schema()
-    except Exception as error:  # pydantic raises what it likes for annotations it cannot read
+    except Exception as error:  # pydantic raises errors of many types for annotations it cannot read
         raise ConfigurationError(f"chat function {chat!r} has a parameter pydantic cannot check: {error}") from error
     return model
 

@@ -1,4 +1,4 @@
-"""Running the function as one async stream of what it says, whatever kind of function it is."""
+"""Calls of any kind of function, as one async stream of its output."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from typing import Any
 
 from chatserve.chat_function.async_call import AsyncCall
 from chatserve.chat_function.call import Awaited, Batch, Blocking, Interpret
-from chatserve.chat_function.context import Report
+from chatserve.chat_function.context import Report, ignore_report
 from chatserve.chat_function.sync_call import SyncCall
 from chatserve.chat_function.threads import Threads
 
 
 class MixedCall:
-    """A call that may change its kind: a sync function may return a coroutine, an async one an iterator."""
+    """A call that may change its kind: a sync function may return a coroutine, an async function an iterator."""
 
     def __init__(self, first: SyncCall | AsyncCall, interpret: Interpret, threads: Threads) -> None:
         self._call = first
         self._interpret = interpret
         self._threads = threads
-        self._hear: Callable[[Report], None] = _ignore
+        self._hear: Callable[[Report], None] = ignore_report
         self._items: AsyncGenerator[Any, None] | None = None
 
     def begin(self) -> None:
-        """Let the function begin."""
         self._call.begin()
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -52,7 +51,6 @@ class MixedCall:
         return None
 
     def report(self, report: Report) -> None:
-        """Take what the function reports."""
         self._call.report(report)
 
     def when_reported(self, hear: Callable[[Report], None]) -> None:
@@ -60,7 +58,6 @@ class MixedCall:
         self._call.when_reported(hear)
 
     def is_cancelled(self) -> bool:
-        """Whether `cancel` was called."""
         return self._call.is_cancelled()
 
     def cancel(self) -> None:
@@ -81,14 +78,10 @@ class MixedCall:
 def prepare_call(
     invoke: Callable[[], Any], *, is_async: bool, interpret: Interpret, threads: Threads
 ) -> AsyncCall | MixedCall:
-    """Prepare one call of `invoke`; nothing of the function runs before `begin` and the first item."""
+    """Prepare one call of `invoke`. The function's body does not run before `begin`."""
     if not is_async:
         return MixedCall(SyncCall(invoke, interpret, threads), interpret, threads)
     result = invoke()
     if isinstance(result, AsyncIterator):
         return AsyncCall(result)
     return MixedCall(AsyncCall(result), interpret, threads)
-
-
-def _ignore(_report: Report) -> None:
-    """Stand in until somebody wants to be told."""

@@ -1,7 +1,7 @@
-"""Sync functions: one thread each for a whole life, with one context.
+"""Sync functions: each runs in one thread, with one context, from its start to its end.
 
-Yields cross over in batches, at most `HANDOVER_ITEMS` ahead; the loop is woken once per batch; a generator is closed
-in the thread it ran in.
+Items go to the event loop in batches; the thread may be at most `HANDOVER_ITEMS` ahead, and wakes the loop once per
+batch. A generator is closed in the thread it ran in.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HANDOVER_ITEMS: Final = 128
 
 
 class SyncCall:
-    """A plain function or generator in a thread of its own; the loop takes what it yields in batches."""
+    """A plain function or generator in a thread of its own. The event loop takes its items in batches."""
 
     def __init__(self, function: Callable[[], Any], interpret: Interpret, threads: Threads) -> None:
         self._function = function
@@ -40,7 +40,7 @@ class SyncCall:
         self._threads = threads
 
     def begin(self) -> None:
-        """Let the thread begin."""
+        """Start the function in a thread."""
         context = contextvars.copy_context()
         self._threads.start(lambda: context.run(self._run))
 
@@ -49,7 +49,7 @@ class SyncCall:
     def _run(self) -> None:
         try:
             self._say(self._function())
-        except BaseException as error:  # noqa: BLE001 - the one place a thread's exceptions end; the turn reports them
+        except BaseException as error:  # noqa: BLE001 - all errors of the thread end here; the turn reports them
             self._error = error
         self._ended = True
         self._wake_loop()
@@ -64,7 +64,7 @@ class SyncCall:
             self._put(self._meaning(result))
 
     def _iterate(self, iterator: Iterator[Any]) -> None:
-        appends = hasattr(iterator, "text_queue")  # a Hugging Face TextIteratorStreamer, whose text is always appended
+        appends = hasattr(iterator, "text_queue")  # a Hugging Face TextIteratorStreamer: its text is always appended
         try:
             for value in iterator:
                 if not self._put((TextAppended(value),) if appends else self._meaning(value)):
@@ -78,7 +78,7 @@ class SyncCall:
         return value if type(value) is str else self._interpret(value)
 
     def _put(self, item: Any) -> bool:
-        """Hand one item over; wait while the loop is behind. False once nobody wants more."""
+        """Hand over one item; wait while the loop is behind. Return False when the call was cancelled."""
         if len(self._items) >= HANDOVER_ITEMS:
             self._wait_for_room()
         if self._cancelled:
@@ -92,7 +92,7 @@ class SyncCall:
             self._thread_waits = True
             if len(self._items) >= HANDOVER_ITEMS and not self._cancelled:
                 self._room.get()
-        self._room.put(None)  # for other threads of the function, which report and wait as this one did
+        self._room.put(None)  # wakes the next thread: the function's other threads may report and wait here, too
 
     def _wake_loop(self) -> None:
         if self._wake_is_due:
@@ -100,18 +100,17 @@ class SyncCall:
         self._wake_is_due = True
         try:
             self._loop.call_soon_threadsafe(self._wake)
-        except RuntimeError:  # the loop is closed: nobody reads any more
+        except RuntimeError:  # the loop is closed: nothing reads any more
             self._cancelled = True
 
     def report(self, report: Report) -> None:
-        """Take what the function reports, in its place among the items."""
+        """Add a report, in its place among the items."""
         self._put(report)
 
     def when_reported(self, hear: Callable[[Report], None]) -> None:
-        """Do nothing: what a thread reports stands in its batches."""
+        """Do nothing: a thread's reports are in its batches."""
 
     def is_cancelled(self) -> bool:
-        """Whether `cancel` was called."""
         return self._cancelled
 
     # in the loop
@@ -121,7 +120,7 @@ class SyncCall:
 
     async def __anext__(self) -> Batch:
         while True:
-            has_ended = self._ended  # asked first: what was said before the end counts
+            has_ended = self._ended  # read before the items: those added before the end still count
             if self._items:
                 break
             if has_ended:

@@ -6,21 +6,23 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Final
+
+MAX_IDLE: Final = 32
 
 
 class Threads:
-    """Threads for sync functions: as many as run, each for one function at a time, kept for the next when idle.
+    """A thread for each running sync function. Up to `MAX_IDLE` idle threads are kept for the next functions.
 
-    Daemon threads, so that a function that never returns cannot keep the process from ending.
+    They are daemon threads, so a function that never returns cannot keep the process alive.
     """
 
-    def __init__(self, max_idle: int = 32) -> None:
+    def __init__(self) -> None:
         self._idle: deque[SimpleQueue[Callable[[], None] | None]] = deque()
-        self._max_idle = max_idle
         self._is_closed = False
 
     def start(self, job: Callable[[], None]) -> None:
-        """Run `job` in a thread that does nothing else until it has ended."""
+        """Run `job` in a thread that does nothing else until the job has ended."""
         try:
             inbox = self._idle.pop()
         except IndexError:
@@ -32,12 +34,12 @@ class Threads:
         while (job := inbox.get()) is not None:
             job()
             del job
-            if self._is_closed or len(self._idle) >= self._max_idle:
+            if self._is_closed or len(self._idle) >= MAX_IDLE:
                 return
             self._idle.append(inbox)
 
     def close(self) -> None:
-        """Let idle threads end, and busy ones when their function has."""
+        """End the idle threads now, and each busy one when its function has ended."""
         self._is_closed = True
         while self._idle:
             self._idle.pop().put(None)

@@ -145,8 +145,6 @@ class AnswerView:
     first_entry: Any
     message: Any
     yields: Literal["snapshots", "deltas"]
-    streaming: bool = False
-    """True for a value that was yielded, False for one that was returned."""
 
 
 class OutputNormalizer(Protocol):

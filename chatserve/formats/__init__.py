@@ -1,1 +1,1 @@
-"""Every outside shape: pure, synchronous, no clock, no I/O."""
+"""Every outside shape of messages and answers. Pure and synchronous: no clock and no I/O."""

@@ -1,4 +1,4 @@
-"""Where sessions live: the registry of stores by URL scheme. A store is imported when it is asked for."""
+"""Stores keep the sessions: the registry of stores by URL scheme. A store's module is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STORES: Final[Mapping[str, str]] = {
 
 
 def create_store(url: str) -> Store:
-    """Return the store a URL names, not yet open.
+    """Return the store that a URL names. It is not open yet.
 
     Raises:
-        ConfigurationError: no store of this scheme, or not a URL that its store understands.
+        ConfigurationError: there is no store for this scheme, or the store does not understand the URL.
     """
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in STORES:

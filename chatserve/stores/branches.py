@@ -1,7 +1,7 @@
-"""Which messages a history consists of: pure functions over message values, shared by all stores.
+"""The tree of messages: pure functions over message values, shared by all stores.
 
-Messages form a tree: each names its parent, and a branch is the way from the first message to a head. This module
-knows no store: whoever calls it has looked the messages up.
+Each message names its parent, and a branch is the path from a first message to a head. Knows no store: the caller looks
+the messages up.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from chatserve.core.types import FilePart, Message, Part, ToolCallPart, ToolResu
 
 
 def linked(message: Message, turn_id: str | None, parent_id: str | None) -> Message:
-    """Return a message that belongs to a turn and stands behind its parent."""
+    """Return the message with this turn and this parent."""
     if message.turn_id == turn_id and message.parent_id == parent_id:
         return message
-    return Message(  # each turn links two: `replace` takes three times as long
+    return Message(  # each turn links two messages, and `replace` takes three times as long
         message.message_id,
         message.role,
         message.content,
@@ -33,7 +33,7 @@ def linked(message: Message, turn_id: str | None, parent_id: str | None) -> Mess
 
 
 def chain(messages: Sequence[Message], parent_id: str | None, turn_id: str | None) -> tuple[Message, ...]:
-    """Link messages of a turn, or of none, one behind the other, the first of them to `parent_id`."""
+    """Link messages of a turn, or of no turn, each to the one before it, and the first to `parent_id`."""
     chained = []
     for message in messages:
         chained.append(linked(message, turn_id, parent_id))
@@ -42,12 +42,12 @@ def chain(messages: Sequence[Message], parent_id: str | None, turn_id: str | Non
 
 
 def end_of(messages: Sequence[Message], otherwise: str | None = None) -> str | None:
-    """Return the id of the last message, or `otherwise` where there is none."""
+    """Return the id of the last message, or `otherwise` if there are no messages."""
     return messages[-1].message_id if messages else otherwise
 
 
 def common_start(stored: Sequence[Message], sent: Sequence[Message]) -> tuple[int, int]:
-    """Count the messages, stored and sent, that two histories begin with in common, by role and content."""
+    """Count the messages at the start of both histories that are equal in role and content: (stored, sent)."""
     count = 0
     for ours, theirs in zip(stored, sent, strict=False):
         if ours.role != theirs.role or ours.content != theirs.content:
@@ -57,10 +57,10 @@ def common_start(stored: Sequence[Message], sent: Sequence[Message]) -> tuple[in
 
 
 def common_talk(stored: Sequence[Message], sent: Sequence[Message]) -> tuple[int, int]:
-    """Count the messages, stored and sent, that two histories begin with in common as far as clients send them back.
+    """Count the messages at the start of both histories that are equal in what clients send back: (stored, sent).
 
-    A client of another protocol sends the words of an answer, its calls of tools and their results: not its
-    reasoning, thoughts, data and sources, and several messages of one answer as one. What it leaves out is no change.
+    A client of another protocol sends back an answer's text, tool calls and results, but not its reasoning, thoughts,
+    data and sources, and it sends the messages of one answer as one message. The parts it leaves out do not count.
     """
     ours, theirs = 0, 0
     for stored_run, sent_run in zip(_runs(stored), _runs(sent), strict=False):
@@ -72,7 +72,7 @@ def common_talk(stored: Sequence[Message], sent: Sequence[Message]) -> tuple[int
 
 
 def _runs(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """Yield what the assistant said in one go, and every other message by itself."""
+    """Yield consecutive messages of the assistant together, and every other message by itself."""
     for role, run in groupby(messages, key=lambda message: message.role):
         if role == "assistant":
             yield list(run)
@@ -81,9 +81,9 @@ def _runs(messages: Sequence[Message]) -> Iterator[list[Message]]:
 
 
 def _talk_of(run: Sequence[Message]) -> tuple[object, ...]:
-    """Return what clients send back of a run: role, words, files, calls of theirs, results of theirs.
+    """Return the parts of a run that clients send back: role, text, files, their tool calls, their tool results.
 
-    How an answer's messages are put together differs from client to client, so blanks do not count in them.
+    Clients join the messages of an answer in different ways, so white space in an answer does not count.
     """
     if run[0].role != "assistant":
         (message,) = run
@@ -108,10 +108,10 @@ def _sent_id(part: Part) -> str | None:
 def graft(
     stored: Sequence[Message], history: Sequence[Message], kept: tuple[int, int]
 ) -> tuple[tuple[Message, ...], str | None]:
-    """Return the rows that turn a stored branch into `history`, and the last message of it then.
+    """Return the messages to add so that a stored branch becomes `history`, and the id of its last message.
 
-    `kept` says how many messages both begin with in common: they stay as they are stored. The rows belong to no turn,
-    whatever they were before.
+    `kept` counts the messages at the start of both that are equal; they stay as they are stored. The added messages
+    belong to no turn.
     """
     ours, theirs = kept
     fork_point = end_of(stored[:ours])
@@ -122,9 +122,9 @@ def graft(
 def find_prompt(newest_first: Iterable[Message], turn: Turn | None) -> Message | None:
     """Return the message that began the last turn of a branch, or None.
 
-    `turn` is the turn of the newest message: the message it answers is meant, whatever its role (a user's message, or
-    results of tools that ran in the client). Where no turn is known (seeded or forked history, a turn that was
-    forgotten) it is the last one of role `user`.
+    `turn` is the turn of the newest message; the result is the message it answers, whatever its role (a user's message,
+    or results of tools that ran in the client). If no turn is known (seeded or forked history, a forgotten turn), it is
+    the last message of role `user`.
     """
     prompt_id = None if turn is None else turn.user_message_id
     for message in newest_first:
@@ -134,23 +134,23 @@ def find_prompt(newest_first: Iterable[Message], turn: Turn | None) -> Message |
 
 
 def is_prompt(message: Message, turn: Turn | None) -> bool:
-    """Whether a turn may answer `message`: it is of role `user`, or began its own turn (results of tools)."""
+    """Whether a turn may answer `message`: its role is `user`, or it began its own turn (with tool results)."""
     return message.role == "user" or (turn is not None and turn.user_message_id == message.message_id)
 
 
 def answer_ids(messages: Iterable[Message], turn: Turn) -> tuple[str, ...]:
-    """Return the ids of the messages that are the answer of `turn`."""
+    """Return the ids of the messages that make up the answer of `turn`."""
     own = (message.message_id for message in messages if message.turn_id == turn.turn_id)
     return tuple(message_id for message_id in own if message_id != turn.user_message_id)
 
 
 def copy_branch(messages: Sequence[Message], new_ids: Callable[[], str]) -> tuple[Message, ...]:
-    """Copy a branch under new ids; the copies belong to no turn, for turns are not copied."""
+    """Copy a branch under new ids. The copies belong to no turn, because turns are not copied."""
     return chain([replace(message, message_id=new_ids()) for message in messages], None, None)
 
 
 def file_ids(messages: Iterable[Message]) -> tuple[str, ...]:
-    """Return the ids of the files that messages refer to, each once."""
+    """Return the ids of the files that the messages refer to, each once."""
     parts = [part for message in messages for part in message.content if isinstance(part, FilePart)]
     return tuple(dict.fromkeys([part.file_id for part in parts])) if parts else ()
 
@@ -159,26 +159,26 @@ def check_tree(messages: Sequence[Message], head: str | None) -> None:
     """Check that messages from outside form a tree, so that every walk to the first message ends.
 
     Raises:
-        InputsInvalid: an id occurs twice, a parent or the head is missing, or parents go in a circle.
+        InputsInvalid: an id occurs twice, a parent or the head is missing, or the parents form a circle.
     """
     parents = {message.message_id: message.parent_id for message in messages}
     if len(parents) != len(messages):
         raise InputsInvalid("messages: a message_id occurs twice")
     for name in [*parents.values(), head]:
         if name is not None and name not in parents:
-            raise InputsInvalid(f"messages: {name!r} is named, but is not among them")
+            raise InputsInvalid(f"messages: {name!r} is a parent or the head, but is not among them")
     rooted: set[str] = set()
     for message_id in parents:
         _follow_to_root(message_id, parents, rooted)
 
 
 def _follow_to_root(message_id: str, parents: dict[str, str | None], rooted: set[str]) -> None:
-    """Add the ids on the way up to `rooted`, up to one that is there already."""
+    """Add the ids from `message_id` upwards to `rooted`, until one that is already in it."""
     way: dict[str, None] = {}
     step: str | None = message_id
     while step is not None and step not in rooted:
         if step in way:
-            raise InputsInvalid(f"messages: the parents of {message_id!r} go in a circle")
+            raise InputsInvalid(f"messages: the parents of {message_id!r} form a circle")
         way[step] = None
         step = parents[step]
     rooted.update(way)

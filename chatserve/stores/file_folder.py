@@ -1,7 +1,7 @@
-"""The folder where uploads and answers' files lie: `<two letters of the id>/<id>/<name>`, a folder for each file.
+"""The folder that holds uploads and answers' files: `<two letters of the id>/<id>/<name>`, a folder for each file.
 
-Folders come from ids made here or checked at the door, names from `safe_name`; nothing outside the folder is ever
-opened for a client. Knows no owner and no session: the store does.
+The server makes or checks every id before it becomes a folder name, and file names come from `safe_name`, so nothing
+outside the folder is ever opened for a client. Knows no owner and no session: the store does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from chatserve.core.types import FilePart, LocalFile
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
 PIECE_BYTES: Final = 3 * 32 * 1024
 MAX_NAME_BYTES: Final = 140
-"""eCryptfs takes the shortest names of the usual file systems: 143 bytes."""
+"""Of the usual file systems, eCryptfs has the lowest limit: 143 bytes."""
 
 MAX_SUFFIX_BYTES: Final = 20
 INCOMING: Final = ".incoming-"
@@ -40,19 +40,19 @@ FILE_ID: Final = re.compile(r"f_[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class _Incoming:
-    """A file that is being written, alone in a folder that gets its place when all is there."""
+    """A file that is being written, alone in a folder that moves to its final place when it is complete."""
 
     folder: Path
     file: BinaryIO
 
 
 class FileFolder:
-    """Stored bytes by file id. The folder is made when it is first written to, for its owner's eyes only."""
+    """Stored bytes by file id. The first write creates the folder, accessible only for its owner."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._round = _walk(root)
-        self._settling = Lock()  # between a look at what lies in a place and what is then done to it
+        self._settling = Lock()  # held from the check of an existing file to the change that depends on it
 
     @property
     def root(self) -> Path:
@@ -60,17 +60,17 @@ class FileFolder:
         return self._root
 
     def path_of(self, file: FilePart) -> str:
-        """Return the local path of a file; it ends in the file's name, as far as that is a safe one."""
+        """Return the local path of a file. It ends with the file's name, made safe."""
         return str(self._place(file.file_id) / safe_name(file.name))
 
     def _place(self, file_id: str) -> Path:
         return self._root / file_id[2:4] / file_id
 
     async def write(self, file_id: str, name: str, chunks: AsyncIterator[bytes], *, max_bytes: int) -> int:
-        """Store what `chunks` brings and return its size. The file appears whole or not at all.
+        """Store the bytes of `chunks` and return their number. The file appears whole or not at all.
 
         Raises:
-            BodyTooLarge: more than `max_bytes` came.
+            BodyTooLarge: there are more than `max_bytes`.
             StoreError: the folder cannot be written.
         """
         incoming = await to_thread.run_sync(self._open_incoming, name)
@@ -88,10 +88,10 @@ class FileFolder:
         return size
 
     async def write_as(self, file_id: str, name: str, content: bytes) -> bool:
-        """Store bytes under an id that came from outside; False when the very same file lies there already.
+        """Store bytes under an id from outside. Return False if the same file is already stored there.
 
         Raises:
-            FileExistsError: another file lies there. It is left alone.
+            FileExistsError: another file is stored there; it stays as it is.
             StoreError: the folder cannot be written.
         """
         return await to_thread.run_sync(self._write_as, file_id, name, content)
@@ -106,25 +106,25 @@ class FileFolder:
                 except FileExistsError:
                     if not _holds(place / safe_name(name), content):
                         raise
-                    os.utime(place)  # about to get a record, so no leftover
+                    os.utime(place)  # it is about to get a record, so it must not look like a leftover
                     return False
         finally:
             _discard(incoming)
         return True
 
     async def open(self, file: FilePart) -> AsyncIterator[bytes]:
-        """Open a file and return its bytes in pieces of a length that is a multiple of three: base64 can be joined.
+        """Open a file and return its bytes in pieces. Their length is a multiple of three, so base64 can be joined.
 
         Raises:
-            FileNotFoundError: its bytes are gone.
+            FileNotFoundError: the bytes do not exist any more.
         """
         return _read_pieces(await open_file(self.path_of(file), "rb"))
 
     async def store_local(self, file_id: str, file: LocalFile) -> tuple[str, str, int]:
-        """Copy a file the chat function answered with; return its name, media type and size.
+        """Copy a file from the chat function's answer; return its name, media type and size.
 
         Raises:
-            AnswerInvalid: there is no such file.
+            AnswerInvalid: the file cannot be read.
         """
         return await to_thread.run_sync(self._store_local, file_id, file)
 
@@ -147,19 +147,19 @@ class FileFolder:
         return name, file.media_type or guess_media_type(name), size
 
     def _open_incoming(self, name: str) -> _Incoming:
-        with self._told():
+        with self._disk_errors():
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self._root, prefix=INCOMING))
             return _Incoming(folder, (folder / safe_name(name)).open("xb"))
 
     def _append(self, incoming: _Incoming, content: bytes) -> None:
-        with self._told():
+        with self._disk_errors():
             incoming.file.write(content)
 
     def _publish(self, incoming: _Incoming, file_id: str) -> None:
         """Move a written file to its place. Raises: FileExistsError, StoreError."""
         place = self._place(file_id)
-        with self._told():
+        with self._disk_errors():
             incoming.file.flush()
             os.fsync(incoming.file.fileno())
             incoming.file.close()
@@ -172,8 +172,8 @@ class FileFolder:
             raise self._failure(error) from error
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Let failures of the disk be told as what they are. Raises: StoreError."""
+    def _disk_errors(self) -> Iterator[None]:
+        """Turn errors of the disk into StoreError. Raises: StoreError."""
         try:
             yield
         except OSError as error:
@@ -184,7 +184,7 @@ class FileFolder:
         return kind(f"the files folder {str(self._root)!r} cannot be written: {error.strerror}")
 
     async def remove(self, file_ids: Iterable[str], *, written_before: float | None = None) -> None:
-        """Unlink files, or those of them that were last written before a time; what is gone already does not matter."""
+        """Unlink files, or only those last written before a time. Missing files are ignored."""
         places = [self._place(file_id) for file_id in file_ids]
         if places:
             await to_thread.run_sync(self._remove, places, written_before)
@@ -195,9 +195,9 @@ class FileFolder:
                 _remove_folder(place, written_before)
 
     async def next_ids(self, limit: int, *, leftovers_before: float) -> tuple[str, ...]:
-        """Look at the next `limit` entries, round after round through all, and return the ids of files among them.
+        """Return the file ids among the next `limit` entries of the folder; after the last entry, start again.
 
-        What uploads left that broke off before a time is unlinked on the way.
+        Unlinks the leftovers of broken uploads that were last written before `leftovers_before`.
         """
         return await to_thread.run_sync(self._next_ids, limit, leftovers_before)
 
@@ -216,7 +216,7 @@ class FileFolder:
 def _discard(incoming: _Incoming) -> None:
     with suppress(OSError):
         incoming.file.close()
-    shutil.rmtree(incoming.folder, ignore_errors=True)  # not there: published
+    shutil.rmtree(incoming.folder, ignore_errors=True)  # missing if the file was published
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -227,7 +227,7 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Yield what lies in the folder and, behind each folder of files, what lies in that."""
+    """Yield the entries of the folder and, after each folder of files, the entries of that folder."""
     with suppress(FileNotFoundError), os.scandir(root) as entries:
         for entry in entries:
             yield root / entry.name
@@ -253,9 +253,10 @@ async def _read_pieces(file: AsyncFile[bytes]) -> AsyncIterator[bytes]:
 
 
 def safe_name(name: str) -> str:
-    """Return the name under which a file lies: one path component, its suffix kept.
+    """Return the name under which a file is stored: one path component, with the suffix kept.
 
-    The same for ever, since paths are computed anew from it: nothing here may depend on Unicode's version.
+    The result must never change, because paths are computed from it again: so it must not depend on the version of
+    Unicode.
     """
     last = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", clean_text(name)).replace("\\", "/").rpartition("/")[2]
     return _shortened(last) if last.strip(" .") else "file"
@@ -271,5 +272,5 @@ def _shortened(name: str) -> str:
 
 
 def guess_media_type(name: str) -> str:
-    """Return the media type a name suggests."""
+    """Guess the media type from a name."""
     return mimetypes.guess_type(name, strict=False)[0] or DEFAULT_MEDIA_TYPE

@@ -1,42 +1,30 @@
-"""What each intent makes of a session and a turn: pure functions from values to values, shared by all stores.
+"""How each operation changes a session and a turn: pure functions from values to values, shared by all stores.
 
-A store loads values, asks this module for the next ones, and saves them. Here stand the rules every store must agree
-on: when a version grows, which error is raised, what a crash leaves. Knows no tables and no I/O.
+A store loads values, calls this module for the next ones, and saves them. The rules that all stores must follow are
+here: when a version grows, where a branch goes on, how recovery ends a turn. Knows no tables and no I/O.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from chatserve.answers.fold import fold_events
 from chatserve.contracts.store import HistoryMove, SessionChanges, SessionRecord
-from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, CommitTurn, Idempotency, NewSession
-from chatserve.core.errors import (
-    FileUnknown,
-    IdempotencyConflict,
-    InputsInvalid,
-    LeaseLost,
-    MessageUnknown,
-    NothingToUndo,
-    SessionBusy,
-    SessionExists,
-    SessionUnknown,
-    TurnUnknown,
-    VersionConflict,
-)
+from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, CommitTurn, NewSession
 from chatserve.core.events import Done, LogEntry, NumberedEvent, last_seq_of, spelled_out
 from chatserve.core.frozen import frozen
 from chatserve.core.types import Json, Message, Session, Turn
-from chatserve.stores import branches
+from chatserve.stores import branches, refusals
 
 
 @frozen
 class TurnPlace:
-    """Where a turn stands in the tree of messages, beyond what a `Turn` tells.
+    """The place of a turn in the tree of messages, besides what `Turn` says.
 
-    `follows_head`: its user message is linked to whatever is the head when the turn starts. `rollback_turn_id`: the
-    turn to take off the branch then. `base_head`: the head before the turn began, to which a rollback of it returns.
+    `follows_head`: when the turn starts, its user message is linked to the head of that moment. `rollback_turn_id`: the
+    turn to remove from the branch at that moment. `base_head`: the head before the turn began, to which a rollback
+    returns.
     """
 
     follows_head: bool = False
@@ -46,79 +34,18 @@ class TurnPlace:
 
 @frozen
 class HistoryEnd:
-    """Where a history operation leads: the head it moves to, the rows it adds, the user message it takes back."""
+    """The result of a history operation: the new head, the messages it adds, the user message it takes back."""
 
     head: str | None
     added: tuple[Message, ...] = ()
     taken_back: Message | None = None
 
 
-# --- errors: one wording for all stores --------------------------------------------------------------------------
-
-
-def session_unknown(session_id: str) -> SessionUnknown:
-    """Return the error for a session that is not there, or is a stranger's."""
-    return SessionUnknown(f"no session {session_id!r}")
-
-
-def session_exists(session_id: str) -> SessionExists:
-    """Return the error for a session whose id, or an id within it, is taken."""
-    return SessionExists(f"session {session_id!r}, or something in it, is there already")
-
-
-def turn_unknown(turn_id: str) -> TurnUnknown:
-    """Return the error for a turn that is not there, or is a stranger's."""
-    return TurnUnknown(f"no turn {turn_id!r}")
-
-
-def message_unknown(message_id: str | None) -> MessageUnknown:
-    """Return the error for a message that is not there, or cannot be what it is named for."""
-    return MessageUnknown("there is no user message yet" if message_id is None else f"no such message {message_id!r}")
-
-
-def file_unknown(file_id: str) -> FileUnknown:
-    """Return the error for a file that is not there, or is a stranger's."""
-    return FileUnknown(f"no file {file_id!r}")
-
-
-def lease_lost(turn_id: str) -> LeaseLost:
-    """Return the error for a turn that is over, or was never there."""
-    return LeaseLost(f"turn {turn_id!r} is not open any more")
-
-
-def nothing_to_undo(session_id: str) -> NothingToUndo:
-    """Return the error for a history without a turn."""
-    return NothingToUndo(f"session {session_id!r} has no turn to undo")
-
-
-def check_version(session: Session, if_version: int | None) -> None:
-    """Check `If-Match`. Raises: VersionConflict."""
-    if if_version is not None and if_version != session.version:
-        detail = f"session {session.session_id!r} is at version {session.version}, not {if_version}"
-        raise VersionConflict(detail, version=session.version)
-
-
-def check_idle(session_id: str, open_turn_id: str | None) -> None:
-    """Check that no turn is in the way. Raises: SessionBusy."""
-    if open_turn_id is not None:
-        raise SessionBusy(f"session {session_id!r} is busy with turn {open_turn_id!r}", turn_id=open_turn_id)
-
-
-def check_key(idempotency: Idempotency, body_hash: str | None) -> None:
-    """Check that a key came with the body it came with before; None: it came for something else.
-
-    Raises:
-        IdempotencyConflict: it did not.
-    """
-    if idempotency.body_hash != body_hash:
-        raise IdempotencyConflict(f"idempotency key {idempotency.key!r} was used with another body")
-
-
 # --- sessions ----------------------------------------------------------------------------------------------------
 
 
 def create_session(new: NewSession, now: float) -> Session:
-    """Return the session that is to be made."""
+    """Return a new session."""
     return Session(
         session_id=new.session_id,
         owner=new.owner,
@@ -147,19 +74,10 @@ def update_session(session: Session, changes: SessionChanges, now: float) -> Ses
 
 
 def end_before(session: Session, prompt: Message | None) -> HistoryEnd:
-    """Return where undo leads: before the message that began the last turn. Raises: NothingToUndo."""
+    """Return the result of undo: the head before the message that began the last turn. Raises: NothingToUndo."""
     if prompt is None:
-        raise nothing_to_undo(session.session_id)
+        raise refusals.nothing_to_undo(session.session_id)
     return HistoryEnd(prompt.parent_id, taken_back=prompt)
-
-
-def check_new(messages: Iterable[Message], taken: Collection[str]) -> None:
-    """Check that messages to be added have ids of their own. Raises: InputsInvalid."""
-    seen: set[str] = set()
-    for message in messages:
-        if message.message_id in taken or message.message_id in seen:
-            raise InputsInvalid(f"messages: {message.message_id!r} is the id of another message")
-        seen.add(message.message_id)
 
 
 def move_head(session: Session, move: HistoryMove, head: str | None) -> Session:
@@ -175,7 +93,7 @@ def move_head(session: Session, move: HistoryMove, head: str | None) -> Session:
 
 
 def fork(session: Session, new_session_id: str, copies: tuple[Message, ...]) -> NewSession:
-    """Return the session to create for a fork: a copy of all but the turns, with these messages."""
+    """Return the session to create for a fork: a copy of everything but the turns, with these messages."""
     return NewSession(
         session_id=new_session_id,
         owner=session.owner,
@@ -196,7 +114,7 @@ def give_feedback(session: Session, now: float) -> Session:
 
 
 def roll_back(session: Session, head: Message | None, turn: Turn | None, place: TurnPlace | None) -> str | None:
-    """Return the head without the messages of `turn`, where the branch ends with them; else the head as it is."""
+    """Return the head without the messages of `turn` if the branch ends with them; else the current head."""
     if head is None or turn is None or place is None or turn.version is None:
         return session.head
     ends_branch = turn.turn_id == head.turn_id or turn.user_message_id == head.message_id
@@ -204,7 +122,7 @@ def roll_back(session: Session, head: Message | None, turn: Turn | None, place: 
 
 
 def accept_turn(session: Session, begin: BeginTurn, prompt_id: str) -> tuple[Session, Turn]:
-    """Return session and turn after a turn was accepted that answers a message: it runs at once, or waits."""
+    """Return session and turn after accepting a turn that answers the message `prompt_id`; it runs now, or waits."""
     is_running = begin.status == "running"
     if is_running:
         session = _join(session, prompt_id, begin.now)
@@ -216,20 +134,20 @@ def accept_turn(session: Session, begin: BeginTurn, prompt_id: str) -> tuple[Ses
 
 
 def is_plain(begin: BeginTurn) -> bool:
-    """Whether a turn needs nothing but its session: no key, no history of its own, no message or turn that it names."""
+    """Whether a turn needs only its session: it has no key and no own history, and names no message or turn."""
     is_seeded = begin.create is not None and bool(begin.create.messages)
     return not is_seeded and begin.request.idempotency is None and follows_head(begin) and not begin.rollback_turn_id
 
 
 def _join(session: Session, head: str | None, now: float) -> Session:
-    """Return the session after a turn began to run, whose message is the head."""
+    """Return the session after a turn began to run. `head` is the turn's message."""
     return _next(session, session.title, session.state, head, session.last_seq, now)
 
 
 def _next(
     session: Session, title: str | None, state: Mapping[str, Json], head: str | None, last_seq: int, now: float
 ) -> Session:
-    """Return the session at its next version, made at once: a turn makes two, and `replace` takes twice as long."""
+    """Return the session at its next version. Every turn makes two of these, and `replace` takes twice as long."""
     return Session(
         session.session_id,
         session.owner,
@@ -246,41 +164,41 @@ def _next(
 
 
 def prompt_of(begin: BeginTurn, parent_id: str | None) -> Message:
-    """Return the user message of a turn, linked to its turn and its parent."""
+    """Return the user message of a turn, linked to the turn and the parent."""
     if begin.user_message is None:
         raise ValueError(f"operation {begin.request.call.operation!r} needs a user message")
     return branches.linked(begin.user_message, begin.turn_id, parent_id)
 
 
 def replace_history(begin: BeginTurn, stored: Sequence[Message]) -> tuple[Message, ...]:
-    """Return the rows to add for a history the client sent, the user message last: what is not in `stored` already."""
+    """Return the messages to add for a history that the client sent: those not yet `stored`, the user message last."""
     history = begin.request.history or ()
     rows, end = branches.graft(stored, history, branches.common_talk(stored, history))
     return (*rows, prompt_of(begin, end))
 
 
 def follows_head(begin: BeginTurn) -> bool:
-    """Whether a turn goes on from whatever is the head when it runs."""
+    """Whether a turn goes on from the head of the moment when it starts."""
     call = begin.request.call
     return call.operation == "send" and begin.request.history is None and call.target_message_id is None
 
 
 def check_target(begin: BeginTurn, target: Message | None, turn: Turn | None) -> Message:
-    """Return the message that a turn is aimed at; `turn` is the one it belongs to.
+    """Return the target message of a turn. `turn` is the turn that the target belongs to.
 
-    The message of a turn that waits has no place in the tree yet: what stood on it could become its own ancestor.
+    The message of a queued turn has no place in the tree yet: a message linked to it could become its own ancestor.
     Raises: MessageUnknown, SessionBusy.
     """
     call = begin.request.call
     if target is None or not (call.operation == "send" or branches.is_prompt(target, turn)):
-        raise message_unknown(call.target_message_id)
+        raise refusals.message_unknown(call.target_message_id)
     if turn is not None and turn.status == "queued":
-        check_idle(begin.request.session_id, turn.turn_id)
+        refusals.check_idle(begin.request.session_id, turn.turn_id)
     return target
 
 
 def prompt_at(begin: BeginTurn, target: Message) -> Message:
-    """Return the message a turn answers: its target again, a sibling of it (edit), or one behind it (send)."""
+    """Return the message that a turn answers: its target (retry), a sibling of it (edit), or a child of it (send)."""
     operation = begin.request.call.operation
     if operation == "retry":
         return target
@@ -293,19 +211,13 @@ def start_turn(session: Session, turn: Turn, now: float) -> tuple[Session, Turn]
     return session, replace(turn, status="running", version=session.version)
 
 
-def check_ended(turn: Turn) -> None:
-    """Check that a turn is over. Raises: SessionBusy."""
-    if turn.status in TURN_OPEN:
-        check_idle(turn.session_id, turn.turn_id)
-
-
 def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session, Turn, Done]:
     """Return session, turn and the `done` event after a commit.
 
-    A turn that never began changes neither branch nor version, and has no version itself.
+    A turn that never began has no version; its end changes neither the branch nor the session's version.
     """
     messages = branches.chain(commit.messages, turn.user_message_id, turn.turn_id)
-    last_seq = max(session.last_seq, commit.done_seq)  # a late commit may stand behind another turn's
+    last_seq = max(session.last_seq, commit.done_seq)  # a late commit may come after another turn's events
     if turn.version is None:
         after, version = replace(session, last_seq=last_seq), None
     else:
@@ -316,7 +228,7 @@ def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session,
 
 
 def _leave(session: Session, commit: CommitTurn, head: str | None, last_seq: int) -> Session:
-    """Return the session after a turn that ran is over."""
+    """Return the session after the end of a turn that ran."""
     title = session.title if commit.title is None else commit.title or None
     state = session.state if commit.state is None else commit.state
     return _next(session, title, state, head, last_seq, commit.now)
@@ -349,7 +261,7 @@ def _first_seq(turn: Turn, commit: CommitTurn) -> int:
 
 
 def last_events(session: Session, commit: CommitTurn, done: Done) -> tuple[LogEntry, ...]:
-    """Return what a commit adds to the log: the events not stored yet, and `done`."""
+    """Return the entries that a commit adds to the log: the events not stored yet, and `done`."""
     events: Sequence[LogEntry] = commit.events
     if events and not (session.last_seq < events[0].seq and last_seq_of(events[-1]) < commit.done_seq):
         events = [event for event in spelled_out(events) if session.last_seq < event.seq < commit.done_seq]
@@ -364,7 +276,7 @@ def unseen_events(session_last_seq: int, events: Sequence[LogEntry]) -> Sequence
 
 
 def first_seqs(events: Iterable[LogEntry]) -> dict[str, int]:
-    """Return the lowest number of each turn that has events among these."""
+    """Return the lowest event number of each turn that has events among these."""
     lowest: dict[str, int] = {}
     for event in events:
         if event.turn_id is not None:
@@ -376,7 +288,7 @@ def first_seqs(events: Iterable[LogEntry]) -> dict[str, int]:
 
 
 def merge_events(*sources: Iterable[NumberedEvent]) -> list[NumberedEvent]:
-    """Return events that were stored in several ways, each once and in order."""
+    """Return the events of all sources, each once and in order."""
     by_seq = {event.seq: event for source in sources for event in source}
     return [by_seq[seq] for seq in sorted(by_seq)]
 
@@ -384,7 +296,7 @@ def merge_events(*sources: Iterable[NumberedEvent]) -> list[NumberedEvent]:
 def interrupt_turn(
     session: Session, turn: Turn, events: Sequence[NumberedEvent], done_seq: int, now: float
 ) -> CommitTurn:
-    """Return the commit that ends a turn a crash left open, with the answer its stored events tell of."""
+    """Return the commit that ends a turn after a crash, with the answer rebuilt from its stored events."""
     return CommitTurn(
         owner=session.owner,
         session_id=session.session_id,
@@ -399,12 +311,12 @@ def interrupt_turn(
 
 
 def next_done_seq(session: Session, is_first: bool) -> int:
-    """Return the number of a recovered turn's `done`: the first in a session stands after the gap."""
+    """Return the number of a recovered turn's `done` event. The first one in a session comes after a gap."""
     return session.last_seq + (RECOVERY_GAP if is_first else 1)
 
 
 def imported_turns(record: SessionRecord) -> list[tuple[Turn, TurnPlace]]:
-    """Return the turns of a record; one that was open when it was exported runs nowhere now: it is interrupted."""
+    """Return the turns of a record. Those that were open at the export become interrupted: they run nowhere now."""
     ended_at = record.session.updated_at
     parents = {message.message_id: message.parent_id for message in record.messages}
     turns = (
@@ -416,12 +328,7 @@ def imported_turns(record: SessionRecord) -> list[tuple[Turn, TurnPlace]]:
     return [(turn, TurnPlace(base_head=parents.get(turn.user_message_id or ""))) for turn in turns]
 
 
-def check_record(record: SessionRecord) -> None:
-    """Check that a record from outside can be a session. Raises: InputsInvalid."""
-    branches.check_tree(record.messages, record.session.head)
-
-
 def last_begun(turns: Iterable[Turn]) -> str | None:
-    """Return the id of the turn that began last, by version; turns that never began have none."""
+    """Return the id of the turn that began last, or None. Turns that never began have no version."""
     begun = [turn for turn in turns if turn.version is not None]
     return max(begun, key=lambda turn: turn.version or 0).turn_id if begun else None

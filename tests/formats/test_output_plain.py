@@ -316,7 +316,7 @@ ANSWERED = {"role": "assistant", "content": "hello"}
 
 def view_of(history: list[Any], message: Any = "hi") -> AnswerView:
     first = history[0] if history else None
-    return AnswerView(len(history), first, message, "snapshots", streaming=True)
+    return AnswerView(len(history), first, message, "snapshots")
 
 
 HISTORIES: dict[str, tuple[list[Any], list[Any], tuple[ParsedMessage, ...]]] = {

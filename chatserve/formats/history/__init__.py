@@ -1,4 +1,4 @@
-"""The shapes in which chat functions are given history; a new one is one new file here and one line below."""
+"""The shapes in which chat functions get history. A new shape is one new file here and one line below."""
 
 from chatserve.contracts.formats import HistoryFormat
 from chatserve.formats.history.messages import MessagesHistory

@@ -1,9 +1,9 @@
 """History as messages: `{"role", "content"[, "metadata"][, "options"]}`, the shape of OpenAI and of Gradio since 5.
 
 `content` is always text, or, for multimodal chats, always a list of parts in Gradio 6's shape. Reasoning is left out.
-Tools appear in OpenAI's shape, so that a function can go on where tools ran in the client: the assistant's entry has
-`tool_calls`, each result is an entry of role `tool` with `tool_call_id` and the output as text; a message in which
-both occur becomes several entries.
+Tool calls appear in OpenAI's shape, so that a function can continue after tools ran in the client: the assistant's
+entry has `tool_calls`, and each result is an entry of role `tool` with `tool_call_id` and the output as text. A message
+with both becomes several entries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from chatserve.formats.shared.history_content import entries_of, json_text, pars
 
 
 class MessagesHistory:
-    """Renders and reads the messages shape."""
+    """Renders and parses the messages shape."""
 
     def render(self, messages: Sequence[Message], options: RenderOptions) -> list[Any]:
         multimodal = options.multimodal
@@ -82,7 +82,7 @@ def _render_message(message: Message, options: RenderOptions) -> list[dict[str, 
 
 
 def _split(message: Message, options: RenderOptions) -> Iterator[dict[str, Any]]:
-    """Yield the entries of a message: one for each tool result, and one for what stands before, between and after."""
+    """Yield the entries of a message: one for each tool result, and one for the parts before, between and after."""
     waiting: list[Part] = []
     has_results = False
     for part in message.content:
@@ -154,7 +154,7 @@ def _parse_entry(entry: Json, number: int) -> ParsedMessage:
     content = () if raw is None else parse_content(raw, number)
     call_id = entry.get("tool_call_id")
     if not isinstance(call_id, str | None):
-        refuse(number, f"the tool_call_id {call_id!r:.200} is no text")
+        refuse(number, f"the tool_call_id {call_id!r:.200} is not text")
     if role == "tool" and call_id is not None:
         content = (ToolResultPart(call_id, text_of(content)),)
     return parse_extras(entry, ParsedMessage(role, (*content, *calls)), number)
@@ -170,7 +170,7 @@ def _parse_tool_calls(calls: Json, number: int) -> tuple[ToolCallPart, ...]:
             ToolCallPart(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in calls
         )
     except (KeyError, TypeError):
-        refuse(number, f"the tool_calls {calls!r:.200} are not as OpenAI shapes them")
+        refuse(number, f"the tool_calls {calls!r:.200} do not have OpenAI's shape")
     if not all(isinstance(text, str) for part in parsed for text in (part.tool_call_id, part.name, part.arguments)):
         refuse(number, f"the tool_calls {calls!r:.200} hold something other than text")
     return parsed

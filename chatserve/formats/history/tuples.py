@@ -1,8 +1,9 @@
-"""History as pairs: `[user, assistant]` lists, None for a missing side; Gradio's shape before 5.
+"""History as pairs: `[user, assistant]` lists with None for a missing side. This was Gradio's shape before version 5.
 
-A reply joins the pair its user message opened, further replies become `[None, reply]`. Thoughts, tool steps, reasoning
-and system messages have no place here and are left out. In multimodal chats a file is `(path,)`: each file of the user
-is a pair of its own, the text comes last; a message of files alone leaves no pair open for the reply.
+A reply joins the pair that its user message opened; further replies become `[None, reply]`. Thoughts, tool steps,
+reasoning and system messages do not exist in this shape and are left out. In multimodal chats a file is `(path,)`: each
+file of the user is a pair of its own, and the text comes last. A message with files only leaves no pair open for the
+reply.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Side: TypeAlias = str | tuple[str]
 
 
 class TuplesHistory:
-    """Renders and reads the tuples shape."""
+    """Renders and parses the tuples shape."""
 
     def render(self, messages: Sequence[Message], options: RenderOptions) -> list[Any]:
         pairs: list[Any] = []
@@ -33,7 +34,7 @@ class TuplesHistory:
                 if not message.is_thought:
                     is_open = _add_replies(pairs, _sides(message.content, options, files_first=False), is_open)
             elif previous is None or previous.turn_id != message.turn_id:
-                is_open = False  # a new turn began without a user message: with results of tools
+                is_open = False  # a new turn began with tool results instead of a user message
             previous = message
         return pairs
 
@@ -43,7 +44,7 @@ class TuplesHistory:
         )
 
     def copy(self, entries: list[Any]) -> list[Any]:
-        return list(map(list.copy, entries))  # what a pair holds cannot be changed: text, None, tuples
+        return list(map(list.copy, entries))  # the sides of a pair are immutable: text, None, tuples
 
 
 def _add_replies(pairs: list[Any], replies: list[Side], is_open: bool) -> bool:
@@ -57,7 +58,7 @@ def _add_replies(pairs: list[Any], replies: list[Side], is_open: bool) -> bool:
 
 
 def _sides(content: Sequence[Part], options: RenderOptions, *, files_first: bool) -> list[Side]:
-    """Return what stands for a message: its text and, for multimodal chats, its files."""
+    """Return the sides for a message: its text and, for multimodal chats, its files."""
     if len(content) == 1 and type(content[0]) is TextPart:
         return [content[0].text]
     shown = [part for part in content if not isinstance(part, ReasoningPart | ToolCallPart | ToolResultPart)]

@@ -1,7 +1,7 @@
-"""What chat functions give back, family by family, and the dispatcher that finds the family of a value.
+"""The values that chat functions return or yield, family by family, and the dispatcher that finds a value's family.
 
-A new family is one new file here and one line in `OUTPUT_NORMALIZERS`. Model libraries are recognized by the shape of
-their values and never imported.
+A new family is one new file here and one line in `OUTPUT_NORMALIZERS`. Values of model libraries are recognized by
+their shape; the libraries are never imported.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ OUTPUT_NORMALIZERS: tuple[type[OutputNormalizer], ...] = (
     MessageNormalizer,
     JsonValueNormalizer,
 )
-"""Most specific first: the first that accepts a value reads it."""
+"""Most specific first: the first normalizer that accepts a value reads it."""
 
 _SHAPED_BY_VALUE: Final = (dict, tuple, SimpleNamespace)
-"""Types whose values belong to different families; the type of any other value decides."""
+"""Types whose values can belong to different families. For all other types, the type decides the family."""
 
 
 class AnswerNormalizer:
-    """Says what each value of one turn means: one per turn, for families keep state from value to value."""
+    """Normalizes the values of one turn. Each turn needs its own, because families keep state from value to value."""
 
     def __init__(self, families: Sequence[type[OutputNormalizer]] = OUTPUT_NORMALIZERS) -> None:
         self._families = families
@@ -52,7 +52,7 @@ class AnswerNormalizer:
         self._by_type: dict[type, Callable[[Any, AnswerView], Sequence[Output]]] = {}
 
     def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
-        """Return what one returned or yielded value means.
+        """Return the outputs that one returned or yielded value stands for.
 
         Raises:
             AnswerInvalid: the value belongs to no family, or is broken.
@@ -67,11 +67,9 @@ class AnswerNormalizer:
                 f"the chat function answered with a value of type {type(value).__name__}: {value!r:.200}; "
                 "answer with text, a message, a list of messages, a File, a JSON value or a model library's chunk"
             )
-        normalizer = self._instances.get(family) or self._open(family)
+        normalizer = self._instances.get(family)
+        if normalizer is None:
+            normalizer = self._instances[family] = family()
         if not isinstance(value, _SHAPED_BY_VALUE):
             self._by_type[type(value)] = normalizer.normalize
         return normalizer.normalize
-
-    def _open(self, family: type[OutputNormalizer]) -> OutputNormalizer:
-        normalizer = self._instances[family] = family()
-        return normalizer

@@ -1,7 +1,7 @@
 """Anthropic Messages: raw stream events, the events of the SDK's `stream()` helper, and whole messages.
 
-Objects or dicts. `tool_use` is for the client; `server_tool_use` and `mcp_tool_use` ran at the model's side and come
-with their results. Signatures and redacted thinking are left out.
+They may be objects or dicts. `tool_use` calls are for the client. `server_tool_use` and `mcp_tool_use` calls ran at the
+provider and come with their results. Signatures and redacted thinking are left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NEEDS: Final[Mapping[str, str]] = {
     "signature": "signature",
     "message": "usage",
 }
-"""The values of `type`, and the member that tells an event from some other value of that type."""
+"""The values of `type`, each with a member that only Anthropic's value of this type has."""
 _CALLS: Final[Mapping[str, Literal["server", "client"]]] = {
     "tool_use": "client",
     "server_tool_use": "server",
@@ -42,8 +42,8 @@ _CALLS: Final[Mapping[str, Literal["server", "client"]]] = {
 class AnthropicNormalizer:
     """Reads events and messages; always appends.
 
-    The helper sends each raw delta, then an event that says the same again: that counts only where no raw delta of its
-    kind was seen. A whole message after its own stream adds only its end.
+    The helper sends each raw delta and then an event with the same content. The event counts only if no raw delta of
+    its kind was seen. A whole message after its own stream adds only its end.
     """
 
     def __init__(self) -> None:
@@ -192,7 +192,7 @@ _REPEATS: Final[Mapping[str, str]] = {
 
 
 def _input_tokens(usage: Any) -> int | None:
-    """Return all tokens read, cached ones too: Anthropic counts those apart, the other libraries do not."""
+    """Return the input tokens including cached ones: Anthropic counts those separately, other libraries do not."""
     names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
     counts = [count for name in names if isinstance(count := member(usage, name), int)]
     return sum(counts) if counts else None

@@ -1,6 +1,6 @@
 """One file: `pathlib.Path`, `chatserve.File`, or Gradio's dict `{"path", "orig_name"?, "mime_type"?, "alt_text"?}`.
 
-The bytes are read and stored by the engine; here a file is only named.
+This module only names the file. The engine reads and stores its bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from chatserve.formats.shared.content import is_file, part_answer, read_file
 
 
 class FileNormalizer:
-    """Reads a file as a message that is this file."""
+    """Reads a file as a message that consists of this file."""
 
     @staticmethod
     def accepts(value: object) -> bool:

@@ -1,7 +1,7 @@
 """Hugging Face text generation: `TextGenerationStreamOutput`, `TextGenerationOutput`, and dicts of their shapes.
 
-Chat completions of Hugging Face have OpenAI's shape and are read in `openai_chat`. A `TextIteratorStreamer` is no value
-but a stream of them: `chat_function` iterates one that is returned.
+Chat completions of Hugging Face have OpenAI's shape and are read in `openai_chat`. A `TextIteratorStreamer` is not a
+value but an iterator of values: `chat_function` iterates over one that is returned.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chatserve.formats.shared.model_answer import UsageTally, finished, member
 
 
 class HuggingFaceNormalizer:
-    """Reads generated tokens, special ones left out, or a whole generation; always appends."""
+    """Reads generated tokens except special ones, or a whole generation; always appends."""
 
     def __init__(self) -> None:
         self._usage = UsageTally()

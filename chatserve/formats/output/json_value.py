@@ -1,4 +1,4 @@
-"""Everything else that has a JSON form: numbers, dicts without content, tuples, pydantic models, dataclasses."""
+"""All other values that have a JSON form: numbers, dicts without content, tuples, pydantic models, dataclasses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatserve.formats.shared.content import is_data, part_answer, read_data
 
 
 class JsonValueNormalizer:
-    """Reads a value as a message that is one data part."""
+    """Reads a value as a message that consists of one data part."""
 
     @staticmethod
     def accepts(value: object) -> bool:

@@ -1,7 +1,7 @@
 """LangChain messages: chunks, whole messages, tool messages, and LangGraph's `(chunk, metadata)` pairs.
 
-The pairs are those of `stream_mode="messages"`. Tool calls are for the client; where an agent inside the function runs
-them, its tool messages follow as results.
+The pairs come from `stream_mode="messages"`. Tool calls are for the client; if an agent inside the function runs them,
+its tool messages follow as results.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ROLES: Final[Mapping[str, str]] = {"human": "user", "HumanMessageChunk": "user"
 
 
 class LangChainNormalizer:
-    """Reads LangChain messages; always appends. A whole message after its own chunks (the same id) says nothing new."""
+    """Reads LangChain messages; always appends. A whole message after its own chunks (the same id) is ignored."""
 
     def __init__(self) -> None:
         self._tool_calls = ToolCalls()

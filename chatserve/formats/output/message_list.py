@@ -1,8 +1,8 @@
 """Lists: several messages of one answer, or the whole history with the answer at its end (Gradio Blocks style).
 
-A list is the whole history when it starts with the history the function was given or, that being empty, with the
-current user message; only what follows both is the answer. Whole histories come as messages or as `[user, assistant]`
-pairs. A list that holds no message is data.
+A list is the whole history if it starts with the history that the function got or, if that was empty, with the current
+user message. Only the entries after both are the answer. Whole histories come as messages or as `[user, assistant]`
+pairs. A list without messages is data.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _read_entry(entry: Any, number: int) -> ParsedMessage:
 
 
 def _added_to_history(entries: list[Any], view: AnswerView) -> tuple[ParsedMessage, ...] | None:
-    """Return the messages of the answer at the end of a whole history, None where the list is no whole history."""
+    """Return the answer's messages at the end of a whole history, or None if the list is not a whole history."""
     length = view.history_length
     if not entries or (length and (len(entries) < length or entries[0] != view.first_entry)):
         return None
@@ -111,7 +111,7 @@ def _split_pairs(entries: list[Any], current: Any) -> Split:
 
 
 def _is_current(parts: tuple[DraftPart, ...], current: Any) -> bool:
-    """Whether the parts are the current user message, or some of its files, or its text."""
+    """Whether the parts are the current user message, its text, or some of its files."""
     text, files = (current, []) if isinstance(current, str) else (current["text"], current["files"])
     known = {Path(file) for file in files}
     return bool(parts) and all(

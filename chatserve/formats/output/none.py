@@ -9,7 +9,7 @@ from chatserve.contracts.formats import AnswerView, Output
 
 
 class NoneNormalizer:
-    """Reads None as no output at all."""
+    """Reads None as no output."""
 
     @staticmethod
     def accepts(value: object) -> bool:

@@ -1,8 +1,8 @@
 """OpenAI Chat Completions: whole completions, chunks, and the events of the SDK's `stream()` helper.
 
-The shape is also that of Hugging Face's `ChatCompletionOutput` and `ChatCompletionStreamOutput` and of the many servers
-and libraries that speak it; dicts of it are read too. Only the first choice counts. Tool calls are for the client:
-the model asks whoever called it to run them. Legacy `function_call` and audio are left out.
+Hugging Face's `ChatCompletionOutput` and `ChatCompletionStreamOutput` and many other libraries and servers use the same
+shape; dicts of it are read too. Only the first choice counts. Tool calls are for the client. Legacy `function_call` and
+audio are left out.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _HELPER_MODULE: Final = "openai.lib.streaming.chat"
 class OpenAIChatNormalizer:
     """Reads completions and chunks; always appends.
 
-    The helper sends each chunk, then events that say the same again: those count only where no chunk was seen. A whole
-    completion after its own chunks adds only its end.
+    The helper sends each chunk and then events with the same content. The events count only if no chunk was seen. A
+    whole completion after its own chunks adds only its end.
     """
 
     def __init__(self) -> None:
@@ -96,11 +96,11 @@ class OpenAIChatNormalizer:
                 return []
 
 
-_ANY_VIEW: Final = AnswerView(0, None, "", "deltas", streaming=True)
+_ANY_VIEW: Final = AnswerView(0, None, "", "deltas")
 
 
 def _read_blocks(blocks: Any) -> list[Output]:
-    """Read content that is a list of text and thinking blocks, as some servers send it."""
+    """Read content that is a list of text and thinking blocks; some servers send it like that."""
     outputs: list[Output] = []
     for block in blocks:
         if text := member(block, "text"):

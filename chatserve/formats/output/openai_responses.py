@@ -1,7 +1,7 @@
 """OpenAI Responses: streaming events and whole responses, objects or dicts.
 
-Function and custom tool calls are for the client. MCP calls ran at the model's side: they are the server's, with
-their results. Of other built-in tools only generated images are kept, as files.
+Function and custom tool calls are for the client. MCP calls ran at the provider and come with their results. Of other
+built-in tools only generated images are kept, as files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CALLS: Final[Mapping[str, Literal["server", "client"]]] = {
 
 
 class OpenAIResponsesNormalizer:
-    """Reads events and responses; always appends. What was streamed is not read again from the whole response."""
+    """Reads events and responses; always appends. A whole response after its own stream adds only its end."""
 
     def __init__(self) -> None:
         self._tool_calls = ToolCalls()
@@ -55,7 +55,7 @@ class OpenAIResponsesNormalizer:
             "response.incomplete": self._read_end,
             "response.failed": self._fail,
             "error": self._fail,
-        }  # all other events repeat or announce what these say
+        }  # all other events only repeat or announce these
 
     @staticmethod
     def accepts(value: object) -> bool:

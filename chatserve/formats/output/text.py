@@ -10,7 +10,7 @@ from chatserve.formats.shared.content import messages_answer, plain_text, read_t
 
 
 class TextNormalizer:
-    """Reads `str`, and `TextAppended`: a streamer's text, which `chat_function` marks as appended in any mode."""
+    """Reads `str` and `TextAppended`. `chat_function` wraps a streamer's text in the latter: it is always appended."""
 
     @staticmethod
     def accepts(value: object) -> bool:

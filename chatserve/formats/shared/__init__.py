@@ -1,1 +1,1 @@
-"""What several formats of one kind are built on. Knows no format by name."""
+"""Code that several formats of one kind share. Knows no format by name."""

@@ -1,9 +1,9 @@
-"""An answer told by appending only: what wire formats say that cannot take anything back.
+"""An answer told by appending only, for wire formats that cannot take anything back.
 
-Events may rewrite and take back; most protocols cannot. `AppendedAnswer` turns each event into what there is to
-append: the new end of a text, or, where it was rewritten, all of it anew. It also knows which calls of tools are
-still open, and whose words are thoughts. The same class tells an answer that is complete (`tell_whole`), so that a
-stream and a single document come from one place. Knows no wire format.
+Events may rewrite and remove parts of an answer; most protocols cannot. `AppendedAnswer` turns each event into the
+steps to append: the new end of a text, or the whole text again if it was rewritten. It also knows which tool calls are
+open and which messages are thoughts. The same class tells a complete answer (`tell_whole`), so a stream and a document
+come from one place. Knows no wire format.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ from chatserve.core.types import (
 )
 
 BREAK: Final = "\n\n"
-"""Between a text and what replaces it, where nothing can be taken back."""
+"""Separates a text from the text that replaces it."""
 
 
 class MessageBegun(NamedTuple):
-    """Words that follow belong to this message. A thought's title and words are told as reasoning."""
+    """The following text belongs to this message. A thought's title and text are told as reasoning."""
 
     message_id: str
     is_thought: bool
 
 
 class TextAdded(NamedTuple):
-    """Words of the answer."""
+    """Text of the answer."""
 
     text: str
 
 
 class ReasoningAdded(NamedTuple):
-    """Words of reasoning, or of a thought."""
+    """Text of reasoning or of a thought."""
 
     text: str
 
 
 class CallOpened(NamedTuple):
-    """A tool call begins; `call.arguments` is what is known of them."""
+    """A tool call begins. `call.arguments` holds its arguments so far."""
 
     call: ToolCallPart
 
@@ -81,7 +81,7 @@ class CallClosed(NamedTuple):
 
 
 class ResultAdded(NamedTuple):
-    """What a tool on the server answered; its call is closed."""
+    """The result of a tool on the server. Its call is closed."""
 
     result: ToolResultPart
 
@@ -94,7 +94,7 @@ class PartShown(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The turn is over. `error` says why it failed, where it did."""
+    """The turn has ended. `error` is set if it failed."""
 
     done: Done
     error: TurnError | None
@@ -114,7 +114,7 @@ Said: TypeAlias = (
 
 
 class _Told:
-    """What was told of one message. Nothing of a message of another role than the assistant's is told but parts."""
+    """What was told of one message. Of a message with another role than `assistant`, only parts are told."""
 
     __slots__ = ("is_silent", "message_id", "parts", "reasoning", "title", "words")
 
@@ -128,18 +128,18 @@ class _Told:
 
 
 class AppendedAnswer:
-    """One turn's answer as it is told. It takes events in order; plain deltas may go the short way, `take_text`."""
+    """One turn's answer as it is told. It takes events in order; plain deltas may take the short path, `take_text`."""
 
     def __init__(self) -> None:
         self._told: dict[str, _Told] = {}
         self._open: _Told | None = None
-        self._last: _Told | None = None  # whose words were told last
-        self._last_thought: _Told | None = None  # the same among thoughts, which are told elsewhere
-        self._calls: dict[str, tuple[ToolCallPart, list[str]]] = {}  # open ones, by part id
+        self._last: _Told | None = None  # the message whose text was told last
+        self._last_thought: _Told | None = None  # the thought whose text was told last, as reasoning
+        self._calls: dict[str, tuple[ToolCallPart, list[str]]] = {}  # the open calls by part id
         self._error: TurnError | None = None
 
     def take_text(self, text: str) -> bool:
-        """Take a delta that is a piece of the answer's words, to be told as it is; any other is left to `take`.
+        """Take a delta that can be told as it is. Return False, and do nothing, for one that needs `take`.
 
         The hot path.
         """
@@ -150,7 +150,7 @@ class AppendedAnswer:
         return True
 
     def take(self, event: Event) -> Sequence[Said]:  # noqa: PLR0911 - one line per event
-        """Return what an event adds to what was told."""
+        """Return the steps that an event adds."""
         match event:
             case Delta(text):
                 return self._take_delta(text)
@@ -229,7 +229,7 @@ class AppendedAnswer:
         return (ArgumentsAdded(call.tool_call_id, text),)
 
     def _close_calls(self, tool_call_id: str | None = None) -> Sequence[Said]:
-        """Close the open call of this id, or all of them."""
+        """Close the open call with this id, or all open calls."""
         closed = [part_id for part_id, (call, _) in self._calls.items() if tool_call_id in (None, call.tool_call_id)]
         calls = [self._calls.pop(part_id) for part_id in closed]
         return tuple(CallClosed(replace(call, arguments="".join(pieces))) for call, pieces in calls)
@@ -237,7 +237,7 @@ class AppendedAnswer:
     # rewritten answers
 
     def _retell(self, snapshot: Snapshot) -> Iterator[Said]:
-        """Tell what a snapshot holds beyond what was told; what it took back stays told."""
+        """Tell the content of a snapshot that was not told yet. Content that it removed stays told."""
         if snapshot.turn is not None and snapshot.turn.error is not None:
             self._error = snapshot.turn.error
         number = 0
@@ -252,7 +252,7 @@ class AppendedAnswer:
             number += sum(1 for _ in _shown_parts(message))
 
     def _tell_new(self, message: Message, number: int) -> Iterator[Said]:
-        """Tell a message of which nothing was told, in its order, as the events would have."""
+        """Tell a message that is new, part by part, as its events would have told it."""
         yield from self._close_calls()
         yield from self._begin(_Told(message))
         for part in message.content:
@@ -281,7 +281,7 @@ class AppendedAnswer:
         yield from self._retell_text(told, message.text)
 
     def _retell_text(self, told: _Told, text: str) -> Iterator[Said]:
-        """Tell the words of a message: their new end, or all of them where they changed, or stand behind others."""
+        """Tell the text of a message: its new end, or all of it if it changed or another message was told last."""
         before = "".join(told.words)
         told.words[:] = [text]
         if told.is_silent or text == before or not text:
@@ -296,7 +296,7 @@ class AppendedAnswer:
 
 
 def _end_of(text: str, before: str) -> str:
-    """Return what a text says beyond what was told of it; all of it after a break, where it says something else."""
+    """Return the new end of a text, or a break and the whole text if it does not begin with `before`."""
     return text[len(before) :] if text.startswith(before) else BREAK + text
 
 
@@ -309,6 +309,6 @@ def _shown_parts(message: Message) -> Iterable[Part]:
 
 
 def tell_whole(record: TurnRecord) -> list[Said]:
-    """Return all there is to tell of a turn that is over, or of an open one as far as it is."""
+    """Return all steps of an ended turn, or of an open turn so far."""
     answer = AppendedAnswer()
     return [said for event in record.as_events() for said in answer.take(event)]

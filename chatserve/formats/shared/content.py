@@ -1,7 +1,7 @@
 """Messages, content, files and data as developers write them, read into parts.
 
-Shared by the output normalizers, which must not import one another. What is read here comes from the chat function
-and is trusted: paths are allowed. Content that clients send is read in `history_content`. No file is opened here.
+Shared by the output normalizers, which must not import one another. The values come from the chat function and are
+trusted: file paths are allowed. `history_content` reads the content that clients send. No file is opened here.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _DATA_TYPES: Final = (int, float, Mapping, list, tuple, set, frozenset)
 
 
 def messages_answer(messages: tuple[ParsedMessage, ...], view: AnswerView) -> tuple[Output, ...]:
-    """Say that the answer is these messages, or in deltas mode that they are its next ones."""
+    """Return the outputs that make these messages the answer, or in deltas mode append them to it."""
     if view.yields == "deltas":
         return tuple(map(MessageAppended, messages))
     return (AnswerSnapshot(messages),)
 
 
 def part_answer(part: DraftPart, view: AnswerView) -> tuple[Output, ...]:
-    """Say that the answer is one message with this part, or in deltas mode that the part is its next one."""
+    """Return the outputs that make a message with this part the answer, or in deltas mode append the part to it."""
     if view.yields == "deltas":
         return (PartAppended(part),)
     return (AnswerSnapshot((ParsedMessage("assistant", (part,)),)),)
@@ -55,7 +55,7 @@ def part_answer(part: DraftPart, view: AnswerView) -> tuple[Output, ...]:
 
 
 def is_message(value: object) -> bool:
-    """Whether a value is a message by its shape: a dict with `content`, or an object with `role` and `content`."""
+    """Whether a value has the shape of a message: a dict with `content`, or an object with `role` and `content`."""
     if isinstance(value, dict):
         return "content" in value or ("role" in value and "tool_calls" in value)
     return isinstance(value, ChatMessage) or (
@@ -66,10 +66,10 @@ def is_message(value: object) -> bool:
 def read_message(value: Any) -> ParsedMessage:
     """Copy a message, dict or object.
 
-    Without `role` it is the assistant's. `tool_calls` and `tool_call_id` are read as OpenAI shapes them.
+    Without `role` it is the assistant's. `tool_calls` and `tool_call_id` have OpenAI's shape.
 
     Raises:
-        AnswerInvalid: role, content, metadata or options are not what they should be.
+        AnswerInvalid: role, content, metadata or options are invalid.
     """
     role = _role(member(value, "role"))
     content = read_content(member(value, "content"))
@@ -127,7 +127,7 @@ def _options(options: Any) -> tuple[Mapping[str, Json], ...] | None:
 
 
 def _option(option: Any) -> Mapping[str, Json]:
-    """Copy one option; Gradio lets a label alone be the value too."""
+    """Copy one option. A label without a value is also the value, as in Gradio."""
     if not isinstance(option, Mapping) or not {"value", "label"} & option.keys():
         raise AnswerInvalid(f'an option of a message is {option!r:.200}; make it a dict with "value"')
     copied: dict[str, Json] = _json(option)
@@ -140,7 +140,7 @@ def _option(option: Any) -> Mapping[str, Json]:
 def read_content(content: Any) -> tuple[DraftPart, ...]:
     """Copy the content of a message: text, a file, a part, data, or a list of those.
 
-    A tuple is a file in the manner of Gradio's older history: `(path,)` or `(path, alt_text)`.
+    A tuple is a file as in Gradio's older history: `(path,)` or `(path, alt_text)`.
 
     Raises:
         AnswerInvalid: it holds something that cannot be part of a message.
@@ -167,15 +167,15 @@ def _read_item(item: Any) -> DraftPart:
 
 
 def plain_text(text: str) -> str:
-    """Return a str that is no instance of a subclass: encoders accept nothing else."""
+    """Return the text as an exact `str`: encoders do not accept subclasses."""
     return str.__str__(text)
 
 
 def read_part(part: Mapping[str, Any]) -> DraftPart:
-    """Copy a part dict: chatserve's own, Gradio's or OpenAI's shape; a dict of no known type is data.
+    """Copy a part dict in chatserve's, Gradio's or OpenAI's shape. A dict of an unknown type is data.
 
     Raises:
-        AnswerInvalid: the type is known, but the rest does not fit it.
+        AnswerInvalid: the type is known, but the rest does not match it.
     """
     kind = part.get("type")
     reader = _PART_READERS.get(kind) if isinstance(kind, str) else None
@@ -288,14 +288,14 @@ _PART_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], DraftPart]]] = {
 
 
 def is_file(value: object) -> bool:
-    """Whether a value is a file: `Path`, `File`, or a dict with `path` and nothing foreign to a file."""
+    """Whether a value is a file: `Path`, `File`, or a dict with `path` and only keys of a file."""
     if isinstance(value, dict):
         return "path" in value and value.keys() <= _FILE_KEYS
     return isinstance(value, File | Path)
 
 
 def read_file(value: Any) -> LocalFile | SourcePart:
-    """Read a file; one that lies behind an http(s) address becomes a source, for nothing is fetched here.
+    """Read a file. One with an http(s) address becomes a source, because nothing is fetched here.
 
     Raises:
         AnswerInvalid: the path is neither text nor `Path`.
@@ -325,14 +325,14 @@ def is_data(value: object) -> bool:
 
 
 def read_data(value: Any) -> DataPart:
-    """Copy a value as data; a model's or dataclass's name becomes the part's name.
+    """Copy a value as data. The name of a model or dataclass becomes the part's name.
 
     Raises:
-        AnswerInvalid: it has no JSON form.
+        AnswerInvalid: the value has no JSON form.
     """
     if not is_data(value):
         raise AnswerInvalid(
-            f"a value of type {type(value).__name__} is no part of an answer: {value!r:.200}; "
+            f"a value of type {type(value).__name__} cannot be part of an answer: {value!r:.200}; "
             "use text, a File, a message or a JSON value"
         )
     return DataPart(_json(value), None if isinstance(value, _DATA_TYPES) else type(value).__name__)
@@ -346,5 +346,5 @@ def _json(value: Any) -> Any:
 
 
 def read_text(text: str) -> ParsedMessage:
-    """Return the assistant's message that is this text."""
+    """Return a message of the assistant with this text."""
     return ParsedMessage("assistant", (TextPart(plain_text(text)),))

@@ -1,7 +1,7 @@
-"""What the history formats share: a stored message as plain text, and content of history from outside as parts.
+"""Code that the history formats share: a stored message as plain text, and history content from outside as parts.
 
-History that clients send is untrusted: words, their own part dicts and stored files by id are read, a path or address
-of a file never. Content the chat function answers with is read in `content`.
+History that clients send is untrusted: text, chatserve's part dicts and stored files by id are read, but never the path
+or address of a file. `content` reads the content of the chat function's answers.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _TEXTS: Final = frozenset({"text", "url", "title", "name", "tool_call_id", "argu
 
 
 def json_text(value: Json) -> str:
-    """Return a value as compact JSON, a str as it is."""
+    """Return a value as compact JSON, and a str unchanged."""
     return value if isinstance(value, str) else codec.dumps(value).decode()
 
 
 def text_of(content: Sequence[Part]) -> str:
-    """Return the words of a message; without any, what stands for them: file names, data as JSON, addresses."""
+    """Return the text of a message or, if it has none, its file names, data as JSON, and addresses."""
     words = [part.text for part in content if isinstance(part, TextPart)]
     return "".join(words) or "\n".join(filter(None, map(_stand_in, content)))
 
@@ -45,7 +45,7 @@ def entries_of(history: Json) -> list[Any]:
     """Return the entries of a history.
 
     Raises:
-        InputsInvalid: it is no list.
+        InputsInvalid: the history is not a list.
     """
     if not isinstance(history, list):
         raise InputsInvalid(f"history is {history!r:.200}; make it a list", errors=[{"loc": ["history"]}])
@@ -63,7 +63,7 @@ def parse_content(content: Json, number: int) -> tuple[Part, ...]:
     """Read the content of history entry `number`: text, a part, or a list of both.
 
     Raises:
-        InputsInvalid: it is something else, or refers to a file by path or address.
+        InputsInvalid: the content is something else, or refers to a file by path or address.
     """
     if isinstance(content, list):
         return tuple(_parse_item(item, number) for item in content)
@@ -88,7 +88,7 @@ def _parse_item(item: Json, number: int) -> Part:
 
 
 def _parse_file(item: Mapping[str, Json]) -> FilePart:
-    """Name a stored file; whoever holds the store checks the id and fills in the rest."""
+    """Return a part that names a stored file. The engine later checks the id and fills in the rest."""
     name, media_type, size = item.get("name"), item.get("media_type"), item.get("size")
     return FilePart(
         item["file_id"],
@@ -117,7 +117,7 @@ def parse_extras(entry: Mapping[str, Json], message: ParsedMessage, number: int)
     """Return the message with the metadata and options of its entry.
 
     Raises:
-        InputsInvalid: metadata is no object, or options are no list of objects.
+        InputsInvalid: metadata is not an object, or options are not a list of objects.
     """
     metadata, options = entry.get("metadata"), entry.get("options")
     if metadata is None and options is None:

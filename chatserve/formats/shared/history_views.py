@@ -1,7 +1,7 @@
-"""Stored messages as clients may read them besides chatserve's own JSON: as pairs, and as OpenAI shapes them.
+"""Stored messages in two more shapes for clients besides chatserve's own JSON: as pairs, and in OpenAI's shape.
 
-Files are named by id and address, never by path, so that what is read here can be sent back as a history. Thoughts and
-reasoning have no place in either shape.
+Files are named by id and address, never by path, so that clients can send the result back as a history. Both shapes
+leave out thoughts and reasoning.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from chatserve.codec import dumps, part_json
+from chatserve.codec import part_json
 from chatserve.contracts.formats import HistoryFormat, RenderOptions
 from chatserve.core.types import FilePart, Json, Message
+from chatserve.formats.shared.history_content import json_text
 
 _BY_ID: Final = RenderOptions(multimodal=True, path_of=attrgetter("file_id"))
-"""Files are rendered under their ids in place of their paths."""
+"""Renders files with their ids in place of their paths."""
 
 
 def render_tuples(messages: Sequence[Message], tuples: HistoryFormat) -> list[Json]:
@@ -31,7 +32,7 @@ def _side(side: Any, files: Mapping[str, Json]) -> Json:
 
 
 def render_openai(messages: Sequence[Message], entries: HistoryFormat) -> list[Json]:
-    """Return messages as OpenAI's Chat Completions take them; `entries` is the messages format.
+    """Return messages in the shape of OpenAI's Chat Completions. `entries` is the messages format.
 
     Source: OpenAI API reference, Chat Completions, `messages`.
     """
@@ -57,8 +58,8 @@ def _file(part: Mapping[str, Any]) -> dict[str, Json]:
     return {"type": "file", "file": {"file_id": file["path"], "filename": file["orig_name"]}}
 
 
-def _text(text: Json) -> dict[str, Json]:
-    return {"type": "text", "text": text if isinstance(text, str) else dumps(text).decode()}
+def _text(value: Json) -> dict[str, Json]:
+    return {"type": "text", "text": json_text(value)}
 
 
 _OPENAI_PARTS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Json]]]] = {

@@ -1,10 +1,10 @@
-"""A whole conversation as clients of other protocols send it: which of it is the message, and which the history.
+"""A whole conversation as clients of other protocols send it, split into the message and the history.
 
-Beside it stand the fields that all these protocols have: tools, and what a chat function may take as its inputs.
+Also reads the fields that all these protocols have: tools, and the inputs of the chat function.
 
-Shared by the wire formats, which must not import one another: each reads its own shape into `ParsedMessage`s, files as
-the bytes they came as (`LocalFile`), and hands them on here. Such a conversation is untrusted: bytes that came with it
-are kept, an address is never fetched.
+Shared by the wire formats, which must not import one another. Each reads its own shape into `ParsedMessage`s, with
+files as bytes (`LocalFile`), and passes them on to this module. Such a conversation is untrusted: bytes that came with
+it are stored, but an address is never fetched.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from chatserve.core.types import DraftPart, FilePart, Json, LocalFile, TextPart,
 
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
 SPEAKERS: Final = frozenset({"user", "assistant", "tool"})
-"""Whose messages are a conversation; the others are instructions, wherever they stand."""
+"""The roles that take part in the conversation. Messages of other roles are instructions, at any place."""
 
 BETWEEN_TEXTS: Final = "\n"
-"""Between text parts of one message: what clients send apart is not meant to run together."""
+"""Separates the text parts of one message: they must not run together."""
 
 
 @frozen
 class ArrayTurn:
-    """A conversation that asks for an answer: the message, or results of tools, and all that was before."""
+    """A conversation that asks for an answer: the message or tool results, and the history before it."""
 
     history: tuple[ParsedMessage, ...]
     text: str = ""
@@ -41,18 +41,18 @@ class ArrayTurn:
 
 
 def field_invalid(where: str, why: str) -> InputsInvalid:
-    """Return the error of one field of a request, which formats may name in their own way."""
+    """Return the error for one field of a request. Formats may render the field's name in their own way."""
     return InputsInvalid(f"{where}: {why}", errors=[{"field": where, "message": why}])
 
 
 def split_turn(messages: Sequence[ParsedMessage], where: str = "messages") -> ArrayTurn:
-    """Split a conversation at its last user message, or before the results of tools it ends with.
+    """Split a conversation at its last user message, or before the tool results at its end.
 
-    Instructions (system, developer) that stand behind the last message belong to the history too. `where` names the
-    field in errors.
+    Instructions (system, developer) after the last message also belong to the history. `where` names the field in
+    errors.
 
     Raises:
-        InputsInvalid: nobody asks for anything: it is empty, or its last word is the assistant's.
+        InputsInvalid: there is nothing to answer: the conversation is empty or ends with the assistant's message.
     """
     spoken = [message for message in messages if message.role in SPEAKERS]
     last = spoken[-1].role if spoken else None
@@ -80,11 +80,11 @@ def _with_results(messages: Sequence[ParsedMessage]) -> ArrayTurn:
 
 
 def keep_files(messages: Sequence[ParsedMessage], chat: ChatProfile) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
-    """Store the files that came inside messages. A chat that takes none finds none in its history.
+    """Store the files that came inside messages. For a chat that takes no files, leave them out of the history.
 
     Raises:
-        InputsInvalid: the last message has one, and the chat takes none.
-        BodyTooLarge: one is too large.
+        InputsInvalid: the last message has a file, and the chat takes no files.
+        BodyTooLarge: a file is too large.
     """
     spoken = [message for message in messages if message.role in SPEAKERS]
     if spoken and _has_files(spoken[-1]) and not chat.takes_files:
@@ -111,7 +111,7 @@ def _keep_parts(parts: Sequence[DraftPart], chat: ChatProfile) -> Generator[Step
 
 
 def words_first(parts: Sequence[DraftPart]) -> tuple[DraftPart, ...]:
-    """Return what was said as it is stored, words in one piece and before files: what comes back is known again."""
+    """Return parts in their stored order, joined text before files, so that returning messages are recognized."""
     others = tuple(part for part in parts if not isinstance(part, TextPart))
     words = BETWEEN_TEXTS.join(part.text for part in parts if isinstance(part, TextPart))
     return (TextPart(words), *others) if words or not others else others
@@ -123,9 +123,9 @@ def words_first(parts: Sequence[DraftPart]) -> tuple[DraftPart, ...]:
 def split_fields(
     body: Mapping[str, Json], structure: Collection[str], chat: ChatProfile
 ) -> tuple[dict[str, Json], dict[str, Json]]:
-    """Split a body's fields into the inputs of the chat function and all others, its params.
+    """Split a body's fields into the inputs of the chat function and its params: all other fields.
 
-    `structure` are the fields that the protocol itself has a meaning for: they are neither. Null fills no input.
+    `structure` are the fields that the protocol itself uses; they are neither inputs nor params. Null sets no input.
     """
     fields = {name: value for name, value in body.items() if name not in structure}
     inputs = {name: fields[name] for name in chat.input_names if fields.get(name) is not None}
@@ -133,7 +133,7 @@ def split_fields(
 
 
 def read_tools(body: Mapping[str, Json]) -> list[dict[str, Json]]:
-    """Return the tools that a body offers, in the shape they came in. Raises: InputsInvalid."""
+    """Return the tools that a body offers, unchanged. Raises: InputsInvalid."""
     tools = body.get("tools")
     if tools is None:
         return []
@@ -149,7 +149,7 @@ def read_data_url(url: Json, where: str, name: str | None = None) -> LocalFile:
     """Read a `data:` URL (RFC 2397). `where` names the field in errors.
 
     Raises:
-        InputsInvalid: another kind of address, which is never fetched, or broken.
+        InputsInvalid: the URL is broken, or an address of another kind, which is never fetched.
     """
     if not isinstance(url, str) or not url.startswith("data:"):
         raise field_invalid(where, f"{url!r:.80} is no data: URL; addresses are not fetched, send the file's bytes")

@@ -1,7 +1,7 @@
-"""What the answers of model libraries have in common, whoever made them: members, tool calls in pieces, usage, ends.
+"""What the answers of all model libraries have in common: members, tool calls in pieces, usage, finish reasons.
 
-Shared by the output normalizers, which must not import one another. Knows no library by name and imports none:
-a value is an object with attributes or a dict with keys, and `member` reads both.
+Shared by the output normalizers, which must not import one another. Knows no library by name and imports none: a value
+is an object with attributes or a dict with keys, and `member` reads both.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ FINISH_REASONS: Final[Mapping[str, str]] = {
     "refusal": "content_filter",
     "safety": "content_filter",
 }
-"""The words of OpenAI, Anthropic, Hugging Face and Google (in lower case) to those of chatserve."""
+"""Chatserve's finish reasons by those of OpenAI, Anthropic, Hugging Face and Google (in lower case)."""
 
 
 def member(value: Any, name: str) -> Any:
-    """Return a dict's item or an object's attribute, None where there is none."""
+    """Return a dict's item or an object's attribute, or None if it does not exist."""
     return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
 
 
 def finish_reason_of(reason: object) -> str | None:
-    """Return a library's finish reason in chatserve's words, None where it says nothing we know."""
+    """Return chatserve's name of a library's finish reason, or None if it is unknown."""
     return FINISH_REASONS.get(reason.lower()) if isinstance(reason, str) else None
 
 
 def finished(reason: object, usage: Usage | None) -> list[Output]:
-    """Return the end of an answer, or nothing while neither reason nor usage is known."""
+    """Return the end of an answer, or nothing if neither reason nor usage is known."""
     known = finish_reason_of(reason)
     return [] if known is None and usage is None else [AnswerFinished(known, usage)]
 
 
 def arguments_text(arguments: Any) -> str:
-    """Return the arguments of a tool call as JSON text, whether they came as text or as a value."""
+    """Return the arguments of a tool call as JSON text. They may be JSON text already, or a value."""
     if arguments is None:
         return ""
     return arguments if isinstance(arguments, str) else codec.dumps(codec.clean_json(arguments)).decode()
 
 
 class ToolCalls:
-    """The tool calls of one turn, told apart while their arguments stream in pieces.
+    """The tool calls of one turn, kept apart while their arguments stream in pieces.
 
-    A piece belongs to the call last opened at its place (`key`), unless it carries a new id: some servers give
-    every call the same index. A call that comes without an id gets one that is unique in the turn.
+    A piece belongs to the last call that was opened with its `key`, unless it has a new id: some servers give every
+    call the same index. A call without an id gets one that is unique in the turn.
     """
 
     def __init__(self) -> None:
@@ -89,19 +89,19 @@ class ToolCalls:
 
 
 class UsageTally:
-    """The tokens of one turn: the sum over the model's responses in it, each of which may report more than once."""
+    """The tokens of one turn: the sum of the model's responses. Each response may report more than once."""
 
     def __init__(self) -> None:
         self._by_response: dict[Hashable, Usage] = {}
 
     def report(self, response: Hashable, input_tokens: Any, output_tokens: Any) -> Usage:
-        """Set what a response has used so far; return the sum of the turn."""
+        """Set the tokens that a response has used so far; return the sum of the turn."""
         self._by_response[response] = Usage(_count(input_tokens), _count(output_tokens))
         usages = self._by_response.values()
         return Usage(sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages))
 
     def add(self, response: Hashable, input_tokens: Any, output_tokens: Any) -> Usage:
-        """Add to what a response has used; return the sum of the turn."""
+        """Add to the tokens that a response has used; return the sum of the turn."""
         before = self._by_response.get(response, Usage())
         return self.report(
             response, before.input_tokens + _count(input_tokens), before.output_tokens + _count(output_tokens)

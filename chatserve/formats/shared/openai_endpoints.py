@@ -1,6 +1,6 @@
-"""What the endpoints for OpenAI's clients have in common: where they stand, which chat is meant, how they reply.
+"""What the endpoints for OpenAI's clients have in common: path prefixes, the choice of the chat, headers of replies.
 
-Shared by the wire formats, which must not import one another. What went wrong is said by `openai_errors`.
+Shared by the wire formats, which must not import one another. `openai_errors` makes the error replies.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from chatserve.settings import Settings
 
 
 def prefixes_of(settings: Settings) -> tuple[str, ...]:
-    """Return what the paths begin with: `/v1`, and the prefix of one's choice."""
+    """Return the prefixes of the paths: `/v1`, and the one of the setting `openai_prefix`."""
     own = settings.openai_prefix.strip("/")
     return tuple(dict.fromkeys(("/v1", *([f"/{own}"] if own else ()))))
 
 
 def chat_of(named: Mapping[str, Json], request: RawRequest) -> ChatProfile:
-    """Return the chat that a `model` names, the default one where none does.
+    """Return the chat that `model` names, or the default chat if there is no `model`.
 
     Raises:
-        InputsInvalid: it is no text.
+        InputsInvalid: the name is not text.
         ChatUnknown: there is no such chat.
     """
     name = named.get("model")
@@ -43,5 +43,5 @@ def reply(body: Json, request: RawRequest) -> JsonReply:
 
 
 def headers_of(request: RawRequest) -> dict[str, str]:
-    """Return the header by which OpenAI's clients tell a request."""
+    """Return the header that identifies a request to OpenAI's clients."""
     return {"x-request-id": request.request_id}

@@ -1,7 +1,7 @@
 """Errors in OpenAI's shape, for formats that speak to its clients: `{"error": {"message", "type", "param", "code"}}`.
 
-`code` is chatserve's own, but for the ones that client libraries look for; the status of what is wrong in a request is
-400. Source: OpenAI API reference, "Error codes".
+`code` is chatserve's code, except for those that client libraries look for. Invalid requests have status 400. Source:
+OpenAI API reference, "Error codes".
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from chatserve.core.types import Json, TurnError
 from chatserve.formats.shared.openai_endpoints import headers_of
 
 _NO_RETRY: Final = {"x-should-retry": "false"}
-"""OpenAI's libraries try again after every 409, 429 and 5xx, unless they are told that the answer would be the same."""
+"""Stops OpenAI's libraries from trying again, which they otherwise do after every 409, 429 and 5xx."""
 
 _INPUTS: Final = "inputs."
-"""Where the native API has a function's inputs; here they stand among the other fields."""
+"""The native API puts a function's inputs under this name. Here they are among the other fields."""
 
 _TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -34,13 +34,13 @@ def reply_to_error(error: ChatserveError, request: RawRequest) -> JsonReply:
 
 
 def reply_to_failure(error: TurnError | None, request: RawRequest) -> JsonReply:
-    """Return the reply to a request whose turn failed; it must not be sent again, for its function has run."""
+    """Return the reply to a request whose turn failed. Clients must not send it again: its function has run."""
     headers = {**headers_of(request), **_NO_RETRY}
     return JsonReply(failure_body(error), 500 if error is None else error.status_code, headers)
 
 
 def failure_body(error: TurnError | None) -> dict[str, dict[str, Json]]:
-    """Return what is said of a turn that failed; `error_id` finds it in the server's log."""
+    """Return the error of a failed turn. `error_id` finds it in the server's log."""
     if error is None:
         return error_body("the turn failed", 500, param=None, code="internal_error")
     body = error_body(error.detail, error.status_code, param=None, code=error.code)
@@ -49,7 +49,7 @@ def failure_body(error: TurnError | None) -> dict[str, dict[str, Json]]:
 
 
 def farewell_body() -> dict[str, dict[str, Json]]:
-    """Return what is said on a stream that ends before its answer, as the server goes away."""
+    """Return the error for a stream that ends before its answer because the server stops."""
     return error_body("the server is stopping; try again in a moment", 503, param=None, code="shutting_down")
 
 
@@ -60,7 +60,7 @@ def error_body(message: str, status_code: int, *, param: str | None, code: str) 
 
 
 def _param_of(error: ChatserveError) -> str | None:
-    """Return the field of the request that is wrong, where the error names one."""
+    """Return the name of the invalid field, if the error has one."""
     named = error.extra.get("param")
     if isinstance(named, str):
         return named

@@ -1,4 +1,4 @@
-"""A room: one session in this process, with all that belongs to it. Knows no other session and no owner's rights."""
+"""A room: one session in this process with everything that belongs to it. Knows no other session and no owners."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, Commi
 from chatserve.core.events import HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
 from chatserve.core.frozen import frozen
 from chatserve.core.types import Message, Session, Turn
-from chatserve.stores import branches, transitions
+from chatserve.stores import branches, refusals, transitions
 from chatserve.stores.transitions import HistoryEnd, TurnPlace
 
 
@@ -26,7 +26,7 @@ class Segment:
 
 @dataclass(slots=True)
 class Room:
-    """One session with all that belongs to it; dicts keep the order in which things were made."""
+    """One session with everything that belongs to it. The dicts keep the order of creation."""
 
     session: Session
     messages: dict[str, Message] = field(default_factory=dict)
@@ -41,16 +41,16 @@ class Room:
 
     @property
     def running_turn_id(self) -> str | None:
-        """The turn that runs, or None."""
+        """The id of the running turn, or None."""
         return next((turn.turn_id for turn in self.open_turns() if turn.status == "running"), None)
 
     @property
     def open_turn_id(self) -> str | None:
-        """The turn that runs, else the first that waits, or None."""
+        """The id of the running turn, else of the first queued turn, or None."""
         return next((turn.turn_id for turn in self.open_turns()), None)
 
     def open_turns(self) -> list[Turn]:
-        """Return open turns in the order in which they come to an end: what runs, then the queue."""
+        """Return the open turns in the order in which they end: the running one, then the queue."""
         accepted = [self.turns[turn_id] for turn_id in self.open_turn_ids]
         return sorted(accepted, key=lambda turn: turn.status == "queued")
 
@@ -78,14 +78,14 @@ class Room:
         return TurnRecord(turn, self.messages.get(turn.user_message_id or ""), answer)
 
     def begun(self, turn: Turn) -> BegunTurn:
-        """Return the outcome of begin and start."""
+        """Return the result of begin and start."""
         prompt = self.messages.get(turn.user_message_id or "")
         return BegunTurn(copied(self.session), turn, prompt, None if prompt is None else prompt.parent_id)
 
     # turns
 
     def place_turn(self, begin: BeginTurn) -> tuple[tuple[Message, ...], Message, TurnPlace]:
-        """Return the rows a turn adds, the message it answers, and its place."""
+        """Return the messages that a turn adds, the message it answers, and its place."""
         is_running = begin.status == "running"
         head = self._roll_back(begin.rollback_turn_id) if is_running else None
         follows_head = transitions.follows_head(begin)
@@ -103,7 +103,7 @@ class Room:
         return () if prompt is target else (prompt,), prompt, place
 
     def accept_turn(self, begin: BeginTurn, prompt: Message, place: TurnPlace) -> BegunTurn:
-        """Keep a turn, which runs at once or waits."""
+        """Keep a new turn, which runs now or waits."""
         self.session, turn = transitions.accept_turn(self.session, begin, prompt.message_id)
         self.turns[begin.turn_id], self.places[begin.turn_id] = turn, place
         self.open_turn_ids[begin.turn_id] = None
@@ -112,7 +112,7 @@ class Room:
         return self.begun(turn)
 
     def join_turn(self, turn: Turn, now: float) -> BegunTurn:
-        """Let a queued turn run: its user message joins the branch."""
+        """Start a queued turn: its user message joins the branch."""
         place = self.places[turn.turn_id]
         head = self._roll_back(place.rollback_turn_id)
         if place.follows_head and turn.user_message_id is not None:
@@ -140,8 +140,8 @@ class Room:
         return CommittedTurn(copied(session), turn, done)
 
     def forget_turn(self, turn_id: str) -> int:
-        """Remove a turn that is over; return how many are left."""
-        transitions.check_ended(self.turns[turn_id])
+        """Remove a turn that has ended; return the number of turns left."""
+        refusals.check_ended(self.turns[turn_id])
         del self.turns[turn_id], self.places[turn_id]
         self.answers.pop(turn_id, None)
         for message_id, message in self.messages.items():
@@ -153,7 +153,7 @@ class Room:
     # history operations
 
     def end_of(self, move: HistoryMove) -> HistoryEnd:
-        """Return where a history operation leads. Raises: NothingToUndo."""
+        """Return the result of a history operation. Raises: NothingToUndo."""
         if move.operation == "undo":
             return transitions.end_before(self.session, self.find_prompt())
         if move.operation == "clear":
@@ -163,7 +163,7 @@ class Room:
         return HistoryEnd(head, rows)
 
     def move_history(self, move: HistoryMove, end: HistoryEnd) -> MovedHistory:
-        """Move the head; the caller has added the rows."""
+        """Move the head. The caller has added the messages."""
         self.session = transitions.move_head(self.session, move, end.head)
         event = NumberedEvent(move.seq, None, HistoryChanged(self.session.version, move.operation))
         self.segments.append(Segment((event,), move.now))
@@ -184,7 +184,7 @@ class Room:
                 self.turns[turn_id] = replace(turn, first_seq=seq)
 
     def read_events(self, after: int, limit: int) -> EventPage:
-        """Return stored events after a cursor, whole segments until `limit` is reached."""
+        """Return the stored events after a cursor: whole segments until there are `limit` events."""
         last_seq = self.session.last_seq
         first_seq = self.segments[0].events[0].seq if self.segments else last_seq + 1
         start = bisect_right(self.segments, after, key=lambda segment: last_seq_of(segment.events[-1]))
@@ -196,7 +196,7 @@ class Room:
         return EventPage(tuple(events), first_seq, last_seq)
 
     def purge_segments(self, before: float, limit: int) -> int:
-        """Remove the oldest segments, those of open turns aside; return how many."""
+        """Remove the oldest segments, except those of open turns; return their number."""
         first_seqs = [turn.first_seq for turn in self.open_turns() if turn.first_seq is not None]
         open_from = min(first_seqs, default=self.session.last_seq + 1)
         count = 0
@@ -209,7 +209,7 @@ class Room:
 
 
 def copied(session: Session) -> Session:
-    """Return a session whose dicts nobody else holds: a chat function may change the state it is given."""
+    """Return a session with its own copies of all dicts: a chat function may change the state it receives."""
     return Session(
         session.session_id,
         session.owner,

@@ -1,12 +1,12 @@
-"""The store that keeps everything in this process, for tests and for servers that may forget.
+"""The store that keeps everything in this process, for tests and for servers that may lose their sessions.
 
-Nothing outlives the process; within it, every promise of the contract holds: no method awaits between its first look
-and its last change, so each is one transaction. Knows no files and no threads.
+Nothing outlives the process. Within it, every promise of the contract holds: no method awaits anything between its
+first read and its last change, so each is one transaction. Knows no disk and no threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from chatserve.contracts.store import (
@@ -32,24 +32,24 @@ from chatserve.core.errors import ConfigurationError, StoreError
 from chatserve.core.events import LogEntry, spelled_out
 from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn
 from chatserve.stores import branches as trees
-from chatserve.stores import transitions
+from chatserve.stores import refusals, transitions
+from chatserve.stores.memory.files import FileRecords
 from chatserve.stores.memory.rooms import Room, copied
 
 
 class MemoryStore:
-    """A `Store` in dicts. `open` after `close` finds what was there, as after a crash."""
+    """A `Store` in dicts. `open` after `close` finds the same content, as after a crash."""
 
     shared = False
 
     def __init__(self, url: str = "memory://") -> None:
         if url != "memory://":
-            raise ConfigurationError(f"store: {url!r} should be just memory://")
+            raise ConfigurationError(f"store: {url!r} is not a memory store URL; write memory://")
         self._is_open = False
         self._rooms: dict[str, Room] = {}
         self._room_of_turn: dict[str, str] = {}
         self._room_of_message: dict[str, str] = {}
-        self._files: dict[str, StoredFile] = {}
-        self._rooms_of_file: dict[str, dict[str, None]] = {}
+        self._files = FileRecords()
         self._keys: dict[tuple[str, str], tuple[Idempotency, str]] = {}
 
     async def open(self, *, now: float) -> tuple[Turn, ...]:
@@ -76,7 +76,7 @@ class MemoryStore:
 
     async def create_session(self, new: NewSession, *, now: float) -> Session:
         if new.session_id in self._rooms:
-            raise transitions.session_exists(new.session_id)
+            raise refusals.session_exists(new.session_id)
         return copied(self._create(new, now).session)
 
     def _create(self, new: NewSession, now: float) -> Room:
@@ -87,7 +87,7 @@ class MemoryStore:
     def _room(self, owner: str, session_id: str) -> Room:
         room = self._rooms.get(session_id)
         if room is None or room.session.owner != owner:
-            raise transitions.session_unknown(session_id)
+            raise refusals.session_unknown(session_id)
         return room
 
     async def get_session(self, owner: str, session_id: str) -> Session:
@@ -98,7 +98,7 @@ class MemoryStore:
         own.sort(key=lambda session: session.created_at, reverse=True)
         ids = [session.session_id for session in own]
         if after is not None and after not in ids:
-            raise transitions.session_unknown(after)
+            raise refusals.session_unknown(after)
         chosen, following = _page(ids, after, limit)
         return Page(tuple(copied(self._rooms[session_id].session) for session_id in chosen), following)
 
@@ -106,18 +106,18 @@ class MemoryStore:
         self, owner: str, session_id: str, changes: SessionChanges, *, now: float, if_version: int | None = None
     ) -> Session:
         room = self._room(owner, session_id)
-        transitions.check_version(room.session, if_version)
+        refusals.check_version(room.session, if_version)
         room.session = copied(transitions.update_session(room.session, changes, now))
         return copied(room.session)
 
     async def delete_session(self, owner: str, session_id: str, *, if_version: int | None = None) -> tuple[str, ...]:
         room = self._room(owner, session_id)
-        transitions.check_version(room.session, if_version)
-        transitions.check_idle(session_id, room.open_turn_id)
+        refusals.check_version(room.session, if_version)
+        refusals.check_idle(session_id, room.open_turn_id)
         return self._remove([room])
 
     def _remove(self, rooms: Sequence[Room]) -> tuple[str, ...]:
-        """Remove sessions with all that belongs to them; return the ids of files that now belong to none."""
+        """Remove sessions with everything that belongs to them; return the ids of files that now belong to none."""
         for room in rooms:
             del self._rooms[room.session.session_id]
             for message_id in room.messages:
@@ -126,17 +126,7 @@ class MemoryStore:
                 del self._room_of_turn[turn_id]
         ended = {turn_id for room in rooms for turn_id in room.turns}
         self._keys = {key: kept for key, kept in self._keys.items() if kept[1] not in ended}
-        removed = {room.session.session_id for room in rooms}
-        freed = [file_id for file_id, owners in self._rooms_of_file.items() if owners and owners.keys() <= removed]
-        for session_id in removed:
-            for owners in self._rooms_of_file.values():
-                owners.pop(session_id, None)
-        self._drop_files(freed)
-        return tuple(freed)
-
-    def _drop_files(self, file_ids: Iterable[str]) -> None:
-        for file_id in file_ids:
-            del self._files[file_id], self._rooms_of_file[file_id]
+        return tuple(self._files.detach({room.session.session_id for room in rooms}))
 
     # turns
 
@@ -144,9 +134,9 @@ class MemoryStore:
         if (replayed := self._replay(begin)) is not None:
             return replayed
         room = self._room_for(begin)
-        transitions.check_version(room.session, begin.request.call.if_version)
+        refusals.check_version(room.session, begin.request.call.if_version)
         if begin.status == "running":
-            transitions.check_idle(begin.request.session_id, room.open_turn_id)
+            refusals.check_idle(begin.request.session_id, room.open_turn_id)
         added, prompt, place = room.place_turn(begin)
         if begin.request.session_id not in self._rooms:
             self._rooms[begin.request.session_id] = room
@@ -164,28 +154,28 @@ class MemoryStore:
         if turn_id is None:
             return None
         if turn_id not in self._room_of_turn:
-            transitions.check_key(begin.request.idempotency, None)
+            refusals.check_key(begin.request.idempotency, None)
         room = self._rooms[self._room_of_turn[turn_id]]
         return replace(room.begun(room.turns[turn_id]), replayed=True)
 
     def _known_id(self, owner: str, idempotency: Idempotency, now: float) -> str | None:
-        """Return what a key stands for, or None. Raises: IdempotencyConflict."""
+        """Return the id that a key stands for, or None. Raises: IdempotencyConflict."""
         kept, made_id = self._keys.get((owner, idempotency.key), (None, ""))
         if kept is None or kept.expires_at <= now:
             return None
-        transitions.check_key(idempotency, kept.body_hash)
+        refusals.check_key(idempotency, kept.body_hash)
         return made_id
 
     async def claim_key(self, owner: str, idempotency: Idempotency, made_id: str, *, now: float) -> str | None:
         known_id = self._known_id(owner, idempotency, now)
         if known_id is None:
             if made_id in self._rooms:
-                raise transitions.session_exists(made_id)
+                raise refusals.session_exists(made_id)
             self._keys[owner, idempotency.key] = idempotency, made_id
         return known_id
 
     def _room_for(self, begin: BeginTurn) -> Room:
-        """Return the session's room; a new one is not kept before nothing can fail any more."""
+        """Return the session's room. The caller keeps a new one only when nothing can fail any more."""
         if begin.request.session_id in self._rooms or begin.create is None:
             return self._room(begin.request.owner, begin.request.session_id)
         room = Room(copied(transitions.create_session(begin.create, begin.now)))
@@ -193,32 +183,27 @@ class MemoryStore:
         return room
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
-        room, turn = self._find_turn(owner, session_id, turn_id)
-        if room is None or turn is None or turn.status != "queued":
-            raise transitions.turn_unknown(turn_id)
-        transitions.check_idle(session_id, room.running_turn_id)
-        return room.join_turn(turn, now)
-
-    def _find_turn(self, owner: str, session_id: str, turn_id: str) -> tuple[Room | None, Turn | None]:
         room = self._rooms.get(session_id)
-        if room is None or room.session.owner != owner:
-            return None, None
-        return room, room.turns.get(turn_id)
+        turn = None if room is None or room.session.owner != owner else room.turns.get(turn_id)
+        if room is None or turn is None or turn.status != "queued":
+            raise refusals.turn_unknown(turn_id)
+        refusals.check_idle(session_id, room.running_turn_id)
+        return room.join_turn(turn, now)
 
     async def journal_events(
         self, batch: Sequence[tuple[str, Sequence[LogEntry]]], *, now: float, durable: bool
     ) -> None:
-        """Do nothing: what a journal would recover is lost with the process, as all the rest."""
+        """Do nothing: the process would take the journal with it."""
 
     async def append_events(self, session_id: str, events: Sequence[LogEntry], *, now: float) -> None:
         if session_id not in self._rooms:
-            raise transitions.session_unknown(session_id)
+            raise refusals.session_unknown(session_id)
         self._rooms[session_id].append_events(events, now)
 
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
-        room, turn = self._find_turn(commit.owner, commit.session_id, commit.turn_id)
-        if room is None or turn is None or turn.turn_id not in room.open_turn_ids:
-            raise transitions.lease_lost(commit.turn_id)
+        room = self._rooms.get(commit.session_id)
+        if room is None or room.session.owner != commit.owner or commit.turn_id not in room.open_turn_ids:
+            raise refusals.lease_lost(commit.turn_id)
         return self._end_turn(room, commit)
 
     def _end_turn(self, room: Room, commit: CommitTurn) -> CommittedTurn:
@@ -233,7 +218,7 @@ class MemoryStore:
     def _room_of(self, owner: str, turn_id: str) -> Room:
         room = self._rooms.get(self._room_of_turn.get(turn_id, ""))
         if room is None or room.session.owner != owner:
-            raise transitions.turn_unknown(turn_id)
+            raise refusals.turn_unknown(turn_id)
         return room
 
     async def last_turn(self, owner: str, session_id: str) -> TurnRecord | None:
@@ -249,14 +234,12 @@ class MemoryStore:
     # messages
 
     def _add_messages(self, room: Room, messages: Sequence[Message]) -> None:
-        """Keep messages; the files they refer to belong to their session from now on."""
+        """Keep messages, and attach the files they refer to to their session."""
         session = room.session
         for message in messages:
             room.messages[message.message_id] = message
             self._room_of_message[message.message_id] = session.session_id
-        for file_id in trees.file_ids(messages):
-            if file_id in self._files and self._files[file_id].owner == session.owner:
-                self._rooms_of_file[file_id][session.session_id] = None
+        self._files.attach(session, trees.file_ids(messages))
 
     async def get_message(self, owner: str, message_id: str) -> Message:
         return self._room_with(owner, message_id).messages[message_id]
@@ -264,13 +247,13 @@ class MemoryStore:
     def _room_with(self, owner: str, message_id: str) -> Room:
         room = self._rooms.get(self._room_of_message.get(message_id, ""))
         if room is None or room.session.owner != owner:
-            raise transitions.message_unknown(message_id)
+            raise refusals.message_unknown(message_id)
         return room
 
     async def read_branch(self, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
         room = self._room(owner, session_id)
         if head is not None and head not in room.messages:
-            raise transitions.message_unknown(head)
+            raise refusals.message_unknown(head)
         return room.branch(head)
 
     async def list_messages(
@@ -279,16 +262,16 @@ class MemoryStore:
         room = self._room(owner, session_id)
         rows = list(room.messages) if branches else [row.message_id for row in room.branch(room.session.head)]
         if after is not None and after not in rows:
-            raise transitions.message_unknown(after)
+            raise refusals.message_unknown(after)
         chosen, following = _page(rows, after, limit)
         return Page(tuple(room.messages[message_id] for message_id in chosen), following)
 
     async def move_history(self, move: HistoryMove) -> MovedHistory:
         room = self._room(move.owner, move.session_id)
-        transitions.check_version(room.session, move.if_version)
-        transitions.check_idle(move.session_id, room.open_turn_id)
+        refusals.check_version(room.session, move.if_version)
+        refusals.check_idle(move.session_id, room.open_turn_id)
         end = room.end_of(move)
-        transitions.check_new(end.added, self._room_of_message)
+        refusals.check_new(end.added, self._room_of_message)
         self._add_messages(room, end.added)
         return room.move_history(move, end)
 
@@ -304,7 +287,7 @@ class MemoryStore:
     ) -> Session:
         room = self._room(owner, session_id)
         if message_id is not None and message_id not in room.messages:
-            raise transitions.message_unknown(message_id)
+            raise refusals.message_unknown(message_id)
         copies = trees.copy_branch(room.branch(message_id or room.session.head), new_ids)
         return await self.create_session(transitions.fork(room.session, new_session_id, copies), now=now)
 
@@ -313,8 +296,8 @@ class MemoryStore:
     ) -> tuple[Session, Message]:
         room = self._room_with(owner, message_id)
         if room.messages[message_id].role == "user":
-            raise transitions.message_unknown(message_id)
-        transitions.check_version(room.session, if_version)
+            raise refusals.message_unknown(message_id)
+        refusals.check_version(room.session, if_version)
         message = room.messages[message_id] = replace(room.messages[message_id], feedback=feedback)
         room.session = transitions.give_feedback(room.session, now)
         return copied(room.session), message
@@ -323,49 +306,40 @@ class MemoryStore:
 
     async def read_events(self, session_id: str, *, after: int, limit: int) -> EventPage:
         if session_id not in self._rooms:
-            raise transitions.session_unknown(session_id)
+            raise refusals.session_unknown(session_id)
         return self._rooms[session_id].read_events(after, limit)
 
     async def add_file(self, file: StoredFile) -> None:
         if file.session_id is not None:
             self._room(file.owner, file.session_id)
-        self._files[file.file_id] = file
-        self._rooms_of_file[file.file_id] = {} if file.session_id is None else {file.session_id: None}
+        self._files.add(file)
 
     async def get_files(self, owner: str, file_ids: Sequence[str]) -> tuple[StoredFile, ...]:
-        return tuple(self._file(owner, file_id) for file_id in file_ids)
-
-    def _file(self, owner: str, file_id: str) -> StoredFile:
-        file = self._files.get(file_id)
-        if file is None or file.owner != owner:
-            raise transitions.file_unknown(file_id)
-        return replace(file, session_id=next(iter(self._rooms_of_file[file_id]), None))
+        return tuple(self._files.get(owner, file_id) for file_id in file_ids)
 
     async def known_files(self, file_ids: Sequence[str]) -> frozenset[str]:
-        return frozenset(self._files.keys() & set(file_ids))
+        return self._files.known(file_ids)
 
     async def attach_files(self, owner: str, session_id: str, file_ids: Sequence[str]) -> None:
         room = self._room(owner, session_id)
-        for file in [self._file(owner, file_id) for file_id in file_ids]:
-            self._rooms_of_file[file.file_id][room.session.session_id] = None
+        await self.get_files(owner, file_ids)  # all of them, or none
+        self._files.attach(room.session, file_ids)
 
     # moving and removing
 
     async def export_session(self, owner: str, session_id: str) -> SessionRecord:
         room = self._room(owner, session_id)
-        own = (file for file_id, file in self._files.items() if session_id in self._rooms_of_file[file_id])
-        files = tuple(replace(file, session_id=session_id) for file in own)
-        return SessionRecord(copied(room.session), tuple(room.messages.values()), tuple(room.turns.values()), files)
+        messages, turns = tuple(room.messages.values()), tuple(room.turns.values())
+        return SessionRecord(copied(room.session), messages, turns, self._files.of_session(session_id))
 
     async def import_session(self, record: SessionRecord) -> Session:
-        transitions.check_record(record)
+        trees.check_tree(record.messages, record.session.head)
         session = record.session
         if self._is_taken(record):
-            raise transitions.session_exists(session.session_id)
+            raise refusals.session_exists(session.session_id)
         room = self._rooms[session.session_id] = Room(copied(session))
         for file in record.files:
-            self._files.setdefault(file.file_id, file)
-            self._rooms_of_file.setdefault(file.file_id, {})[session.session_id] = None
+            self._files.add(replace(file, session_id=session.session_id))
         self._add_messages(room, record.messages)
         for turn, place in transitions.imported_turns(record):
             room.turns[turn.turn_id], room.places[turn.turn_id] = turn, place
@@ -380,25 +354,21 @@ class MemoryStore:
             record.session.session_id in self._rooms
             or any(message.message_id in self._room_of_message for message in record.messages)
             or any(turn.turn_id in self._room_of_turn for turn in record.turns)
-            or any(self._files.get(file.file_id, file).owner != owner for file in record.files)
+            or any(self._files.is_foreign(file, owner) for file in record.files)
         )
 
     async def erase_owner(self, owner: str) -> tuple[str, ...]:
         rooms = [room for room in self._rooms.values() if room.session.owner == owner]
         for room in rooms:
-            transitions.check_idle(room.session.session_id, room.open_turn_id)
+            refusals.check_idle(room.session.session_id, room.open_turn_id)
         freed = self._remove(rooms)
         self._keys = {key: kept for key, kept in self._keys.items() if key[0] != owner}
-        loose = [file.file_id for file in self._files.values() if file.owner == owner]
-        self._drop_files(loose)
-        return (*freed, *loose)
+        return (*freed, *self._files.drop_owned(owner))
 
     async def purge(self, purge: Purge) -> Purged:
         rooms = [room for room in self._rooms.values() if _is_expired(room, purge)][: purge.limit]
         freed = self._remove(rooms)
-        old = (file.file_id for file in self._files.values() if file.created_at < purge.files_before)
-        loose = [file_id for file_id in old if not self._rooms_of_file[file_id]][: purge.limit]
-        self._drop_files(loose)
+        loose = self._files.drop_loose(purge.files_before, purge.limit)
         keys = [key for key, kept in self._keys.items() if kept[0].expires_at < purge.now][: purge.limit]
         for key in keys:
             del self._keys[key]

@@ -1,4 +1,4 @@
-"""The store in one SQLite file: durable, with no other service to run. One process owns the file."""
+"""The store in one SQLite file: durable, without another service to run. One process owns the file."""
 
 from chatserve.stores.sqlite.store import SqliteStore
 

@@ -1,7 +1,7 @@
-"""The file on disk: who owns it, how connections to it are set up. Knows no tables beyond that they are migrated.
+"""The file on disk: which process owns it, and how connections to it are set up. Knows no tables; it migrates them.
 
-SQLite before 3.51.3 may corrupt a file to which two connections write or checkpoint at once; so exactly one connection
-does either, and a lock beside the file keeps other processes away.
+SQLite before 3.51.3 may corrupt a file when two connections write or checkpoint at the same time. So exactly one
+connection writes and checkpoints, and a lock file keeps other processes away.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BUSY_TIMEOUT_S: Final = 5.0
 _CACHED_STATEMENTS: Final = 256
 _FOR_ALL: Final = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -16384", "PRAGMA temp_store = MEMORY")
 _CHECKPOINT_PAGES: Final = 4000
-"""Sixteen MiB. Every turn writes the last pages of the same tables again: the rarer this is, the fewer are moved."""
+"""Sixteen MiB. Every turn rewrites the last pages of the same tables, so rarer checkpoints move fewer pages."""
 _FOR_WRITER: Final = (
     "PRAGMA synchronous = FULL",
     f"PRAGMA journal_size_limit = {64 * 1024 * 1024}",
@@ -32,7 +32,7 @@ _FOR_READERS: Final = ("PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0"
 
 
 def path_of(url: str) -> Path:
-    """Return the file a store URL names: `sqlite:///relative.db`, `sqlite:////absolute/path.db`.
+    """Return the file that a store URL names: `sqlite:///relative.db`, `sqlite:////absolute/path.db`.
 
     Raises:
         ConfigurationError: the URL names no file.
@@ -44,7 +44,7 @@ def path_of(url: str) -> Path:
 
 
 class Database:
-    """One SQLite file, owned by this process from `open` to `close`. Both run in the thread that writes."""
+    """One SQLite file, owned by this process from `open` to `close`. Call both in the thread that writes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,13 +53,13 @@ class Database:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The one connection that writes. Raises: StoreError where the database is not open."""
+        """The one connection that writes. Raises: StoreError if the database is not open."""
         if self._connection is None:
             raise StoreError("the store is closed")
         return self._connection
 
     def open(self) -> None:
-        """Own the file and bring its schema up to date. Raises: ConfigurationError."""
+        """Lock the file and bring its schema up to date. Raises: ConfigurationError."""
         self._lock_fd = _lock(self.path)
         os.register_at_fork(after_in_child=partial(_leave_to_parent, ref(self)))
         try:
@@ -77,37 +77,37 @@ class Database:
         migrate(db)
 
     def close(self) -> None:
-        """Empty the write-ahead log and give the file up. Readers must be closed before."""
+        """Empty the write-ahead log and release the file. Close the readers first."""
         if self._connection is not None:
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error:
-                pass  # what is in the log is safe there, and is moved at the next start
+                pass  # the content of the log is safe there; the next start moves it
             finally:
                 self._connection.close()
                 self._connection = None
         self.unlock()
 
     def unlock(self) -> None:
-        """Give the lock up, or in a forked child this process's share of it."""
+        """Release the lock, or in a forked child this process's share of it."""
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
 
 
 def _leave_to_parent(database: ref[Database]) -> None:
-    """Let a forked child not own the file: it may outlive its parent, and keep the next server out."""
+    """Release the lock in a forked child: the child may outlive its parent and would lock the next server out."""
     if (found := database()) is not None:
         found.unlock()
 
 
 def _make_private(path: Path) -> None:
-    """Make a file that is not there readable to its owner only, as conversations should be."""
+    """Create a missing file readable only for its owner, because conversations are private."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """Open a connection that can neither write nor checkpoint."""
+    """Open a connection that cannot write and does not checkpoint."""
     return _connect(path, _FOR_READERS)
 
 
@@ -125,7 +125,7 @@ def _connect(path: Path, pragmas: tuple[str, ...]) -> sqlite3.Connection:
 
 
 def _lock(path: Path) -> int:
-    """Lock `<file>.lock` and leave this process's id in it. The file stays: removing it would race with a new owner."""
+    """Lock `<file>.lock` and write this process's id to it. The file stays: removing it would race with a new owner."""
     lock_path = path.with_name(path.name + ".lock")
     try:
         fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -145,7 +145,7 @@ def _lock(path: Path) -> int:
 
 
 def store_error(error: sqlite3.Error) -> StoreError:
-    """Return what callers are told of a failure of SQLite."""
+    """Return the error that callers get when SQLite fails."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StoreFull("the disk under the store is full; nothing was changed")

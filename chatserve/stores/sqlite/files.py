@@ -7,7 +7,7 @@ from sqlite3 import Connection
 
 from chatserve.codec import dumps
 from chatserve.core.types import StoredFile
-from chatserve.stores import transitions
+from chatserve.stores import refusals
 from chatserve.stores.sqlite import rows, tables
 
 
@@ -31,7 +31,7 @@ def _get_file(db: Connection, owner: str, file_id: str) -> StoredFile:
         (file_id, owner),
     ).fetchone()
     if row is None:
-        raise transitions.file_unknown(file_id)
+        raise refusals.file_unknown(file_id)
     return rows.file_of(row)
 
 
@@ -43,7 +43,7 @@ def known_files(db: Connection, file_ids: Sequence[str]) -> frozenset[str]:
 
 
 def attach_files(db: Connection, owner: str, session_id: str, file_ids: Sequence[str]) -> None:
-    """Let files belong to a session. Raises: FileUnknown, SessionUnknown."""
+    """Attach files to a session. Raises: FileUnknown, SessionUnknown."""
     session = tables.get_session(db, owner, session_id)
     for file in get_files(db, owner, file_ids):
         tables.attach_file(db, session, file.file_id)

@@ -10,7 +10,7 @@ from chatserve.contracts.store import HistoryMove, MovedHistory, Page
 from chatserve.core.events import HistoryChanged, NumberedEvent
 from chatserve.core.types import Feedback, Message, Session
 from chatserve.stores import branches as trees
-from chatserve.stores import transitions
+from chatserve.stores import refusals, transitions
 from chatserve.stores.sqlite import rows, sessions, tables
 from chatserve.stores.transitions import HistoryEnd
 
@@ -22,7 +22,7 @@ def get_message(db: Connection, owner: str, message_id: str) -> Message:
         (message_id, owner),
     ).fetchone()
     if row is None:
-        raise transitions.message_unknown(message_id)
+        raise refusals.message_unknown(message_id)
     return rows.message_of(row)
 
 
@@ -31,14 +31,14 @@ def read_branch(db: Connection, owner: str, session_id: str, head: str | None) -
     tables.get_session(db, owner, session_id)
     found = tables.read_branch(db, session_id, head)
     if head is not None and not found:
-        raise transitions.message_unknown(head)
+        raise refusals.message_unknown(head)
     return found
 
 
 def list_messages(
     db: Connection, owner: str, session_id: str, *, after: str | None, limit: int, branches: bool
 ) -> Page:
-    """Page through the current branch, or through all rows. Raises: SessionUnknown, MessageUnknown."""
+    """Page through the current branch, or through all messages. Raises: SessionUnknown, MessageUnknown."""
     session = tables.get_session(db, owner, session_id)
     found = _page_of_all(db, session, after, limit + 1) if branches else _page_of_branch(db, session, after, limit + 1)
     return Page(found[:limit], found[limit - 1].message_id if len(found) > limit else None)
@@ -57,7 +57,7 @@ def _number_of(db: Connection, session: Session, message_id: str) -> int:
         "SELECT n FROM message WHERE message_id = ? AND session_id = ?", (message_id, session.session_id)
     ).fetchone()
     if row is None:
-        raise transitions.message_unknown(message_id)
+        raise refusals.message_unknown(message_id)
     return int(row[0])
 
 
@@ -68,7 +68,7 @@ def _page_of_branch(db: Connection, session: Session, after: str | None, limit: 
     ).fetchall()
     places = {message_id: place for place, (message_id, _) in enumerate(ids)}
     if after is not None and after not in places:
-        raise transitions.message_unknown(after)
+        raise refusals.message_unknown(after)
     start = 0 if after is None else places[after] + 1
     numbers = [n for _, n in ids[start : start + limit]]
     found = db.execute("SELECT * FROM message WHERE n IN (SELECT value FROM json_each(?))", (dumps(numbers).decode(),))
@@ -78,8 +78,8 @@ def _page_of_branch(db: Connection, session: Session, after: str | None, limit: 
 def move_history(db: Connection, move: HistoryMove) -> MovedHistory:
     """Undo, clear or replace. Raises: see `Store.move_history`."""
     session, open_turn_id = tables.get_session_and_open(db, move.owner, move.session_id)
-    transitions.check_version(session, move.if_version)
-    transitions.check_idle(move.session_id, open_turn_id)
+    refusals.check_version(session, move.if_version)
+    refusals.check_idle(move.session_id, open_turn_id)
     end = _end_of(db, session, move)
     session = transitions.move_head(session, move, end.head)
     tables.save_session(db, session)
@@ -90,14 +90,14 @@ def move_history(db: Connection, move: HistoryMove) -> MovedHistory:
 
 
 def _end_of(db: Connection, session: Session, move: HistoryMove) -> HistoryEnd:
-    """Return where a history operation leads. Raises: NothingToUndo, InputsInvalid."""
+    """Return the result of a history operation. Raises: NothingToUndo, InputsInvalid."""
     if move.operation == "undo":
         return transitions.end_before(session, tables.find_prompt(db, session))
     if move.operation == "clear":
         return HistoryEnd(None)
     stored = tables.read_branch(db, session.session_id, session.head)
     added, head = trees.graft(stored, move.messages, trees.common_start(stored, move.messages))
-    transitions.check_new(added, tables.taken_ids(db, added))
+    refusals.check_new(added, tables.taken_ids(db, added))
     return HistoryEnd(head, added)
 
 
@@ -115,7 +115,7 @@ def fork_session(
     session = tables.get_session(db, owner, session_id)
     branch = tables.read_branch(db, session_id, message_id or session.head)
     if message_id is not None and not branch:
-        raise transitions.message_unknown(message_id)
+        raise refusals.message_unknown(message_id)
     new = transitions.fork(session, new_session_id, trees.copy_branch(branch, new_ids))
     return sessions.create_session(db, new, now=now)
 
@@ -130,9 +130,9 @@ def set_feedback(
         (message_id, owner),
     ).fetchone()
     if row is None:
-        raise transitions.message_unknown(message_id)
+        raise refusals.message_unknown(message_id)
     current = rows.session_of(row)
-    transitions.check_version(current, if_version)
+    refusals.check_version(current, if_version)
     session = transitions.give_feedback(current, now)
     tables.save_progress(db, [session])
     (updated,) = db.execute(

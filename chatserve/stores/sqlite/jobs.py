@@ -1,4 +1,4 @@
-"""An operation somebody waits for, on its way to a thread and back. Knows neither SQLite's files nor its tables."""
+"""Operations on their way to a thread, and their outcomes on the way back. Knows neither files nor tables."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 
 class Group(NamedTuple):
-    """How an operation is done for many at once.
+    """How to run an operation for many callers at once.
 
-    `operation` is called with the one argument of each, and returns in their order what each comes to: a value, or the
-    error with which it is refused, then without a change. It is not called with two of the same `key`.
+    `operation` takes a list with the argument of each caller and returns their outcomes in the same order: a value, or
+    an error that refuses the call and changes nothing. One call never contains two arguments of the same `key`.
     """
 
     operation: Callable[..., Sequence[Any]]
@@ -20,9 +20,10 @@ class Group(NamedTuple):
 
 
 class Job(NamedTuple):
-    """An operation, to be called with a connection and these arguments, and who waits for it.
+    """An operation with its arguments, and the future and event loop that wait for its result.
 
-    With a `group` it may change places with jobs of other keys. A soft one needs no commit that waits for the disk.
+    A job with a `group` may change places with jobs of other keys. A soft job does not need a commit that waits for the
+    disk.
     """
 
     operation: Callable[..., Any]
@@ -35,7 +36,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a caller is to be told: a value, or an error."""
+    """The result for a caller: a value, or an error."""
 
     future: asyncio.Future[Any]
     value: Any
@@ -50,13 +51,13 @@ def new_job(
     *,
     is_soft: bool = False,
 ) -> Job:
-    """Return a job for which the running event loop waits."""
+    """Return a job whose result the running event loop waits for."""
     loop = asyncio.get_running_loop()
     return Job(operation, args, kwargs, loop.create_future(), loop, group, is_soft)
 
 
 def in_groups(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:
-    """Yield jobs that can be done at once, together; jobs of one key, and those without a group, keep their order."""
+    """Yield the jobs that can run together. Jobs of the same key, and those without a group, keep their order."""
     rounds: list[dict[Callable[..., Any], list[Job]]] = []  # in each round a key has one job
     rounds_of: dict[str, int] = {}
     for job in jobs:
@@ -75,9 +76,9 @@ def in_groups(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:
         yield from groups.values()
 
 
-def tell(loop: asyncio.AbstractEventLoop, outcomes: Sequence[Outcome]) -> None:
-    """Hand outcomes to those who wait, with one wake-up of their loop for all of them."""
-    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+def deliver(loop: asyncio.AbstractEventLoop, outcomes: Sequence[Outcome]) -> None:
+    """Set the results of the waiting futures, with one wake-up of their loop for all of them."""
+    with suppress(RuntimeError):  # the loop is closed: nothing waits any more
         loop.call_soon_threadsafe(_resolve, outcomes)
 
 

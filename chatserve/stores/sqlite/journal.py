@@ -1,9 +1,9 @@
 """The journal: the newest events of all running turns, one record per flush, for recovery only.
 
-An event in it is *filed* once its session's log has its number: the turn was committed, or its events were appended.
-What is filed is garbage here. Records older than every open turn are nothing else and are dropped unread. Of those that
-have grown old beside a turn that goes on, what is not filed yet joins the new record, two old ones with each new one.
-So the journal holds little more than what runs and costs the same whatever the number of sessions.
+An event is *filed* once its session's log contains it: the turn was committed, or its events were appended. The journal
+no longer needs filed events. Records older than every open turn hold only filed events and are deleted unread. When
+records grow old because a turn runs long, each new record takes over what two of them hold that is not filed yet. So
+the journal holds little more than the events of running turns, and its cost does not depend on the number of sessions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chatserve.stores.sqlite import log
 from chatserve.stores.sqlite.open_turns import NewRecord
 
 OLD_AFTER_RECORDS: Final = 750
-"""Half a minute of flushes: by then most turns have ended, and their part need not be written again."""
+"""Half a minute of flushes: by then most turns have ended, and their events are not written again."""
 
 
 def journal_events(db: Connection, batch: Sequence[tuple[str, Sequence[LogEntry]]], record: NewRecord) -> None:
@@ -33,7 +33,7 @@ def journal_events(db: Connection, batch: Sequence[tuple[str, Sequence[LogEntry]
 
 
 def _take_old(db: Connection, until: int, open_session_ids: frozenset[str]) -> list[Json]:
-    """Remove the two oldest records numbered up to `until`; return what of them is not filed yet."""
+    """Remove the two oldest records up to number `until`; return their entries that are not filed yet."""
     old = db.execute("SELECT n, payload FROM journal WHERE n <= ? ORDER BY n LIMIT 2", (until,)).fetchall()
     if not old:
         return []
@@ -44,7 +44,7 @@ def _take_old(db: Connection, until: int, open_session_ids: frozenset[str]) -> l
 
 
 def _filed_seqs(db: Connection, session_ids: Iterable[str]) -> dict[str, int]:
-    """Return the last number each of these sessions has filed; those that are gone have none."""
+    """Return the number of the last filed event of each of these sessions, if the session still exists."""
     wanted = dumps(list(session_ids)).decode()
     return dict(
         db.execute(
@@ -54,7 +54,7 @@ def _filed_seqs(db: Connection, session_ids: Iterable[str]) -> dict[str, int]:
 
 
 def forget(db: Connection, session_ids: Sequence[str]) -> None:
-    """Remove what the journal holds of sessions that are deleted; their ids may be used again."""
+    """Remove the entries of deleted sessions from the journal: their ids may be used again."""
     if not session_ids:
         return
     needles = dumps([dumps(session_id).decode() for session_id in session_ids]).decode()
@@ -68,7 +68,7 @@ def forget(db: Connection, session_ids: Sequence[str]) -> None:
 
 
 def read_journal(db: Connection) -> dict[str, list[NumberedEvent]]:
-    """Return the events in the journal by session, in no certain order."""
+    """Return the events in the journal by session, in no particular order."""
     events: dict[str, list[NumberedEvent]] = {}
     for (payload,) in db.execute("SELECT payload FROM journal ORDER BY n"):
         for session_id, values in loads_stored(payload):
@@ -77,7 +77,7 @@ def read_journal(db: Connection) -> dict[str, list[NumberedEvent]]:
 
 
 def settle(db: Connection, *, now: float) -> None:
-    """File what no turn will, and empty the journal, unless a turn is open."""
+    """File the events that no turn will file, and empty the journal. Do nothing while a turn is open."""
     has_records = db.execute("SELECT 1 FROM journal LIMIT 1").fetchone()
     is_open = db.execute("SELECT 1 FROM turn WHERE status IN ('queued', 'running') LIMIT 1").fetchone()
     if has_records is None or is_open is not None:

@@ -8,7 +8,7 @@ from sqlite3 import Connection
 from chatserve.codec import decode_events
 from chatserve.contracts.store import EventPage
 from chatserve.core.events import LogEntry, NumberedEvent, last_seq_of
-from chatserve.stores import transitions
+from chatserve.stores import refusals, transitions
 from chatserve.stores.sqlite import tables
 
 
@@ -29,12 +29,12 @@ def append_events(db: Connection, session_id: str, events: Sequence[LogEntry], *
 def _last_seq(db: Connection, session_id: str) -> int:
     row = db.execute("SELECT last_seq FROM session WHERE session_id = ?", (session_id,)).fetchone()
     if row is None:
-        raise transitions.session_unknown(session_id)
+        raise refusals.session_unknown(session_id)
     return int(row[0])
 
 
 def read_events(db: Connection, session_id: str, *, after: int, limit: int) -> EventPage:
-    """Return stored events after a cursor, whole rows until `limit` is reached. Raises: SessionUnknown."""
+    """Return the stored events after a cursor: whole rows until there are `limit` events. Raises: SessionUnknown."""
     last_seq = _last_seq(db, session_id)
     oldest = db.execute(
         "SELECT first_seq FROM segment WHERE session_id = ? ORDER BY last_seq LIMIT 1", (session_id,)

@@ -1,6 +1,6 @@
-"""The turns that are open, as this process knows them: what the journal must keep.
+"""The open turns of this process: they decide what the journal must keep.
 
-Lives in the event loop's thread. Knows no connection.
+Used only in the event loop's thread. Knows no connection.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 
 class NewRecord(NamedTuple):
-    """A record the journal is to have, and what it must keep beside it.
+    """The number of a new journal record, and which older records the journal must keep.
 
-    Records are numbered in the order of their making. Those up to `settled` tell of no turn that is open. `session_ids`
-    are the sessions with an open turn; None where no record is so old that this matters.
+    Records are numbered in order. Those up to `settled` hold no events of open turns. `session_ids` are the sessions
+    with an open turn; None while no record is old enough for this to matter.
     """
 
     number: int
@@ -26,7 +26,7 @@ class _Begun(NamedTuple):
 
 
 class OpenTurns:
-    """Turns from the moment they are to begin until their end was committed."""
+    """Turns from just before they begin until their end is committed."""
 
     def __init__(self) -> None:
         self._turns: dict[str, _Begun] = {}  # in the order in which they began
@@ -36,15 +36,15 @@ class OpenTurns:
         return len(self._turns)
 
     def begin(self, turn_id: str, session_id: str) -> None:
-        """Count in a turn that is to begin. The journal tells of it from now on, and not before."""
+        """Add a turn that is about to begin. Only later journal records can hold events of it."""
         self._turns[turn_id] = _Begun(session_id, self._newest_record)
 
     def forget(self, turn_id: str) -> None:
-        """Count out a turn that is not open, or not any more."""
+        """Remove a turn that is not open, if it is known."""
         self._turns.pop(turn_id, None)
 
     def next_record(self, old_after: int) -> NewRecord:
-        """Return what the journal must know of a new record. `old_after`: how many follow one that is old."""
+        """Return what the journal needs for a new record. A record is old once `old_after` others have followed it."""
         settled = next(iter(self._turns.values())).after_record if self._turns else self._newest_record
         self._newest_record += 1
         has_old = self._newest_record - settled > old_after

@@ -1,6 +1,6 @@
-"""The threads that read: a read neither blocks the event loop nor waits behind a commit. Knows no tables.
+"""The threads that read: a read neither blocks the event loop nor waits for a commit. Knows no tables.
 
-Every read runs in a transaction of its own, so it sees one state of the store, and all that was committed before.
+Every read runs in a transaction of its own, so it sees one state of the store, with all earlier commits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from chatserve.core.errors import StoreError
 from chatserve.stores.sqlite.database import connect_reader, store_error
-from chatserve.stores.sqlite.jobs import Job, Outcome, new_job, tell
+from chatserve.stores.sqlite.jobs import Job, Outcome, deliver, new_job
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Readers:
     async def submit(
         self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run `operation(connection, ...)` and return what it returned. Raises: StoreError, and what it raised."""
+        """Run `operation(connection, ...)` and return its result. Raises: StoreError, and what the operation raised."""
         if not self._is_open:
             raise StoreError("the store is closed")
         job = new_job(operation, args, kwargs)
@@ -51,7 +51,7 @@ class Readers:
         return cast("T", await job.future)
 
     async def close(self) -> None:
-        """Finish what was submitted, then close the connections in their threads; idempotent."""
+        """Finish the submitted operations, then close the connections in their threads. Idempotent."""
         if self._is_open:
             self._is_open = False
             for _ in self._closed:
@@ -68,14 +68,14 @@ class Readers:
                 db = db or connect_reader(self._path)
                 value = _read(db, job)
             except sqlite3.Error as error:
-                tell(job.loop, [Outcome(job.future, None, store_error(error))])
-            except Exception as error:  # noqa: BLE001 whoever asked gets it
-                tell(job.loop, [Outcome(job.future, None, error)])
+                deliver(job.loop, [Outcome(job.future, None, store_error(error))])
+            except Exception as error:  # noqa: BLE001 the caller gets it
+                deliver(job.loop, [Outcome(job.future, None, error)])
             else:
-                tell(job.loop, [Outcome(job.future, value, None)])
+                deliver(job.loop, [Outcome(job.future, value, None)])
         if db is not None:
             db.close()
-        tell(loop, [Outcome(closed, None, None)])
+        deliver(loop, [Outcome(closed, None, None)])
 
 
 def _read(db: sqlite3.Connection, job: Job) -> Any:

@@ -1,4 +1,4 @@
-"""What a crash left open is ended when the store is opened, in one transaction."""
+"""Recovery: when the store opens, it ends the turns that a crash left open, in one transaction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatserve.stores.sqlite import journal, rows, tables, turns
 
 
 def recover(db: Connection, *, now: float) -> tuple[Turn, ...]:
-    """End every open turn as `interrupted`; return them as they now are."""
+    """End every open turn as `interrupted`; return the ended turns."""
     open_sessions = db.execute(
         "SELECT DISTINCT session.n, owner, session_id FROM turn JOIN session USING (session_id)"
         " WHERE status IN ('queued', 'running') ORDER BY session.n"
@@ -41,8 +41,8 @@ def _recover_session(
 
 
 def _drop_log(db: Connection, session_id: str, opened: list[Turn]) -> list[NumberedEvent]:
-    """Remove the log of a session; return what it told of its open turns."""
-    first_seq = min(turn.first_seq or 0 for turn in opened)  # unknown where another turn's commit filed its events
+    """Remove the log of a session; return its events of the open turns."""
+    first_seq = min(turn.first_seq or 0 for turn in opened)  # None if another turn's commit filed its events
     payloads = db.execute(
         "SELECT payload FROM segment WHERE session_id = ? AND last_seq >= ? ORDER BY last_seq", (session_id, first_seq)
     ).fetchall()
@@ -51,7 +51,7 @@ def _drop_log(db: Connection, session_id: str, opened: list[Turn]) -> list[Numbe
 
 
 def _skip_to(db: Connection, owner: str, session_id: str, events: Sequence[NumberedEvent]) -> None:
-    """Let the session's log go on after the last event that is known."""
+    """Make the session's log go on after the last known event."""
     session = tables.get_session(db, owner, session_id)
     if events and events[-1].seq > session.last_seq:
         tables.save_progress(db, [replace(session, last_seq=events[-1].seq)])

@@ -1,6 +1,6 @@
 """Operations that remove: delete, erase, purge. Each runs in a transaction of its own.
 
-Foreign keys take a session's messages, turns, segments, keys and file links away with it.
+Foreign keys delete a session's messages, turns, segments, keys and file links together with it.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from sqlite3 import Connection
 
 from chatserve.codec import dumps
 from chatserve.contracts.store import Purge, Purged
-from chatserve.stores import transitions
+from chatserve.stores import refusals
 from chatserve.stores.sqlite import journal, tables
 
 
 def delete_session(db: Connection, owner: str, session_id: str, *, if_version: int | None = None) -> tuple[str, ...]:
-    """Delete a session; return the files that belong to none now.
+    """Delete a session; return the ids of files that now belong to no session.
 
     Raises: SessionUnknown, VersionConflict, SessionBusy.
     """
     session, open_turn_id = tables.get_session_and_open(db, owner, session_id)
-    transitions.check_version(session, if_version)
-    transitions.check_idle(session_id, open_turn_id)
+    refusals.check_version(session, if_version)
+    refusals.check_idle(session_id, open_turn_id)
     journal.forget(db, [session_id])
     return _remove_session(db, session_id)
 
@@ -39,14 +39,14 @@ def _remove_session(db: Connection, session_id: str) -> tuple[str, ...]:
 
 
 def erase_owner(db: Connection, owner: str) -> tuple[str, ...]:
-    """Remove all that belongs to an owner; return the files to be unlinked. Raises: SessionBusy."""
+    """Remove everything that belongs to an owner; return the ids of files to unlink. Raises: SessionBusy."""
     busy = db.execute(
         "SELECT session_id, turn_id FROM turn JOIN session USING (session_id)"
         " WHERE owner = ? AND status IN ('queued', 'running') ORDER BY session.n, status = 'queued', turn.n LIMIT 1",
         (owner,),
     ).fetchone()
     if busy is not None:
-        transitions.check_idle(*busy)
+        refusals.check_idle(*busy)
     erased = db.execute("DELETE FROM session WHERE owner = ? RETURNING session_id", (owner,)).fetchall()
     journal.forget(db, [session_id for (session_id,) in erased])
     db.execute("DELETE FROM idempotency WHERE owner = ?", (owner,))
@@ -55,7 +55,7 @@ def erase_owner(db: Connection, owner: str) -> tuple[str, ...]:
 
 
 def purge(db: Connection, purge: Purge) -> Purged:
-    """Remove what is past its time."""
+    """Remove expired and old rows."""
     journal.settle(db, now=purge.now)
     sessions, freed = _purge_sessions(db, purge)
     loose = _purge_files(db, purge)
@@ -63,7 +63,7 @@ def purge(db: Connection, purge: Purge) -> Purged:
 
 
 def _purge_sessions(db: Connection, purge: Purge) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Remove expired sessions one by one, until about `limit` rows are gone with them."""
+    """Remove expired sessions one by one, until about `limit` rows are deleted."""
     expired = db.execute(
         "SELECT session_id FROM session WHERE (expires_at < ? OR (created_at < ? AND updated_at < ?)) AND NOT EXISTS"
         " (SELECT 1 FROM turn WHERE turn.session_id = session.session_id AND status IN ('queued', 'running')) LIMIT ?",
@@ -99,10 +99,10 @@ def _purge_keys(db: Connection, purge: Purge) -> int:
 
 
 def _purge_segments(db: Connection, purge: Purge) -> int:
-    """Remove the oldest segments, those of open turns aside.
+    """Remove the oldest segments, except those of open turns.
 
-    Rows are numbered in the order of their making, in all sessions, so the look ends at the first that is young: what
-    is removed of a session is always the beginning of its log, also when the clock was set back.
+    Rows are numbered in the order of insertion across all sessions, so the search ends at the first young row. What is
+    removed of a session is therefore always the beginning of its log, even after the clock was set back.
     """
     old: list[int] = []
     for n, stored_at, is_open in db.execute(

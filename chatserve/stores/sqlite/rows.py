@@ -1,4 +1,4 @@
-"""Rows to values and back. Rows are tuples in the order of the tables in `schema`; knows no statements."""
+"""Rows to values and back. Rows are tuples in the column order of the tables in `schema`. Knows no SQL statements."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from chatserve.stores.transitions import TurnPlace
 
 Row = Sequence[Any]
 SESSION_WIDTH: Final = 12
-"""The number of columns of a session, for rows that carry more behind it."""
+"""The number of columns of a session, for rows with more columns after it."""
 ANSWER_END: Final = 17
-"""The column of a turn that names the last message of its answer."""
+"""The column of a turn with the id of the last message of its answer."""
 _ECHO: Final = 18
 
 
@@ -69,7 +69,7 @@ def session_row(session: Session) -> Row:
 
 
 def object_text(value: Any) -> str:
-    """Encode a mapping; most are empty."""
+    """Encode a mapping. Most are empty."""
     return dumps(dict(value)).decode() if value else "{}"
 
 
@@ -165,7 +165,7 @@ def turn_row(turn: Turn, place: TurnPlace, answer_end_id: str | None) -> Row:
 
 
 def end_row(turn: Turn, answer_end_id: str | None) -> Row:
-    """Return of a turn its id and what its end changes."""
+    """Return the id of a turn and the columns that its end changes."""
     return (
         turn.turn_id,
         turn.status,
@@ -191,11 +191,11 @@ def error_text(turn: Turn) -> str | None:
 
 
 def place_of(row: Row) -> TurnPlace:
-    """Read the place a `turn` row tells of."""
+    """Read the place of a turn from its row."""
     return TurnPlace(bool(row[14]), row[15], row[16])
 
 
 def file_of(row: Row) -> StoredFile:
-    """Read a `file` row with the session it belongs to behind it."""
+    """Read a `file` row followed by the id of a session that the file belongs to."""
     _, file_id, owner, name, media_type, size, created_at, _, session_id = row
     return StoredFile(file_id, owner, session_id, name, media_type, size, created_at)

@@ -1,8 +1,8 @@
 """The tables, as an ordered list of migrations. Knows no values: `rows` does.
 
-`user_version` counts the migrations a file has seen. A migration that was released is never changed; a new one is
-added at the end, and new columns at the end of their table, since rows are read by position. Wide columns stand last
-in a row, so that walks over ids need not read them. Times are seconds since the epoch; JSON is text.
+`user_version` counts the migrations applied to a file. Never change a released migration: add a new one at the end, and
+add new columns at the end of their table, because rows are read by position. Wide columns come last in a row, so walks
+over ids do not read them. Times are seconds since the epoch; JSON is text.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ _TURN_ECHO: Final = ("ALTER TABLE turn ADD COLUMN echo TEXT",)
 _ONE_INDEX_OF_OPEN_TURNS: Final = (
     "DROP INDEX turn_running",
     "DROP INDEX turn_open",
-    # In a session one turn runs, and any number waits.
+    # A session has one running turn at most, and any number of queued ones.
     """
     CREATE UNIQUE INDEX turn_open ON turn (session_id, iif(status = 'running', '', turn_id))
         WHERE status IN ('queued', 'running')

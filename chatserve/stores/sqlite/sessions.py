@@ -7,14 +7,14 @@ from sqlite3 import Connection
 from chatserve.contracts.store import Page, SessionChanges
 from chatserve.contracts.turns import NewSession
 from chatserve.core.types import Session
-from chatserve.stores import transitions
+from chatserve.stores import refusals, transitions
 from chatserve.stores.sqlite import rows, tables
 
 
 def create_session(db: Connection, new: NewSession, *, now: float) -> Session:
     """Create a session with its first messages. Raises: SessionExists."""
     if tables.has_session(db, new.session_id):
-        raise transitions.session_exists(new.session_id)
+        raise refusals.session_exists(new.session_id)
     session = transitions.create_session(new, now)
     tables.insert_sessions(db, [session])
     tables.add_messages(db, (session, new.messages))
@@ -35,7 +35,7 @@ def list_sessions(db: Connection, owner: str, *, after: str | None, limit: int) 
 def _cursor(db: Connection, owner: str, after: str) -> tuple[float, int]:
     row = db.execute("SELECT created_at, n FROM session WHERE session_id = ? AND owner = ?", (after, owner)).fetchone()
     if row is None:
-        raise transitions.session_unknown(after)
+        raise refusals.session_unknown(after)
     return row[0], row[1]
 
 
@@ -44,7 +44,7 @@ def update_session(
 ) -> Session:
     """Change title, metadata or state. Raises: SessionUnknown, VersionConflict."""
     session = tables.get_session(db, owner, session_id)
-    transitions.check_version(session, if_version)
+    refusals.check_version(session, if_version)
     session = transitions.update_session(session, changes, now)
     tables.save_session(db, session)
     return session

@@ -1,4 +1,4 @@
-"""One statement about many rows: each step of SQLite gives up the interpreter's lock, and waits to have it back.
+"""One statement for many rows. Each step of SQLite releases the interpreter's lock and waits to get it back.
 
 Knows no tables.
 """
@@ -10,15 +10,15 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 MAX_ROWS: Final = 64
-"""Of 18 columns; far below what SQLite takes."""
+"""With 18 columns, this is far below SQLite's limit of parameters."""
 
 
 class Statement:
-    """A statement whose text has a place for rows of parameters: `{rows}` becomes `(?, ?), (?, ?), …`.
+    """A statement with rows of parameters: `{rows}` in its text becomes `(?, ?), (?, ?), …`.
 
-    The places are a power of two, and those left over hold nothing but NULL, so that few texts serve any number of rows
-    and all of them stay prepared. The statement must pass over a row whose first column is NULL. `alone` is what is
-    cheaper to say about a single row.
+    The number of rows in a text is a power of two, and spare rows hold only NULL. So a few texts serve any number of
+    rows, and all of them stay prepared. The statement must ignore a row whose first column is NULL. `alone` is a
+    cheaper statement for a single row.
     """
 
     def __init__(self, text: str, columns: int, alone: str | None = None) -> None:
@@ -28,7 +28,7 @@ class Statement:
         self._texts = {} if alone is None else {1: alone}
 
     def prepare(self, db: Connection) -> None:
-        """Let the connection keep the statement for any number of rows; nothing is changed or found."""
+        """Prepare the statement for any number of rows. It runs on empty rows only and changes nothing."""
         places = 2 if 1 in self._texts else 1
         while places <= MAX_ROWS:
             db.execute(self._text_for(places), [None] * (self._columns * places)).fetchall()
@@ -40,7 +40,7 @@ class Statement:
             db.execute(text, parameters)
 
     def fetch(self, db: Connection, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-        """Return what the statement finds for these rows, in no certain order."""
+        """Return the rows that the statement finds, in no particular order."""
         found: list[tuple[Any, ...]] = []
         for text, parameters in self._portions(rows):
             found += db.execute(text, parameters).fetchall()

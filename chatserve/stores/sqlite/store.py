@@ -1,36 +1,18 @@
-"""The store in one SQLite file: durable, with no other service to run.
+"""The store in one SQLite file: durable, without another service to run.
 
-Writes go to the one thread that writes, reads to threads that read; nothing here touches the file on the event loop's
-thread. Each method names the operation it is. Knows no statements.
+One thread writes, a few threads read; the event loop's thread never touches the file. Knows no SQL statements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from sqlite3 import Connection
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from chatserve.contracts.store import (
-    EventPage,
-    HistoryMove,
-    MovedHistory,
-    Page,
-    Purge,
-    Purged,
-    SessionChanges,
-    SessionRecord,
-)
-from chatserve.contracts.turns import (
-    BeginTurn,
-    BegunTurn,
-    CommittedTurn,
-    CommitTurn,
-    Idempotency,
-    NewSession,
-    TurnRecord,
-)
+from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, CommitTurn
 from chatserve.core.errors import LeaseLost
 from chatserve.core.events import LogEntry
-from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn
+from chatserve.core.types import Turn
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import (
     files,
@@ -51,9 +33,34 @@ from chatserve.stores.sqlite.open_turns import OpenTurns
 from chatserve.stores.sqlite.readers import Readers
 from chatserve.stores.sqlite.writer import Writer
 
+P = ParamSpec("P")
+T = TypeVar("T")
+Awaited: TypeAlias = Coroutine[Any, Any, T]
+
+
+def _write(operation: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[SqliteStore, P], Awaited[T]]:
+    """Return the method that runs an operation in the thread that writes."""
+
+    async def method(self: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._writer.submit(operation, *args, **kwargs)
+
+    return method
+
+
+def _read(operation: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[SqliteStore, P], Awaited[T]]:
+    """Return the method that runs an operation in a thread that reads."""
+
+    async def method(self: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._readers.submit(operation, *args, **kwargs)
+
+    return method
+
 
 class SqliteStore:
-    """A `Store` in one SQLite file, which one process owns while it is open."""
+    """A `Store` in one SQLite file, which one process owns while it is open.
+
+    Most methods run one operation in the thread that writes or in one that reads.
+    """
 
     shared = False
 
@@ -86,26 +93,18 @@ class SqliteStore:
 
     # sessions
 
-    async def create_session(self, new: NewSession, *, now: float) -> Session:
-        return await self._writer.submit(sessions.create_session, new, now=now)
-
-    async def get_session(self, owner: str, session_id: str) -> Session:
-        return await self._readers.submit(tables.get_session, owner, session_id)
-
-    async def list_sessions(self, owner: str, *, after: str | None, limit: int) -> Page:
-        return await self._readers.submit(sessions.list_sessions, owner, after=after, limit=limit)
-
-    async def update_session(
-        self, owner: str, session_id: str, changes: SessionChanges, *, now: float, if_version: int | None = None
-    ) -> Session:
-        return await self._writer.submit(
-            sessions.update_session, owner, session_id, changes, now=now, if_version=if_version
-        )
-
-    async def delete_session(self, owner: str, session_id: str, *, if_version: int | None = None) -> tuple[str, ...]:
-        return await self._writer.submit(removal.delete_session, owner, session_id, if_version=if_version)
+    create_session = _write(sessions.create_session)
+    get_session = _read(tables.get_session)
+    list_sessions = _read(sessions.list_sessions)
+    update_session = _write(sessions.update_session)
+    delete_session = _write(removal.delete_session)
 
     # turns
+
+    start_turn = _write(turns.start_turn)
+    get_turn = _read(turns.get_turn)
+    last_turn = _read(turns.last_turn)
+    forget_turn = _write(turns.forget_turn)
 
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
         self._open_turns.begin(begin.turn_id, begin.request.session_id)
@@ -124,8 +123,15 @@ class SqliteStore:
         group = Group(turns.begin_turns, begin.request.session_id)
         return await self._writer.submit_grouped(turns.begin_turn, begin, group)
 
-    async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
-        return await self._writer.submit(turns.start_turn, owner, session_id, turn_id, now=now)
+    async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
+        group = Group(turns.commit_turns, commit.session_id)
+        try:
+            committed = await self._writer.submit_grouped(turns.commit_turn, commit, group)
+        except LeaseLost:  # it is not open any more
+            self._open_turns.forget(commit.turn_id)
+            raise
+        self._open_turns.forget(commit.turn_id)
+        return committed
 
     async def journal_events(
         self, batch: Sequence[tuple[str, Sequence[LogEntry]]], *, now: float, durable: bool
@@ -133,112 +139,38 @@ class SqliteStore:
         submit = self._writer.submit if durable else self._writer.submit_soft
         await submit(journal.journal_events, batch, self._open_turns.next_record(journal.OLD_AFTER_RECORDS))
 
-    async def append_events(self, session_id: str, events: Sequence[LogEntry], *, now: float) -> None:
-        await self._writer.submit(log.append_events, session_id, events, now=now)
-
-    async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
-        group = Group(turns.commit_turns, commit.session_id)
-        try:
-            committed = await self._writer.submit_grouped(turns.commit_turn, commit, group)
-        except LeaseLost:  # it was open no more
-            self._open_turns.forget(commit.turn_id)
-            raise
-        self._open_turns.forget(commit.turn_id)
-        return committed
-
-    async def get_turn(self, owner: str, turn_id: str) -> TurnRecord:
-        return await self._readers.submit(turns.get_turn, owner, turn_id)
-
-    async def last_turn(self, owner: str, session_id: str) -> TurnRecord | None:
-        return await self._readers.submit(turns.last_turn, owner, session_id)
-
-    async def forget_turn(self, owner: str, turn_id: str) -> int:
-        return await self._writer.submit(turns.forget_turn, owner, turn_id)
-
     # messages
 
-    async def get_message(self, owner: str, message_id: str) -> Message:
-        return await self._readers.submit(histories.get_message, owner, message_id)
-
-    async def read_branch(self, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
-        return await self._readers.submit(histories.read_branch, owner, session_id, head)
-
-    async def list_messages(
-        self, owner: str, session_id: str, *, after: str | None, limit: int, branches: bool
-    ) -> Page:
-        return await self._readers.submit(
-            histories.list_messages, owner, session_id, after=after, limit=limit, branches=branches
-        )
-
-    async def move_history(self, move: HistoryMove) -> MovedHistory:
-        return await self._writer.submit(histories.move_history, move)
-
-    async def fork_session(
-        self,
-        owner: str,
-        session_id: str,
-        *,
-        message_id: str | None,
-        new_session_id: str,
-        new_ids: Callable[[], str],
-        now: float,
-    ) -> Session:
-        return await self._writer.submit(
-            histories.fork_session,
-            owner,
-            session_id,
-            message_id=message_id,
-            new_session_id=new_session_id,
-            new_ids=new_ids,
-            now=now,
-        )
-
-    async def set_feedback(
-        self, owner: str, message_id: str, feedback: Feedback, *, now: float, if_version: int | None = None
-    ) -> tuple[Session, Message]:
-        return await self._writer.submit(
-            histories.set_feedback, owner, message_id, feedback, now=now, if_version=if_version
-        )
-
-    async def claim_key(self, owner: str, idempotency: Idempotency, made_id: str, *, now: float) -> str | None:
-        return await self._writer.submit(keys.claim_key, owner, idempotency, made_id, now=now)
+    get_message = _read(histories.get_message)
+    read_branch = _read(histories.read_branch)
+    list_messages = _read(histories.list_messages)
+    move_history = _write(histories.move_history)
+    fork_session = _write(histories.fork_session)
+    set_feedback = _write(histories.set_feedback)
+    claim_key = _write(keys.claim_key)
 
     # the log
 
-    async def read_events(self, session_id: str, *, after: int, limit: int) -> EventPage:
-        return await self._readers.submit(log.read_events, session_id, after=after, limit=limit)
+    append_events = _write(log.append_events)
+    read_events = _read(log.read_events)
 
     # files
 
-    async def add_file(self, file: StoredFile) -> None:
-        await self._writer.submit(files.add_file, file)
-
-    async def get_files(self, owner: str, file_ids: Sequence[str]) -> tuple[StoredFile, ...]:
-        return await self._readers.submit(files.get_files, owner, file_ids)
-
-    async def known_files(self, file_ids: Sequence[str]) -> frozenset[str]:
-        return await self._readers.submit(files.known_files, file_ids)
-
-    async def attach_files(self, owner: str, session_id: str, file_ids: Sequence[str]) -> None:
-        await self._writer.submit(files.attach_files, owner, session_id, file_ids)
+    add_file = _write(files.add_file)
+    get_files = _read(files.get_files)
+    known_files = _read(files.known_files)
+    attach_files = _write(files.attach_files)
 
     # moving and removing
 
-    async def export_session(self, owner: str, session_id: str) -> SessionRecord:
-        return await self._readers.submit(transfer.export_session, owner, session_id)
-
-    async def import_session(self, record: SessionRecord) -> Session:
-        return await self._writer.submit(transfer.import_session, record)
-
-    async def erase_owner(self, owner: str) -> tuple[str, ...]:
-        return await self._writer.submit(removal.erase_owner, owner)
-
-    async def purge(self, purge: Purge) -> Purged:
-        return await self._writer.submit(removal.purge, purge)
+    export_session = _read(transfer.export_session)
+    import_session = _write(transfer.import_session)
+    erase_owner = _write(removal.erase_owner)
+    purge = _write(removal.purge)
 
 
 def _probe(db: Connection) -> None:
-    """Write something, durably: whoever asks whether the store answers wants to know whether it can keep anything."""
+    """Write something durably: a check must show that the store can keep what it is given."""
     db.execute("UPDATE probe SET count = count + 1")
 
 

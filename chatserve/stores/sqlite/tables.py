@@ -1,8 +1,7 @@
-"""The vocabulary of operations: one statement about one table per function, values in and out.
+"""What operations are made of: functions that execute one statement on one table, with values in and out.
 
-What turns need is about many rows at once, as turns of different sessions are written together.
-
-Nothing here begins or ends a transaction, and nothing decides: operations do (`sessions`, `turns`, `histories`, …).
+The statements for turns take many rows at once, because turns of different sessions are written together. Nothing here
+begins or ends a transaction or makes a decision: operations do that (`sessions`, `turns`, `histories`, …).
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from sqlite3 import Connection
 from typing import Final
 
 from chatserve.codec import dumps, encode_events
+from chatserve.contracts.turns import Idempotency
 from chatserve.core.events import LogEntry, last_seq_of
 from chatserve.core.types import Message, Session, StoredFile, Turn
-from chatserve.stores import branches, transitions
+from chatserve.stores import branches, refusals
 from chatserve.stores.sqlite import rows
 from chatserve.stores.sqlite.statements import Statement
 from chatserve.stores.transitions import TurnPlace
@@ -27,13 +27,18 @@ BRANCH: Final = """
         FROM branch JOIN message ON message.message_id = branch.parent_id
     )
 """
-"""The branch that ends with a message (its id and its session's are the parameters); depth 0 is the newest."""
+"""The branch that ends with a message. The parameters are its id and its session's id; depth 0 is the newest."""
 
-_INSERT_SESSIONS: Final = Statement(
-    "INSERT INTO session (session_id, owner, title, metadata, state, version, head, last_seq, created_at, updated_at,"
-    " expires_at)"
-    " SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
-    columns=11,
+
+def _insert(table: str, columns: str) -> Statement:
+    """Return the statement that inserts rows of these columns, the first of which is never NULL."""
+    text = f"INSERT INTO {table} ({columns}) SELECT * FROM (VALUES {{rows}}) WHERE column1 IS NOT NULL"  # noqa: S608
+    return Statement(text, columns=columns.count(",") + 1)
+
+
+_INSERT_SESSIONS: Final = _insert(
+    "session",
+    "session_id, owner, title, metadata, state, version, head, last_seq, created_at, updated_at, expires_at",
 )
 _SELECT_SESSIONS_AND_OPEN: Final = Statement(
     "SELECT *, (SELECT turn_id FROM turn WHERE turn.session_id = session.session_id"
@@ -47,17 +52,14 @@ _SAVE_PROGRESS: Final = Statement(
     columns=5,
     alone="UPDATE session SET version = ?2, head = ?3, last_seq = ?4, updated_at = ?5 WHERE session_id = ?1",
 )
-_INSERT_MESSAGES: Final = Statement(
-    "INSERT INTO message (session_id, message_id, parent_id, turn_id, role, created_at, status, feedback, metadata,"
-    " options, content)"
-    " SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
-    columns=11,
+_INSERT_MESSAGES: Final = _insert(
+    "message",
+    "session_id, message_id, parent_id, turn_id, role, created_at, status, feedback, metadata, options, content",
 )
-_INSERT_TURNS: Final = Statement(
-    "INSERT INTO turn (turn_id, session_id, chat, status, user_message_id, created_at, finished_at, finish_reason,"
-    " usage, error, first_seq, done_seq, version, follows_head, rollback_turn_id, base_head, answer_end_id, echo)"
-    " SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
-    columns=18,
+_INSERT_TURNS: Final = _insert(
+    "turn",
+    "turn_id, session_id, chat, status, user_message_id, created_at, finished_at, finish_reason, usage, error,"
+    " first_seq, done_seq, version, follows_head, rollback_turn_id, base_head, answer_end_id, echo",
 )
 _SELECT_TURNS: Final = Statement(
     "SELECT session.*, turn.* FROM turn JOIN session USING (session_id) WHERE turn_id IN ({rows})", columns=1
@@ -70,11 +72,7 @@ _SAVE_ENDS: Final = Statement(
     alone="UPDATE turn SET status = ?2, finished_at = ?3, finish_reason = ?4, usage = ?5, error = ?6, first_seq = ?7,"
     " done_seq = ?8, version = ?9, answer_end_id = ?10 WHERE turn_id = ?1",
 )
-_INSERT_SEGMENTS: Final = Statement(
-    "INSERT INTO segment (session_id, first_seq, last_seq, stored_at, payload)"
-    " SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
-    columns=5,
-)
+_INSERT_SEGMENTS: Final = _insert("segment", "session_id, first_seq, last_seq, stored_at, payload")
 
 _FOR_TURNS: Final = (
     _INSERT_SESSIONS,
@@ -89,7 +87,7 @@ _FOR_TURNS: Final = (
 
 
 def prepare(db: Connection) -> None:
-    """Prepare what turns need, so that no turn waits for it."""
+    """Prepare the statements that turns need, so that no turn waits for that."""
     for statement in _FOR_TURNS:
         statement.prepare(db)
 
@@ -98,12 +96,12 @@ def prepare(db: Connection) -> None:
 
 
 def insert_sessions(db: Connection, sessions: Sequence[Session]) -> None:
-    """Write sessions that are not there."""
+    """Write new sessions."""
     _INSERT_SESSIONS.run(db, [rows.session_row(session) for session in sessions])
 
 
 def has_session(db: Connection, session_id: str) -> bool:
-    """Whether any owner has a session of this id."""
+    """Whether any owner has a session with this id."""
     return db.execute("SELECT 1 FROM session WHERE session_id = ?", (session_id,)).fetchone() is not None
 
 
@@ -111,26 +109,26 @@ def get_session(db: Connection, owner: str, session_id: str) -> Session:
     """Return a session. Raises: SessionUnknown."""
     row = db.execute("SELECT * FROM session WHERE session_id = ? AND owner = ?", (session_id, owner)).fetchone()
     if row is None:
-        raise transitions.session_unknown(session_id)
+        raise refusals.session_unknown(session_id)
     return rows.session_of(row)
 
 
 def find_sessions_and_open(db: Connection, session_ids: Iterable[str]) -> dict[str, tuple[Session, str | None]]:
-    """Return sessions, whoever owns them, and the id of the turn that runs, or else waits, in each."""
+    """Return sessions of any owner, each with the id of its running or else its first queued turn."""
     found = _SELECT_SESSIONS_AND_OPEN.fetch(db, [(session_id,) for session_id in session_ids])
     return {row[1]: (rows.session_of(row), row[rows.SESSION_WIDTH]) for row in found}
 
 
 def get_session_and_open(db: Connection, owner: str, session_id: str) -> tuple[Session, str | None]:
-    """Return a session and the id of the turn that runs, or else waits, in it. Raises: SessionUnknown."""
+    """Return a session and the id of its running or else its first queued turn. Raises: SessionUnknown."""
     found = find_sessions_and_open(db, [session_id]).get(session_id)
     if found is None or found[0].owner != owner:
-        raise transitions.session_unknown(session_id)
+        raise refusals.session_unknown(session_id)
     return found
 
 
 def save_session(db: Connection, session: Session) -> None:
-    """Write all of a session that can change."""
+    """Write everything of a session that can change."""
     db.execute(
         "UPDATE session SET title = ?, metadata = ?, state = ?, version = ?, head = ?, last_seq = ?, updated_at = ?"
         " WHERE session_id = ?",
@@ -148,7 +146,7 @@ def save_session(db: Connection, session: Session) -> None:
 
 
 def save_progress(db: Connection, sessions: Iterable[Session]) -> None:
-    """Write of sessions what turns change: version, head, last number, time."""
+    """Write what turns change in sessions: version, head, last event number, time."""
     _SAVE_PROGRESS.run(
         db,
         [
@@ -162,7 +160,7 @@ def save_progress(db: Connection, sessions: Iterable[Session]) -> None:
 
 
 def add_messages(db: Connection, *added: tuple[Session, Sequence[Message]]) -> None:
-    """Write messages of sessions; the files they refer to belong to their session from now on."""
+    """Write messages of sessions, and attach the files they refer to to their session."""
     _INSERT_MESSAGES.run(
         db, [rows.message_row(session.session_id, message) for session, messages in added for message in messages]
     )
@@ -180,19 +178,19 @@ def find_message(db: Connection, session_id: str, message_id: str | None) -> Mes
 
 
 def taken_ids(db: Connection, messages: Sequence[Message]) -> frozenset[str]:
-    """Return those ids of these messages that messages have already, of whatever session."""
+    """Return those ids of these messages that are in use in any session."""
     ids = dumps([message.message_id for message in messages]).decode()
     taken = db.execute("SELECT message_id FROM message WHERE message_id IN (SELECT value FROM json_each(?))", (ids,))
     return frozenset(message_id for (message_id,) in taken)
 
 
 def set_parent(db: Connection, message: Message) -> None:
-    """Write the parent of a message: it joins a branch."""
+    """Write the parent of a message that joins a branch."""
     db.execute("UPDATE message SET parent_id = ? WHERE message_id = ?", (message.parent_id, message.message_id))
 
 
 def newest_first(db: Connection, session_id: str, head: str | None) -> Iterator[Message]:
-    """Walk a branch back from `head`, reading no further than the caller goes."""
+    """Walk a branch back from `head`. Reads only as far as the caller iterates."""
     message = find_message(db, session_id, head)
     while message is not None:
         yield message
@@ -220,12 +218,12 @@ def find_prompt(db: Connection, session: Session) -> Message | None:
 
 
 def insert_turns(db: Connection, turns: Iterable[tuple[Turn, TurnPlace, str | None]]) -> None:
-    """Write turns that are not there, each with its place and the last message of its answer."""
+    """Write new turns, each with its place and the id of the last message of its answer."""
     _INSERT_TURNS.run(db, [rows.turn_row(turn, place, answer_end_id) for turn, place, answer_end_id in turns])
 
 
 def find_turns(db: Connection, turn_ids: Iterable[str]) -> dict[str, tuple[Session, Turn, TurnPlace]]:
-    """Return turns, whoever owns them, each with its session and its place."""
+    """Return turns of any owner, each with its session and its place."""
     found: dict[str, tuple[Session, Turn, TurnPlace]] = {}
     for row in _SELECT_TURNS.fetch(db, [(turn_id,) for turn_id in turn_ids]):
         turn_row = row[rows.SESSION_WIDTH :]
@@ -234,13 +232,13 @@ def find_turns(db: Connection, turn_ids: Iterable[str]) -> dict[str, tuple[Sessi
 
 
 def save_ends(db: Connection, turns: Iterable[tuple[Turn, str | None]]) -> None:
-    """Write of turns what their end changes, and the last message of the answer of each."""
+    """Write what its end changes in each turn, and the id of the last message of its answer."""
     _SAVE_ENDS.run(db, [rows.end_row(turn, answer_end_id) for turn, answer_end_id in turns])
 
 
 def running_turn_id(db: Connection, session_id: str) -> str | None:
     """Return the id of the turn that runs in a session, or None."""
-    row = db.execute(
+    row = db.execute(  # the first condition on `status` is that of the index
         "SELECT turn_id FROM turn WHERE session_id = ? AND status IN ('queued', 'running') AND status = 'running'",
         (session_id,),
     ).fetchone()
@@ -261,11 +259,22 @@ def turn_of_message(db: Connection, message: Message | None) -> Turn | None:
     return None if row is None else rows.turn_of(row)
 
 
+def save_key(
+    db: Connection, owner: str, key: Idempotency, *, turn_id: str | None = None, made_id: str | None = None
+) -> None:
+    """Write a key with the id of the turn it made, or of what else it makes."""
+    db.execute(
+        "INSERT OR REPLACE INTO idempotency (owner, key, body_hash, turn_id, made_id, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (owner, key.key, key.body_hash, turn_id, made_id, key.expires_at),
+    )
+
+
 # --- log and files -----------------------------------------------------------------------------------------------
 
 
 def add_segments(db: Connection, segments: Iterable[tuple[str, Sequence[LogEntry], float]]) -> None:
-    """Write events of sessions, with the time; those of one session stay together as one row."""
+    """Write events of sessions with the time. The events of each session become one row."""
     _INSERT_SEGMENTS.run(
         db,
         [
@@ -276,7 +285,7 @@ def add_segments(db: Connection, segments: Iterable[tuple[str, Sequence[LogEntry
 
 
 def insert_file(db: Connection, file: StoredFile) -> None:
-    """Write the record of a file that is not there; it belongs to no session yet."""
+    """Write the record of a new file, which belongs to no session yet."""
     db.execute(
         "INSERT INTO file (file_id, owner, name, media_type, size, created_at, is_attached)"
         " VALUES (?, ?, ?, ?, ?, ?, 0)",
@@ -285,7 +294,7 @@ def insert_file(db: Connection, file: StoredFile) -> None:
 
 
 def attach_file(db: Connection, session: Session, file_id: str) -> None:
-    """Let a file belong to a session, if there is such a file of the session's owner."""
+    """Attach a file to a session if the session's owner has such a file."""
     db.execute(
         "INSERT OR IGNORE INTO file_session (file_id, session_id)"
         " SELECT file_id, ? FROM file WHERE file_id = ? AND owner = ?",

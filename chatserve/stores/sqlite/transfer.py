@@ -7,12 +7,12 @@ from sqlite3 import Connection, IntegrityError
 
 from chatserve.contracts.store import SessionRecord
 from chatserve.core.types import Session, StoredFile, Turn
-from chatserve.stores import branches, transitions
+from chatserve.stores import branches, refusals, transitions
 from chatserve.stores.sqlite import rows, tables
 
 
 def export_session(db: Connection, owner: str, session_id: str) -> SessionRecord:
-    """Return all that belongs to a session. Raises: SessionUnknown."""
+    """Return everything that belongs to a session. Raises: SessionUnknown."""
     session = tables.get_session(db, owner, session_id)
     messages = db.execute("SELECT * FROM message WHERE session_id = ? ORDER BY n", (session_id,))
     turns = db.execute("SELECT * FROM turn WHERE session_id = ? ORDER BY n", (session_id,))
@@ -29,15 +29,13 @@ def export_session(db: Connection, owner: str, session_id: str) -> SessionRecord
 
 
 def import_session(db: Connection, record: SessionRecord) -> Session:
-    """Write a session as it was exported. Raises: SessionExists, InputsInvalid (not a tree of messages)."""
-    transitions.check_record(record)
+    """Write a session as it was exported. Raises: SessionExists, InputsInvalid (the messages form no tree)."""
+    branches.check_tree(record.messages, record.session.head)
     session = record.session
-    if tables.has_session(db, session.session_id):
-        raise transitions.session_exists(session.session_id)
     try:
         _write_record(db, record)
     except IntegrityError:
-        raise transitions.session_exists(session.session_id) from None
+        raise refusals.session_exists(session.session_id) from None
     return session
 
 
@@ -57,10 +55,10 @@ def _answer_end_id(record: SessionRecord, turn: Turn) -> str | None:
 
 
 def _write_file(db: Connection, session: Session, file: StoredFile) -> None:
-    """Record a file, or share the one that is there. Raises: SessionExists (a stranger's)."""
+    """Record a file, or share the existing one. Raises: SessionExists (the file has another owner)."""
     row = db.execute("SELECT owner FROM file WHERE file_id = ?", (file.file_id,)).fetchone()
     if row is None:
         tables.insert_file(db, replace(file, owner=session.owner))
     elif row[0] != session.owner:
-        raise transitions.session_exists(session.session_id)
+        raise refusals.session_exists(session.session_id)
     tables.attach_file(db, session, file.file_id)

@@ -1,6 +1,6 @@
 """Operations on turns: begin, start, commit, read. Each runs in a transaction of its own.
 
-Turns of different sessions are begun and committed together: as many statements for all of them as for one.
+Turns of different sessions begin and end together: with as many statements for all of them as for one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from chatserve.core.errors import ChatserveError, LeaseLost
 from chatserve.core.events import Done
 from chatserve.core.types import Message, Session, Turn
 from chatserve.stores import branches as trees
-from chatserve.stores import transitions
+from chatserve.stores import refusals, transitions
 from chatserve.stores.sqlite import rows, sessions, tables
 from chatserve.stores.transitions import TurnPlace
 
 
 class _Accepted(NamedTuple):
-    """A turn with all around it, before it is written. `added` are the rows it adds, its own message included."""
+    """An accepted turn before it is written. `added` are the messages it adds, including its own."""
 
     session: Session
     turn: Turn
@@ -57,7 +57,7 @@ def begin_turn(db: Connection, begin: BeginTurn) -> BegunTurn:
 
 
 def begin_turns(db: Connection, begins: Sequence[BeginTurn]) -> list[BegunTurn | ChatserveError]:
-    """Accept plain turns of different sessions, or one turn of any kind; in place of one that is refused stands why."""
+    """Accept plain turns of different sessions, or one turn of any kind. A refused turn's outcome is its error."""
     found = tables.find_sessions_and_open(
         db, [begin.request.session_id for begin in begins if begin.create is None or not begin.create.is_fresh]
     )
@@ -65,7 +65,7 @@ def begin_turns(db: Connection, begins: Sequence[BeginTurn]) -> list[BegunTurn |
     _write(db, [outcome for outcome in outcomes if isinstance(outcome, _Accepted)])
     for begin, outcome in zip(begins, outcomes, strict=True):
         if begin.request.idempotency is not None and isinstance(outcome, _Accepted):
-            _keep_key(db, begin, begin.request.idempotency)
+            tables.save_key(db, begin.request.owner, begin.request.idempotency, turn_id=begin.turn_id)
     return [_begun(outcome) if isinstance(outcome, _Accepted) else outcome for outcome in outcomes]
 
 
@@ -77,11 +77,11 @@ def _accept(
         if key is not None and (replayed := _replay(db, begin, key)) is not None:
             return replayed
         session, open_turn_id, is_first = _session_for(db, begin, found)
-        transitions.check_version(session, begin.request.call.if_version)
+        refusals.check_version(session, begin.request.call.if_version)
         if begin.status == "queued":
             place = TurnPlace(transitions.follows_head(begin), begin.rollback_turn_id)
         else:
-            transitions.check_idle(begin.request.session_id, open_turn_id)
+            refusals.check_idle(begin.request.session_id, open_turn_id)
             place = TurnPlace(base_head=_roll_back(db, session, begin.rollback_turn_id))
         added, prompt = _place(db, session, begin, place.base_head)
     except ChatserveError as error:
@@ -93,18 +93,18 @@ def _accept(
 def _session_for(
     db: Connection, begin: BeginTurn, found: tuple[Session, str | None] | None
 ) -> tuple[Session, str | None, bool]:
-    """Return the session of a turn, the turn that is open in it, and whether it is yet to be written."""
+    """Return the session of a turn, the id of its open turn, and whether the session still has to be written."""
     if found is not None and found[0].owner == begin.request.owner:
         return *found, False
     if begin.create is None or found is not None:
-        raise transitions.session_unknown(begin.request.session_id)
+        raise refusals.session_unknown(begin.request.session_id)
     if begin.create.messages:
         return sessions.create_session(db, begin.create, now=begin.now), None, False
     return transitions.create_session(begin.create, begin.now), None, True
 
 
 def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> BegunTurn | None:
-    """Return the turn this key made before, or None."""
+    """Return the turn that this key made before, or None."""
     row = db.execute(
         "SELECT body_hash, turn.* FROM idempotency LEFT JOIN turn USING (turn_id)"
         " WHERE owner = ? AND key = ? AND expires_at > ?",
@@ -112,7 +112,7 @@ def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> Begun
     ).fetchone()
     if row is None:
         return None
-    transitions.check_key(idempotency, row[0] if row[1] is not None else None)
+    refusals.check_key(idempotency, row[0] if row[1] is not None else None)
     turn = rows.turn_of(row[1:])
     prompt = tables.find_message(db, turn.session_id, turn.user_message_id)
     session = tables.get_session(db, begin.request.owner, turn.session_id)
@@ -120,7 +120,7 @@ def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> Begun
 
 
 def _place(db: Connection, session: Session, begin: BeginTurn, head: str | None) -> tuple[tuple[Message, ...], Message]:
-    """Return the rows to add and the message the turn answers, which stands behind `head` where it follows the head."""
+    """Return the messages to add and the message the turn answers. A turn that follows the head follows `head`."""
     if transitions.follows_head(begin):
         prompt = transitions.prompt_of(begin, head)
         return (prompt,), prompt
@@ -135,7 +135,7 @@ def _place(db: Connection, session: Session, begin: BeginTurn, head: str | None)
 
 
 def _roll_back(db: Connection, session: Session, turn_id: str | None) -> str | None:
-    """Return the head of the branch without the messages of this turn."""
+    """Return the head of the branch without the messages of a turn."""
     if turn_id is None or (found := tables.find_turn(db, session.session_id, turn_id)) is None:
         return session.head
     head = tables.find_message(db, session.session_id, session.head)
@@ -149,26 +149,19 @@ def _write(db: Connection, accepted: Sequence[_Accepted]) -> None:
     tables.insert_turns(db, [(each.turn, each.place, None) for each in accepted])
 
 
-def _keep_key(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO idempotency (owner, key, body_hash, turn_id, expires_at) VALUES (?, ?, ?, ?, ?)",
-        (begin.request.owner, idempotency.key, idempotency.body_hash, begin.turn_id, idempotency.expires_at),
-    )
-
-
 def _begun(accepted: _Accepted) -> BegunTurn:
     return BegunTurn(accepted.session, accepted.turn, accepted.prompt, accepted.prompt.parent_id)
 
 
 def start_turn(db: Connection, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
-    """Let a queued turn run. Raises: TurnUnknown, SessionBusy."""
+    """Start a queued turn. Raises: TurnUnknown, SessionBusy."""
     before, turn, place = _find(db, owner, session_id, turn_id)
     if turn.status != "queued":
-        raise transitions.turn_unknown(turn_id)
-    transitions.check_idle(session_id, tables.running_turn_id(db, session_id))
+        raise refusals.turn_unknown(turn_id)
+    refusals.check_idle(session_id, tables.running_turn_id(db, session_id))
     prompt = tables.find_message(db, session_id, turn.user_message_id)
     if prompt is None:
-        raise transitions.turn_unknown(turn_id)
+        raise refusals.turn_unknown(turn_id)
     head = _roll_back(db, before, place.rollback_turn_id)
     if place.follows_head and head is not None:
         prompt = trees.linked(prompt, prompt.turn_id, head)
@@ -186,7 +179,7 @@ def start_turn(db: Connection, owner: str, session_id: str, turn_id: str, *, now
 def _find(db: Connection, owner: str, session_id: str, turn_id: str) -> tuple[Session, Turn, TurnPlace]:
     found = tables.find_turns(db, [turn_id]).get(turn_id)
     if found is None or (found[0].owner, found[0].session_id) != (owner, session_id):
-        raise transitions.turn_unknown(turn_id)
+        raise refusals.turn_unknown(turn_id)
     return found
 
 
@@ -199,7 +192,7 @@ def commit_turn(db: Connection, commit: CommitTurn) -> CommittedTurn:
 
 
 def commit_turns(db: Connection, commits: Sequence[CommitTurn]) -> list[CommittedTurn | ChatserveError]:
-    """End turns of different sessions; in place of one that is not open stands `LeaseLost`."""
+    """End turns of different sessions. The outcome of a turn that is not open is `LeaseLost`."""
     found = tables.find_turns(db, [commit.turn_id for commit in commits])
     outcomes = [_end(commit, found.get(commit.turn_id)) for commit in commits]
     _write_ends(db, [outcome for outcome in outcomes if isinstance(outcome, _Ended)])
@@ -211,11 +204,11 @@ def commit_turns(db: Connection, commits: Sequence[CommitTurn]) -> list[Committe
 
 def _end(commit: CommitTurn, found: tuple[Session, Turn, TurnPlace] | None) -> _Ended | LeaseLost:
     if found is None:
-        return transitions.lease_lost(commit.turn_id)
+        return refusals.lease_lost(commit.turn_id)
     before, turn, _ = found
     is_own = before.owner == commit.owner and before.session_id == commit.session_id
     if not is_own or turn.status not in TURN_OPEN:
-        return transitions.lease_lost(commit.turn_id)
+        return refusals.lease_lost(commit.turn_id)
     return _Ended(commit, before, *transitions.end_turn(before, turn, commit))
 
 
@@ -236,7 +229,7 @@ def _write_ends(db: Connection, ended: Sequence[_Ended]) -> None:
 
 
 def _changes_more(before: Session, session: Session) -> bool:
-    """Whether a turn has changed what only the chat function changes."""
+    """Whether a turn changed the state or title of its session, which only chat functions change."""
     return session.state is not before.state or session.title != before.title
 
 
@@ -250,7 +243,7 @@ def _get_row(db: Connection, owner: str, turn_id: str) -> rows.Row:
         "SELECT turn.* FROM turn JOIN session USING (session_id) WHERE turn_id = ? AND owner = ?", (turn_id, owner)
     ).fetchone()
     if row is None:
-        raise transitions.turn_unknown(turn_id)
+        raise refusals.turn_unknown(turn_id)
     return row
 
 
@@ -274,9 +267,9 @@ def _record(db: Connection, row: rows.Row) -> TurnRecord:
 
 
 def forget_turn(db: Connection, owner: str, turn_id: str) -> int:
-    """Remove a turn that is over, and its key with it; return how many are left. Raises: TurnUnknown, SessionBusy."""
+    """Remove a turn that has ended, and its key; return the number of turns left. Raises: TurnUnknown, SessionBusy."""
     turn = rows.turn_of(_get_row(db, owner, turn_id))
-    transitions.check_ended(turn)
+    refusals.check_ended(turn)
     db.execute("UPDATE message SET turn_id = NULL WHERE session_id = ? AND turn_id = ?", (turn.session_id, turn_id))
     db.execute("DELETE FROM turn WHERE turn_id = ?", (turn_id,))
     (left,) = db.execute("SELECT count(*) FROM turn WHERE session_id = ?", (turn.session_id,)).fetchone()

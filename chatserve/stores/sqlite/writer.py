@@ -1,10 +1,10 @@
-"""The one thread that writes: it takes all the operations that wait for it and makes one commit of them.
+"""The one thread that writes. It takes all the operations that wait for it and commits them together.
 
-An operation is a function of the connection. It runs without a savepoint. One that raises before it changed anything is
-simply answered; after one that fails half-way the batch is rolled back and run again, each operation by itself. So the
-usual batch costs one BEGIN and one COMMIT for all its callers, and operations that can be done for many at once take as
-many statements as for one. While the thread commits, the next batch gathers by itself.
-A batch of nothing but soft operations is committed without waiting for the disk; the next other commit takes it there.
+An operation is a function that takes the connection. It runs without a savepoint. If it raises before it has changed
+anything, its caller gets the error. If it fails half-way, the batch is rolled back and run again, each operation by
+itself. So the usual batch costs one BEGIN and one COMMIT for all its callers, and grouped operations take as many
+statements for many callers as for one. While the thread commits, the next batch gathers.
+A batch of soft operations only is committed without waiting for the disk; the next durable commit writes it there.
 Knows no tables.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from chatserve.core.errors import StoreError
 from chatserve.stores.sqlite.database import Database, store_error
-from chatserve.stores.sqlite.jobs import Group, Job, Outcome, in_groups, new_job, tell
+from chatserve.stores.sqlite.jobs import Group, Job, Outcome, deliver, in_groups, new_job
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class _HalfDone(Exception):
 
 
 class Writer:
-    """Runs operations on the database's one writing connection, in the order in which they were submitted."""
+    """Runs operations on the database's one writing connection, in the order of their submission."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,7 +49,7 @@ class Writer:
         self._kill_point = _KillPoint.from_environment()
 
     async def open(self) -> None:
-        """Start the thread; return when the database is open in it."""
+        """Start the thread. Return when it has opened the database."""
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
         self._closed = loop.create_future()
@@ -61,21 +61,22 @@ class Writer:
     async def submit(
         self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run `operation(connection, ...)` and return what it returned, after it was committed.
+        """Run `operation(connection, ...)`, commit it, and return its result.
 
         Raises:
-            StoreError: closed, 10,000 operations wait already, or SQLite failed; else what the operation raised.
+            StoreError: the store is closed, 10,000 operations are waiting, or SQLite failed.
+            Exception: what the operation raised.
         """
         return cast("T", await self._put(new_job(operation, args, kwargs)))
 
     async def submit_grouped(self, operation: Callable[[sqlite3.Connection, V], T], value: V, group: Group) -> T:
-        """Run `operation(connection, value)` like `submit`, or `group.operation` for it and others."""
+        """Run `operation(connection, value)` like `submit`, or `group.operation` for it and other jobs together."""
         return cast("T", await self._put(new_job(operation, (value,), {}, group)))
 
     async def submit_soft(
         self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do like `submit`; until the next commit of another kind, a power failure may undo the operation."""
+        """Run an operation like `submit`. Until the next durable commit, a power failure may undo it."""
         return cast("T", await self._put(new_job(operation, args, kwargs, is_soft=True)))
 
     def _put(self, job: Job) -> asyncio.Future[Any]:
@@ -87,11 +88,11 @@ class Writer:
         return job.future
 
     def refuse(self) -> None:
-        """Take no more operations; those submitted are finished."""
+        """Accept no more operations. Those already submitted still run."""
         self._is_open = False
 
     async def close(self) -> None:
-        """Finish what was submitted, then close the database in its thread; idempotent."""
+        """Finish the submitted operations, then close the database in its thread. Idempotent."""
         self.refuse()
         if self._closed is not None:
             self._jobs.put(None)
@@ -103,19 +104,19 @@ class Writer:
         self._synchronous = ""
         try:
             self._database.open()
-        except BaseException as error:  # noqa: BLE001 whoever opens the store gets it
-            tell(loop, [Outcome(opened, None, error), Outcome(closed, None, None)])
+        except BaseException as error:  # noqa: BLE001 the caller of `open` gets it
+            deliver(loop, [Outcome(opened, None, error), Outcome(closed, None, None)])
             return
-        tell(loop, [Outcome(opened, None, None)])
+        deliver(loop, [Outcome(opened, None, None)])
         while self._write_batch():
             pass
         try:
             self._database.close()
         finally:
-            tell(loop, [Outcome(closed, None, None)])
+            deliver(loop, [Outcome(closed, None, None)])
 
     def _write_batch(self) -> bool:
-        """Commit all that waits, at most `MAX_BATCH` at once; return False when it was the last."""
+        """Commit the waiting operations, at most `MAX_BATCH`; return False after the last batch."""
         first = self._jobs.get()
         waiting = min(self._jobs.qsize(), MAX_BATCH - 1)
         taken = [first, *(self._jobs.get_nowait() for _ in range(waiting))]
@@ -123,7 +124,7 @@ class Writer:
         if batch:
             outcomes = self._commit(batch)
             for loop in {job.loop for job in batch}:
-                tell(loop, [outcome for outcome in outcomes if outcome.future.get_loop() is loop])
+                deliver(loop, [outcome for outcome in outcomes if outcome.future.get_loop() is loop])
         return len(batch) == len(taken)
 
     def _commit(self, batch: Sequence[Job]) -> list[Outcome]:
@@ -190,12 +191,12 @@ def _cause(failure: _HalfDone) -> BaseException | None:
 
 def _roll_back(db: sqlite3.Connection) -> None:
     if db.in_transaction:
-        with suppress(sqlite3.Error):  # then the next BEGIN fails, and its callers are told
+        with suppress(sqlite3.Error):  # then the next BEGIN fails, and its callers get that error
             db.execute("ROLLBACK")
 
 
 class _KillPoint:
-    """Where a crash test wants this process to end."""
+    """The point at which a crash test ends this process."""
 
     def __init__(self, name: str, moment: str, times: int) -> None:
         self._name, self._moment, self._times_left = name, moment, times

@@ -1,7 +1,7 @@
 """Anthropic Messages: `POST /v1/messages`, its token count, and the list of chats as its models.
 
-Source: platform.claude.com, "API reference"; the same shapes for the API versions 2023-06-01 and 2026-10-21. What was
-decided where the protocol leaves a choice stands in `formats/wire/README.md`. Knows no engine and no HTTP.
+Source: platform.claude.com, "API reference"; the API versions 2023-06-01 and 2026-10-21 have the same shapes.
+`formats/wire/README.md` records the decisions where the protocol leaves a choice. Knows no engine and no HTTP.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from chatserve.formats.wire.anthropic.token_count import estimate_tokens
 from chatserve.settings import Settings
 
 VERSION_HEADER: Final = "anthropic-version"
-"""What tells requests for models apart from OpenAI's, which have the same paths."""
+"""Distinguishes requests for models from those of OpenAI's clients, which have the same paths."""
 
 FORM: Final = StreamForm(ping=PING)
 
@@ -54,7 +54,7 @@ class Anthropic:
 
 
 def create_message(request: RawRequest) -> Handling:
-    """Answer a conversation, as a stream if asked for."""
+    """Answer a conversation, as a stream if the request asks for one."""
     body = request.json_object()
     chat = chat_of(request, body)
     messages = yield from keep_files(read_messages(body), chat)
@@ -69,7 +69,7 @@ def create_message(request: RawRequest) -> Handling:
 
 
 def count_tokens(request: RawRequest) -> Handling:
-    """Estimate what a request would cost. Nothing is run."""
+    """Estimate the tokens of a request, without a turn."""
     body = request.json_object()
     chat_of(request, body)
     read_messages(body)

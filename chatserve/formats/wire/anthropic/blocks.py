@@ -1,8 +1,9 @@
-"""An answer as content blocks: numbered from 0, one of them open at a time. Knows no bytes.
+"""An answer as content blocks: numbered from 0, with one of them open at a time. Knows no bytes.
 
-Calls of tools may grow side by side; blocks may not. While the block of a call is open and its arguments are no whole
-JSON object yet, all that is not for it waits until it is closed. A call gets its block when its arguments begin to
-grow, or at the answer's end: one that the chat function answered itself by then is not told, for clients would run it.
+Several tool calls may grow at the same time, but only one block may. While the block of a call is open and its
+arguments are not a whole JSON object yet, everything that is not for this call waits until the block is closed. A call
+gets its block when its arguments begin to stream, or at the answer's end. A call that the chat function has answered
+itself by then is left out, because clients would run it.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ from chatserve.formats.shared.appended import (
 from chatserve.formats.shared.file_links import file_link
 
 SIGNATURE: Final = "unsigned"
-"""What stands for a signature of reasoning, a field the API requires. It is never checked."""
+"""The value of the signature that the API requires for reasoning. Nothing checks it."""
 
 Kind: TypeAlias = Literal["text", "thinking", "tool_use"]
 DeltaKind: TypeAlias = Literal["text", "thinking", "input_json", "signature"]
 
 
 class BlockStarted(NamedTuple):
-    """A block opens, still empty."""
+    """A block opens, without content."""
 
     number: int
     block: Mapping[str, Json]
 
 
 class BlockGrown(NamedTuple):
-    """Something is appended to the open block."""
+    """The open block grows by a text."""
 
     number: int
     kind: DeltaKind
@@ -72,7 +73,7 @@ class _OpenCall:
         self._is_whole = None
 
     def is_meant(self, said: Said) -> bool:
-        """Whether this is for the call itself."""
+        """Whether this step belongs to the call."""
         match said:
             case ArgumentsAdded(tool_call_id, _) | CallClosed(ToolCallPart(tool_call_id)):
                 return tool_call_id == self.tool_call_id
@@ -81,7 +82,7 @@ class _OpenCall:
 
     @property
     def is_whole(self) -> bool:
-        """True when the arguments are a JSON object: no more of them can follow."""
+        """True when the arguments are a whole JSON object, so that no more can follow."""
         if self._is_whole is None:
             self._is_whole = self._arguments.rstrip().endswith("}") and _is_object(self._arguments)
         return self._is_whole
@@ -90,8 +91,8 @@ class _OpenCall:
 class ContentBlocks:
     """The blocks of one answer as it is told.
 
-    A tool of the server's and its result have none, nor have sources. Data are told, as JSON, where there is nothing
-    else to tell.
+    Tools of the server, their results, and sources have no blocks. Data becomes a text block with JSON if the answer
+    has nothing else.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -108,7 +109,7 @@ class ContentBlocks:
 
     @property
     def takes_text(self) -> bool:
-        """True when text may be appended to the open block as it is."""
+        """True when the open block takes text unchanged."""
         return self._kind == "text" and not self._owes_break
 
     @property
@@ -117,7 +118,7 @@ class ContentBlocks:
         return self._number
 
     def take(self, said: Said) -> Iterator[BlockStep]:
-        """Yield what becomes of the blocks."""
+        """Take a step of the answer; yield the steps of its blocks."""
         call = self._call
         if call is None:
             yield from self._tell(said)
@@ -152,7 +153,7 @@ class ContentBlocks:
                 return
 
     def finish(self, *, is_completed: bool) -> Iterator[BlockStep]:
-        """Tell what was held back, and close. Calls of an answer that was cut off may be half made and are left out."""
+        """Add the blocks that were held back, and close. Calls of an answer that was cut off may be incomplete."""
         yield from self.close()
         for call in self._held.values() if is_completed else ():
             yield from self._open_call(call)
@@ -161,7 +162,7 @@ class ContentBlocks:
         yield from self.close()
 
     def close(self) -> Iterator[BlockStep]:
-        """Close the block that is open, if one is."""
+        """Close the open block, if there is one."""
         if self._kind is None:
             return
         if self._kind == "thinking":
@@ -176,7 +177,7 @@ class ContentBlocks:
             yield from self.take(said)
 
     def _add_words(self, text: str) -> Iterator[BlockStep]:
-        """Add to the answer's words. Clients that join all text find a break where a message ended."""
+        """Add text to the answer. A break after each message keeps them apart for clients that join all text."""
         if self._owes_break:
             text, self._owes_break = BREAK + text, False
         self._has_words = True

@@ -1,7 +1,7 @@
-"""What went wrong, as the Messages API says it: as a document, and as the last event of a stream.
+"""Errors in the shape of the Messages API: as a document, and as the last event of a stream.
 
-Source: platform.claude.com, "Errors". `error.details.error_code` is where its clients look for a stable code
-(`APIStatusError.error_code`); ours stands there, a chat function's own included.
+Source: platform.claude.com, "Errors". `error.details.error_code` holds the code, also that of a chat function's own
+error: clients read it as `APIStatusError.error_code`.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ _TYPES: Final[Mapping[int, str]] = {
 
 
 def error_document(status_code: int, message: str, details: Mapping[str, Json], request_id: str) -> dict[str, Json]:
-    """Return an error; its type follows from the status."""
+    """Return the document of an error. Its type follows from the status."""
     otherwise = "api_error" if status_code >= 500 else "invalid_request_error"
     error = {"type": _TYPES.get(status_code, otherwise), "message": message, "details": dict(details)}
     return {"type": "error", "error": error, "request_id": request_id}
 
 
 def turn_error(error: TurnError, request_id: str) -> dict[str, Json]:
-    """Return why a turn failed."""
+    """Return the document for a failed turn."""
     details = {"error_code": error.code, "error_id": error.error_id}
     return error_document(error.status_code, error.detail, details, request_id)
 
 
 def turn_failure(error: TurnError, request_id: str) -> JsonReply:
-    """Return the reply to a client that waited for a turn that failed. The function ran: it must not run again."""
+    """Return the reply for a failed turn. Clients must not send the request again: the function has run."""
     headers = {"request-id": request_id, "x-should-retry": "false"}
     return JsonReply(turn_error(error, request_id), error.status_code, headers)
 
 
 def refusal(error: ChatserveError, request_id: str) -> JsonReply:
-    """Return the reply to a request of which nothing was run. The API knows no 422: what is wrong in a body is 400."""
+    """Return the reply to a refused request. An invalid body has status 400, because the API has no 422."""
     status_code = 400 if error.status_code == 422 else error.status_code
     should_retry = "true" if error.retryable else "false"
     headers = {**error.headers, "request-id": request_id, "x-should-retry": should_retry}

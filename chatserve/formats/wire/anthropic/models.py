@@ -1,4 +1,4 @@
-"""The chats of a server as the models the API lists. Source: platform.claude.com, "Models"."""
+"""The chats of a server as models of the API. Source: platform.claude.com, "Models"."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_LIMIT: Final = 1000
 
 
 def model_of(chat: ChatProfile, request: RawRequest) -> dict[str, Json]:
-    """Return a chat as a model; it was created when the server started."""
+    """Return a chat as a model. Its creation time is the start of the server."""
     return {
         "type": "model",
         "id": chat.name,
@@ -50,7 +50,7 @@ def _limit(given: str | None) -> int:
     if given is None:
         return DEFAULT_LIMIT
     if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_LIMIT):
-        raise field_invalid("limit", f"{given!r:.80} is no number from 1 to {MAX_LIMIT}")
+        raise field_invalid("limit", f"{given!r:.80} is not a number from 1 to {MAX_LIMIT}")
     return int(given)
 
 

@@ -1,6 +1,6 @@
-"""Answers of the Messages API: the events of a stream, and the one document that says the same.
+"""Answers of the Messages API: the events of a stream, and the document with the same content.
 
-Source: platform.claude.com, "Streaming messages". Every frame has an `event:` line, without which clients see nothing.
+Source: platform.claude.com, "Streaming messages". Every frame has an `event:` line: clients ignore frames without one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STOP_REASONS: Final[Mapping[str, str]] = {
     "tool_calls": "tool_use",
     "content_filter": "refusal",
 }
-"""By finish reason; anything else, an answer that was stopped among it, is the end of a turn."""
+"""Stop reasons by finish reason. Any other reason, as for a stopped answer, becomes `end_turn`."""
 
 _FIELDS: Final[Mapping[DeltaKind, str]] = {
     "text": "text",
@@ -36,7 +36,7 @@ _FIELDS: Final[Mapping[DeltaKind, str]] = {
 
 @frozen
 class Heading:
-    """What an answer says of itself besides its content. `turn_id` becomes the message's id."""
+    """The fields of an answer besides its content. `turn_id` becomes the message's id."""
 
     turn_id: str
     model: str
@@ -45,7 +45,7 @@ class Heading:
 
     @property
     def message_id(self) -> str:
-        """The turn's id under the protocol's prefix."""
+        """The turn's id with the protocol's prefix."""
         return f"msg_{self.turn_id.partition('_')[2]}"
 
 
@@ -53,14 +53,14 @@ class MessageEncoder:
     """Encodes one turn as the events of one message."""
 
     is_per_turn = True
-    is_complete = False  # the reader of a turn ends with it
+    is_complete = False  # the stream ends with its turn
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
         self._answer = AppendedAnswer()
         self._blocks = ContentBlocks(heading.base_url)
         self._is_begun = False
-        self._before = b""  # what stands before the text of a delta, while the open block takes text
+        self._before = b""  # the frame of a delta up to its text, while the open block takes text
 
     def encode(self, numbered: NumberedEvent) -> bytes:
         event = numbered.event
@@ -70,7 +70,7 @@ class MessageEncoder:
         return frames + b"".join(map(self._frames_of, self._answer.take(event)))
 
     def farewell(self) -> bytes:
-        """Return the end of a stream whose turn the client cannot follow to its end."""
+        """Return the last frame of a stream that the server leaves before the turn has ended."""
         message = "the server is shutting down before the answer's end; ask again"
         details = {"error_code": "shutting_down"}
         return _frame("error", error_document(503, message, details, self._heading.request_id))
@@ -99,19 +99,19 @@ class MessageEncoder:
 
 
 class Ending(NamedTuple):
-    """Why an answer is over, None while it is not, and what it cost."""
+    """Why an answer has ended (None: it has not), and its usage."""
 
     stop_reason: str | None
     usage: Usage
 
     @classmethod
     def of(cls, done: Done) -> Ending:
-        """Return the ending of a turn. Without a report of the chat function, its usage is zeros."""
+        """Return the ending of a turn. Its usage is zero if the chat function reported none."""
         return cls(_STOP_REASONS.get(done.finish_reason, "end_turn"), done.usage or Usage())
 
     @property
     def usage_json(self) -> dict[str, Json]:
-        """The usage; nothing here comes from a cache."""
+        """The usage as JSON. Nothing comes from a cache."""
         return {
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
@@ -121,7 +121,7 @@ class Ending(NamedTuple):
 
 
 def _before_delta(number: int, kind: DeltaKind) -> bytes:
-    """Return a delta's frame up to its text; what follows is the text and `}}`."""
+    """Return a delta's frame up to its text. The text and `}}` follow."""
     return (
         f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{number},'
         f'"delta":{{"type":"{kind}_delta","{_FIELDS[kind]}":'
@@ -147,7 +147,7 @@ def _frame(name: str, event: Json) -> bytes:
 
 
 def message_document(record: TurnRecord, heading: Heading) -> dict[str, Json]:
-    """Return the message of a turn that is over and has not failed."""
+    """Return the message of a turn that has ended and not failed."""
     blocks = ContentBlocks(heading.base_url)
     steps: list[BlockStep] = []
     for said in tell_whole(record):
@@ -173,7 +173,7 @@ def _document(heading: Heading, content: list[dict[str, Json]], ending: Ending) 
 
 
 def _content(steps: Iterable[BlockStep]) -> list[dict[str, Json]]:
-    """Put the blocks together from the steps that a stream would tell of them."""
+    """Build the blocks from the steps of their stream."""
     content: list[dict[str, Json]] = []
     arguments = ""
     for step in steps:
@@ -193,7 +193,7 @@ def _content(steps: Iterable[BlockStep]) -> list[dict[str, Json]]:
 
 
 def _read_arguments(text: str) -> dict[str, Json]:
-    """Return arguments as the object they have to be; what is none is told under a name of its own."""
+    """Return arguments as an object, as the API requires. Any other value becomes the member `arguments`."""
     try:
         value = loads(text or "{}")
     except ValueError:

@@ -1,7 +1,7 @@
-"""Requests of the Messages API, read: the conversation, the tools, and what else a turn needs to know.
+"""Requests of the Messages API, read: the conversation, the tools, and everything else that a turn needs.
 
-The conversation is the client's and untrusted. Blocks that clients only echo (thinking, tools that a server ran) are
-left out; a block that holds something nobody here could read is refused rather than lost.
+The conversation comes from the client and is untrusted. Blocks that clients only echo (thinking, tools that a server
+ran) are left out. A block with content that cannot be read is refused instead of ignored.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from chatserve.formats.shared.message_array import (
 )
 
 _STRUCTURE: Final = frozenset({"model", "messages", "system", "stream", "tools"})
-"""Fields the protocol has a meaning for; every other one is an input of the chat function or goes to its `params`."""
+"""Fields that the protocol itself uses. Every other field is an input of the chat function or one of its `params`."""
 
 _ROLES: Final = frozenset({"user", "assistant", "system"})
 
 
 def chat_of(request: RawRequest, named: Mapping[str, Json]) -> ChatProfile:
-    """Return the chat that a `model` names, the default one where none does. Raises: ChatUnknown."""
+    """Return the chat that `model` names, or the default chat if there is no `model`. Raises: ChatUnknown."""
     model = named.get("model")
     if model is None:
         return request.default_chat
@@ -43,7 +43,7 @@ def chat_of(request: RawRequest, named: Mapping[str, Json]) -> ChatProfile:
 
 
 def turn_call(request: RawRequest, body: Mapping[str, Json], chat: ChatProfile, turn: ArrayTurn) -> TurnCall:
-    """Return the turn a request asks for. With a session key its conversation takes the place of the stored one."""
+    """Return the turn that a request asks for. With a session key, its conversation replaces the stored one."""
     key = _session_key(request, body)
     said = {name: value for name, value in body.items() if value is not None or name not in chat.input_names}
     inputs, params = split_fields(said, _STRUCTURE, chat)
@@ -64,14 +64,14 @@ def turn_call(request: RawRequest, body: Mapping[str, Json], chat: ChatProfile, 
 
 
 def _session_key(request: RawRequest, body: Mapping[str, Json]) -> str | None:
-    """Return the header, or what the metadata names. A user is no conversation, so `metadata.user_id` is no key."""
+    """Return the session key of the header or the metadata. `metadata.user_id` names a person, not a conversation."""
     metadata = body.get("metadata")
     key = request.headers.get("x-session-id") or (metadata.get("session_id") if isinstance(metadata, dict) else None)
     return key if isinstance(key, str) and key else None
 
 
 def _tools_of(body: Mapping[str, Json]) -> tuple[tuple[Json, ...], list[Json]]:
-    """Return the tools that have a schema as functions, and those the API would run or knows by their type."""
+    """Return the tools with a schema as functions, and the others: those that the API runs or knows by their type."""
     tools = read_tools(body)
     functions = [_function(tool) for tool in tools if "input_schema" in tool]
     return tuple(functions), [tool for tool in tools if "input_schema" not in tool]
@@ -86,7 +86,7 @@ def _function(tool: Mapping[str, Json]) -> Json:
 
 
 def read_messages(body: Mapping[str, Json]) -> tuple[ParsedMessage, ...]:
-    """Read the conversation, the instructions of `system` in front. Raises: InputsInvalid."""
+    """Read the conversation, with the instructions of `system` first. Raises: InputsInvalid."""
     messages = body.get("messages")
     if not isinstance(messages, list):
         raise field_invalid("messages", "send a list of messages")
@@ -96,7 +96,7 @@ def read_messages(body: Mapping[str, Json]) -> tuple[ParsedMessage, ...]:
 
 
 def _read_message(message: Json, where: str) -> Iterator[ParsedMessage]:
-    """Read one message. Results of tools become a message of their own, in front of what was said beside them."""
+    """Read one message. Tool results become a message of their own, before the rest of the message."""
     if not isinstance(message, dict) or message.get("role") not in _ROLES:
         raise field_invalid(where, f"send an object whose role is one of {', '.join(sorted(_ROLES))}")
     role, content = message["role"], message.get("content")
@@ -118,19 +118,19 @@ def _read_message(message: Json, where: str) -> Iterator[ParsedMessage]:
 
 
 def _blocks(content: Json, where: str) -> Iterator[tuple[str, dict[str, Json]]]:
-    """Yield the blocks of a content, each with its place; text alone stands for one block."""
+    """Yield the blocks of a content, each with its place. A text counts as one block."""
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
     if not isinstance(content, list):
         raise field_invalid(where, "send text or a list of content blocks")
     for number, block in enumerate(content):
         if not isinstance(block, dict):
-            raise field_invalid(f"{where}.{number}", f"{block!r:.80} is no content block")
+            raise field_invalid(f"{where}.{number}", f"{block!r:.80} is not a content block")
         yield f"{where}.{number}", block
 
 
 def _texts(content: Json, where: str) -> tuple[TextPart, ...]:
-    """Read what may hold nothing but text; the paragraphs of several blocks stay apart."""
+    """Read content that may only hold text. An empty line separates its blocks."""
     if content is None:
         return ()
     text = "\n\n".join(_text(block.get("text"), place) for place, block in _blocks(content, where))
@@ -139,7 +139,7 @@ def _texts(content: Json, where: str) -> tuple[TextPart, ...]:
 
 def _text(value: Json, where: str) -> str:
     if not isinstance(value, str):
-        raise field_invalid(where, f"{value!r:.80} is no text")
+        raise field_invalid(where, f"{value!r:.80} is not text")
     return clean_text(value)
 
 
@@ -157,7 +157,7 @@ def _read_block(block: Mapping[str, Json], where: str, role: str) -> Sequence[Dr
         case "search_result":
             return (TextPart(_search_result(block, where)),)
         case kind if role == "assistant" or kind in {"thinking", "redacted_thinking"}:
-            return ()  # what a client gives back of answers: reasoning, tools that ran on a server
+            return ()  # clients echo these from earlier answers: reasoning, tools that ran on a server
         case kind:
             raise field_invalid(where, f"content blocks of type {kind!r:.80} cannot be read here")
 
@@ -168,7 +168,7 @@ def _read_call(block: Mapping[str, Json], where: str) -> ToolCallPart:
 
 
 def _read_result(block: Mapping[str, Json], where: str) -> ToolResultPart:
-    """Read what a tool answered: text where it is text only, else its blocks as they came."""
+    """Read the result of a tool: as text if it has only text, else as its blocks."""
     content = block.get("content")
     blocks = [] if content is None else list(_blocks(content, f"{where}.content"))
     output: Json = content
@@ -184,7 +184,7 @@ def _search_result(block: Mapping[str, Json], where: str) -> str:
 
 
 def _read_file(block: Mapping[str, Json], where: str) -> LocalFile:
-    """Read a picture or a document that came with the request. Raises: InputsInvalid (addresses are not fetched)."""
+    """Read an image or document that came with the request. Raises: InputsInvalid (addresses are not fetched)."""
     source = block.get("source")
     if not isinstance(source, dict):
         raise field_invalid(f"{where}.source", "send an object")

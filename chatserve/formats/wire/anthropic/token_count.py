@@ -1,8 +1,8 @@
-"""How many tokens a request may be: an estimate, for a chat function has no tokenizer that could be asked.
+"""The number of tokens in a request: an estimate, because a chat function has no tokenizer.
 
-A token for every four bytes of UTF-8, rounded up, in all text, names, arguments and tool definitions; four more for
-each message; 1,600 for each picture, which is what a large one costs; a document as its bytes, once decoded. Close for
-English prose, rougher for code and other scripts.
+It counts one token for every four bytes of UTF-8, rounded up, in all text, names, arguments and tool definitions, four
+more for each message, and 1,600 for each image, which is the cost of a large one. A document counts by its decoded
+bytes. The estimate is close for English prose and rougher for code and other scripts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NOT_READ: Final = frozenset({"type", "role", "cache_control", "tool_use_id", "i
 
 
 def estimate_tokens(body: Json) -> int:
-    """Return the estimate for a body that has been read without an error."""
+    """Return the estimate for a valid body."""
     messages = body["messages"]
     size = _bytes_of(body.get("system")) + _bytes_of(messages)
     if tools := body.get("tools"):
@@ -30,7 +30,7 @@ def estimate_tokens(body: Json) -> int:
 
 
 def _bytes_of(value: Json) -> int:
-    """Count the bytes of text in a value, pictures aside."""
+    """Count the bytes of text in a value, without images."""
     if isinstance(value, str):
         return len(value.encode())
     if isinstance(value, list):

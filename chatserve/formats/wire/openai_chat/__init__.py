@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions and Models, as clients of OpenAI speak them."""
+"""OpenAI's Chat Completions and Models, for clients of OpenAI."""
 
 from chatserve.formats.wire.openai_chat.endpoints import OpenAIChat
 

@@ -1,7 +1,7 @@
 """A turn as a completion: one document, or a stream of chunks that add up to it.
 
-Whatever is said of an answer becomes `delta` objects first; the stream frames them, the document adds them up as every
-client does, so that both say the same. Source: OpenAI API reference, "The chat completion object" and "Streaming".
+Every step of an answer first becomes `delta` objects. The stream frames them; the document adds them up as every client
+does, so both have the same content. Source: OpenAI API reference, "The chat completion object" and "Streaming".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chatserve.formats.shared.openai_errors import failure_body, farewell_body
 from chatserve.formats.wire.openai_chat.deltas import DeltaObject, Deltas
 
 OPENING: Final[DeltaObject] = {"role": "assistant", "content": "", "refusal": None}
-"""The first delta, and the only one with a role: clients add roles up, too."""
+"""The first delta, and the only one with a role: clients also add up roles."""
 
 DONE: Final = b"data: [DONE]\n\n"
 
@@ -29,7 +29,7 @@ FINISH_REASONS: Final = frozenset({"stop", "length", "content_filter"})
 
 @frozen
 class Completion:
-    """What every part of a completion says of it."""
+    """The fields that every chunk of a completion repeats."""
 
     turn_id: str
     created_at: float
@@ -37,7 +37,7 @@ class Completion:
     base_url: str
 
     def head(self, kind: str) -> dict[str, Json]:
-        """Return the members that stand before the choices; all of them come from the log, so replays are equal."""
+        """Return the members before the choices. They follow from the log, so that replays are equal."""
         return {
             "id": f"chatcmpl-{self.turn_id.removeprefix('t_')}",
             "object": kind,
@@ -91,7 +91,7 @@ class CompletionEncoder:
         return self._before_delta + dumps_line(delta) + self._after_delta
 
     def _end(self, ended: Ended) -> Iterable[bytes]:
-        """Yield the last chunk, the usage if it was asked for, and the mark of the end; or why there is none of it."""
+        """Yield the last chunk, the usage if requested, and the end mark; or the error of a failed turn."""
         if ended.done.status == "failed":
             yield _frame(failure_body(ended.error))
             return
@@ -112,7 +112,7 @@ def _frame(value: Json) -> bytes:
 
 
 def describe(record: TurnRecord, completion: Completion) -> Json:
-    """Return the document of a turn that is over, and did not fail."""
+    """Return the document of a turn that has ended and not failed."""
     deltas = Deltas(completion.base_url)
     told = list(chain.from_iterable(map(deltas.tell, tell_whole(record))))
     _, done = record.as_events()
@@ -126,7 +126,7 @@ def describe(record: TurnRecord, completion: Completion) -> Json:
 
 
 def finish_reason(done: Done, deltas: Deltas) -> str:
-    """Return why an answer ended; who stopped it is no word of this protocol."""
+    """Return the protocol's finish reason. It has none for a stopped answer, which ends with `stop`."""
     if done.status != "completed":
         return "stop"
     if deltas.awaits_tools and done.finish_reason in ("stop", "tool_calls"):
@@ -135,7 +135,7 @@ def finish_reason(done: Done, deltas: Deltas) -> str:
 
 
 def _add_up(deltas: Iterable[DeltaObject]) -> dict[str, Json]:
-    """Return the message that deltas amount to."""
+    """Return the message that the deltas add up to."""
     texts: dict[str, list[str]] = {}
     annotations: list[Json] = []
     calls: list[Json] = []
@@ -161,7 +161,7 @@ def _add_call(calls: list[Json], piece: Json) -> None:
 
 
 def _usage(usage: Usage | None) -> Json:
-    """Return the tokens spent; zeros where the function did not say."""
+    """Return the tokens used; zeros if the function reported none."""
     spent = usage or Usage()
     return {
         "prompt_tokens": spent.input_tokens,

@@ -1,12 +1,12 @@
-"""What is said of an answer, as `delta` objects of Chat Completions.
+"""The steps of an answer as `delta` objects of Chat Completions.
 
-- Words are `content`; messages of one answer, and files, are paragraphs of it. Files are links, images are shown.
-- Reasoning and thoughts are `reasoning_content` and `reasoning`: clients know one or the other.
-- Calls of tools the client runs are `tool_calls`, those of tools that ran on the server are not told: the client would
-  run them again. A call that comes whole is held back to the end, for the function may answer it itself; one whose
-  arguments stream is told as they do.
-- Sources are `annotations`, all in the last delta, each at the place in the text where it was given.
-- Data has no place; an answer that is nothing else is its JSON.
+- Text is `content`. Each message of the answer and each file is a paragraph of it; files are links, images embedded.
+- Reasoning and thoughts are both `reasoning_content` and `reasoning`: each client reads one of them.
+- Tool calls for the client are `tool_calls`. Calls of tools that ran on the server are left out, because the client
+  would run them again. A call that arrives whole is held back to the end, because the function may answer it itself; a
+  call whose arguments stream is sent as they come.
+- Sources are `annotations`, all in the last delta, each with the place in the text where it was given.
+- Data is left out. If an answer has only data, its text is that data as JSON.
 
 Source: OpenAI API reference, "The chat completion chunk object"; for reasoning, what vLLM, DeepSeek and OpenRouter
 send.
@@ -39,20 +39,20 @@ from chatserve.formats.shared.file_links import file_link
 DeltaObject: TypeAlias = dict[str, Any]
 
 NO_ARGUMENTS: Final = "{}"
-"""What clients can parse, where a model gave a call no arguments at all."""
+"""The arguments of a call without arguments: clients must be able to parse them."""
 
 
 class Deltas:
     """The deltas of one answer.
 
-    `told_length` counts the characters of content, `owes_break` says that what comes next is a new paragraph.
+    `told_length` counts the characters of content. `owes_break`: the next text begins a new paragraph.
     """
 
     def __init__(self, base_url: str) -> None:
         self.told_length = 0
         self.owes_break = False
         self._base_url = base_url
-        self._indices: dict[str, int] = {}  # of the calls that were told
+        self._indices: dict[str, int] = {}  # of the calls that were sent
         self._answered: set[str] = set()
         self._held: dict[str, ToolCallPart] = {}
         self._has_reasoning = False
@@ -60,7 +60,7 @@ class Deltas:
         self._annotations: list[Json] = []
 
     def tell(self, said: Said) -> Iterator[DeltaObject]:
-        """Yield the deltas of what is said."""
+        """Yield the deltas of a step."""
         match said:
             case TextAdded(text):
                 yield self._content(text)
@@ -83,12 +83,12 @@ class Deltas:
                 return
 
     def last(self) -> DeltaObject:
-        """Return the delta that goes with the finish reason."""
+        """Return the delta of the chunk with the finish reason."""
         return {"annotations": self._annotations} if self._annotations else {}
 
     @property
     def awaits_tools(self) -> bool:
-        """True when a call was told that the function did not answer itself."""
+        """True when a call was sent that the function did not answer itself."""
         return not self._indices.keys() <= self._answered
 
     # words
@@ -150,9 +150,9 @@ class Deltas:
         }
 
     def _rest(self, done: Done) -> Iterator[DeltaObject]:
-        """Yield what was held back, as it is in the end.
+        """Yield the deltas that were held back, with their final content.
 
-        Of an answer that was cut off nothing is: its calls may be half made.
+        There are none for an answer that was cut off: its calls may be incomplete.
         """
         if done.status != "completed":
             return

@@ -1,7 +1,7 @@
-"""Endpoints of Chat Completions and Models, below `/v1` and below the prefix of one's choice.
+"""Endpoints of Chat Completions and Models, under `/v1` and under the prefix of the setting `openai_prefix`.
 
-A model is a chat, its id the chat's name. Source: OpenAI API reference, "Models" and "Chat Completions". Knows how
-requests become turns and turns replies; what stands in either is the business of the modules beside it.
+A model is a chat; its id is the chat's name. Source: OpenAI API reference, "Models" and "Chat Completions". Knows how
+requests become turns and turns become replies; the modules beside it know what is in them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def retrieve_model(request: RawRequest) -> Handling:
 
 
 def _model(chat: ChatProfile, request: RawRequest) -> Json:
-    """Return a chat as a model; `name` is what front ends show in place of the id."""
+    """Return a chat as a model. Front ends show its `name` in place of the id."""
     return {
         "id": chat.name,
         "object": "model",

@@ -1,8 +1,8 @@
 """A conversation in OpenAI's shape, read as messages.
 
-Messages are read as chatserve would have stored them (a user's words before the files, results of one round of tools
-together), so that a conversation that comes back is known again. What a client sends is untrusted: no address is
-fetched. Source: OpenAI API reference, "Create chat completion", `messages`.
+Messages are read into the form in which chatserve stores them (a user's text before the files, the results of one round
+of tools together), so that a returning conversation is recognized. Clients are untrusted: no address is fetched.
+Source: OpenAI API reference, "Create chat completion", `messages`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ AUDIO_TYPES: Final = {"mp3": "audio/mpeg"}
 
 @frozen
 class Place:
-    """Where a message stands. Of what was said before, files that cannot be had are kept as links."""
+    """The place of a message. `is_asked`: it is the last user message; in others, unreadable files become links."""
 
     where: str
     is_asked: bool
@@ -47,13 +47,13 @@ class Place:
 
 
 def read_messages(messages: Json, base_url: str = "") -> tuple[ParsedMessage, ...]:
-    """Read a conversation; files that came inside are `LocalFile`s, those named by id have nothing but their id.
+    """Read a conversation. Files inside it become `LocalFile`s; files named by id have only their id.
 
     Raises:
-        InputsInvalid: it does not have this shape.
+        InputsInvalid: the conversation does not have OpenAI's shape.
     """
     if not isinstance(messages, list) or not messages:
-        raise field_invalid("messages", "it must be a list of messages, with one at least")
+        raise field_invalid("messages", "it must be a list of at least one message")
     asked = max((index for index, each in enumerate(messages) if _role_of(each) == "user"), default=-1)
     read = [
         _read_message(each, Place(f"messages[{index}]", index == asked, base_url))
@@ -68,12 +68,12 @@ def _role_of(message: Json) -> Json:
 
 def _read_message(message: Json, place: Place) -> ParsedMessage:
     if not isinstance(message, dict):
-        raise field_invalid(place.where, f"{message!r:.80} is no message; make it an object with role and content")
+        raise field_invalid(place.where, f"{message!r:.80} is not a message; make it an object with role and content")
     role = message.get("role")
-    if role == "function":  # what role "tool" was before calls had ids
+    if role == "function":  # the role "tool" from the time before calls had ids
         role, message = "tool", {**message, "tool_call_id": message.get("name")}
     if not isinstance(role, str) or role not in ROLES:
-        raise field_invalid(f"{place.where}.role", f"{role!r:.80} is none of {', '.join(sorted(ROLES))}")
+        raise field_invalid(f"{place.where}.role", f"{role!r:.80} is not one of {', '.join(sorted(ROLES))}")
     if role == "tool":
         return _read_result(message, place)
     if role == "assistant":
@@ -96,13 +96,13 @@ def _says_something(message: Mapping[str, Json]) -> bool:
 def _read_result(message: Mapping[str, Json], place: Place) -> ParsedMessage:
     call_id = message.get("tool_call_id")
     if not isinstance(call_id, str):
-        raise field_invalid(f"{place.where}.tool_call_id", f"{call_id!r:.80} is no id of a tool call")
+        raise field_invalid(f"{place.where}.tool_call_id", f"{call_id!r:.80} is not the id of a tool call")
     texts = [part.text for part in _read_content(message, place) if isinstance(part, TextPart)]
     return ParsedMessage("tool", (ToolResultPart(call_id, BETWEEN_TEXTS.join(texts)),))
 
 
 def _joined_results(messages: Sequence[ParsedMessage]) -> Iterator[ParsedMessage]:
-    """Yield messages with the results that stand together in one: they answer one message's calls."""
+    """Yield the messages, with consecutive tool results joined: they answer the calls of one message."""
     results: tuple[DraftPart, ...] = ()
     for message in messages:
         if message.role == "tool":
@@ -123,16 +123,16 @@ def _read_calls(message: Mapping[str, Json], place: Place) -> tuple[ToolCallPart
     calls = message.get("tool_calls") or []
     where = f"{place.where}.tool_calls"
     if not isinstance(calls, list):
-        raise field_invalid(where, "it is no list")
+        raise field_invalid(where, "it is not a list")
     return tuple(_read_call(call, f"{where}[{index}]") for index, call in enumerate(calls))
 
 
 def _read_call(call: Json, where: str) -> ToolCallPart:
-    """Read a call of a function, or of a custom tool, whose input is text of any kind."""
+    """Read a call of a function or of a custom tool, whose input may be any text."""
     kind = "custom" if isinstance(call, dict) and call.get("type") == "custom" else "function"
     called = call.get(kind) if isinstance(call, dict) else None
     if not isinstance(called, dict):
-        raise field_invalid(where, f"{call!r:.80} is no call of a {kind}")
+        raise field_invalid(where, f"{call!r:.80} is not a call of a {kind}")
     texts = (call.get("id"), called.get("name"), called.get("arguments" if kind == "function" else "input"))
     call_id, name, arguments = texts
     if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(arguments, str)):
@@ -159,20 +159,20 @@ def _read_content(message: Mapping[str, Json], place: Place) -> tuple[DraftPart,
 
 
 def _read_part(part: Json, where: str, place: Place) -> DraftPart | None:
-    """Read a part. One of an unknown kind is refused in the message that is asked, and left out elsewhere."""
+    """Read a part. A part of an unknown kind is refused in the last user message, and left out elsewhere."""
     kind = part.get("type") if isinstance(part, dict) else None
     if isinstance(part, dict) and isinstance(kind, str) and kind in _READERS:
         return _READERS[kind](part, where, place)
     if not place.is_asked:
         return None
-    raise field_invalid(f"{where}.type", f"{kind!r:.80} is none of {', '.join(_READERS)}")
+    raise field_invalid(f"{where}.type", f"{kind!r:.80} is not one of {', '.join(_READERS)}")
 
 
 def _read_text(part: Mapping[str, Json], where: str, _place: Place) -> DraftPart:
     name = "refusal" if part["type"] == "refusal" else "text"
     text = part.get(name)
     if not isinstance(text, str):
-        raise field_invalid(f"{where}.{name}", f"{text!r:.80} is no text")
+        raise field_invalid(f"{where}.{name}", f"{text!r:.80} is not text")
     return TextPart(text)
 
 
@@ -183,7 +183,7 @@ def _read_image(part: Mapping[str, Json], where: str, place: Place) -> DraftPart
 
 
 def _read_link(url: Json, where: str, place: Place, name: str | None = None) -> DraftPart:
-    """Read a data: URL, or the address of a file of ours; any other is a link at most."""
+    """Read a data: URL or the address of a file on this server. Any other address can only be a link in the history."""
     if isinstance(url, str) and not url.startswith("data:"):
         if own := OWN_FILE.fullmatch(url.removeprefix(place.base_url)):
             return FilePart(own[1], "", "", 0)

@@ -1,7 +1,7 @@
 """A request for a completion as a call of a chat.
 
-Fields that are named like an input of the chat function fill it, whatever else the client sends reaches the function as
-`ctx.params`; no field is refused for being unknown. Source: OpenAI API reference, "Create chat completion".
+A field with the name of an input of the chat function sets this input. The function gets all other fields as
+`ctx.params`; unknown fields are not refused. Source: OpenAI API reference, "Create chat completion".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chatserve.formats.wire.openai_chat.messages import read_messages
 from chatserve.formats.wire.openai_chat.sessions import session_key_of
 
 STRUCTURE: Final = frozenset({"messages", "model", "stream", "stream_options", "tools", "session_id"})
-"""Fields that are read here, and never an input nor a param."""
+"""Fields that the protocol itself uses; they are neither inputs nor params."""
 
 OTHER_NAMES: Final = {"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"}
 """One limit under two names: OpenAI renamed it, and clients send either."""
@@ -27,7 +27,7 @@ OTHER_NAMES: Final = {"max_completion_tokens": "max_tokens", "max_tokens": "max_
 
 @frozen
 class CompletionRequest:
-    """What was asked for, and how it is to be answered."""
+    """The requested call, and the form of its answer."""
 
     call: TurnCall
     is_streamed: bool
@@ -38,9 +38,9 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
     """Read a request and store the files in it.
 
     Raises:
-        BodyInvalid, InputsInvalid: it is not what it should be.
+        BodyInvalid, InputsInvalid: the request is invalid.
         ChatUnknown: there is no such model.
-        FileUnknown, BodyTooLarge: it refers to a file that is not there, or holds one that is too large.
+        FileUnknown, BodyTooLarge: a file that it names does not exist, or one that it contains is too large.
     """
     body = request.json_object()
     chat = chat_of(body, request)
@@ -69,7 +69,7 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
 
 
 def _under_known_names(body: Mapping[str, Json], chat: ChatProfile) -> dict[str, Json]:
-    """Add the limit of tokens under the name that the chat function knows, where it came under the other one."""
+    """Add the limit of tokens under the name that the chat function uses, if it came under the other one."""
     added = {
         name: body[other]
         for name, other in OTHER_NAMES.items()

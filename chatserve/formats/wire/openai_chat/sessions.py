@@ -1,7 +1,8 @@
-"""Which session a conversation belongs to: the protocol has no word for it, so headers and two fields have.
+"""The session of a conversation. The protocol does not name one, so headers and two fields do.
 
-What a front end asks for beside the conversation (a title, tags, follow-ups) belongs to none. `user` and
-`prompt_cache_key` are no keys: they name a person or a prompt, and two conversations would overwrite each other.
+A front end's own requests beside the conversation (a title, tags, follow-ups) belong to no session. `user` and
+`prompt_cache_key` are not session keys: they name a person or a prompt, so two conversations would overwrite each
+other.
 """
 
 from __future__ import annotations
@@ -15,30 +16,30 @@ from chatserve.formats.shared.message_array import field_invalid
 EXPLICIT_HEADER: Final = "x-session-id"
 FRONT_END_HEADERS: Final = ("x-openwebui-chat-id", "x-conversation-id", "x-librechat-conversation-id")
 TASK_HEADER: Final = "x-openwebui-task"
-"""What Open WebUI is told to send with `{{TASK}}`: empty for the conversation itself."""
+"""Open WebUI can be configured to send `{{TASK}}` here. It is empty for the conversation itself."""
 
 NO_CONVERSATION: Final = frozenset({"", "new", "null", "undefined", "None"})
-"""What front ends fill in where a conversation has no id yet."""
+"""Values that front ends send while a conversation has no id yet."""
 
 TEMPORARY: Final = "local:"
-"""How Open WebUI's ids of temporary chats begin, which are to be kept nowhere."""
+"""The prefix of Open WebUI's ids for temporary chats, which must not be stored."""
 
 TASK_PROMPT: Final = "### Task:"
 SEARCHED_PROMPT: Final = "### Task:\nRespond to the user query"
-"""How Open WebUI's task prompts begin, and how a question of the user's begins to which it adds documents."""
+"""The beginnings of Open WebUI's task prompts, and of a user's question to which it adds documents."""
 
 TITLE_PROMPTS: Final = (
     "Provide a concise, 5-word-or-less title",
     "Analyze this conversation and provide:\n1. The detected",
 )
-"""How LibreChat asks for titles."""
+"""The beginnings of LibreChat's prompts for titles."""
 
 
 def session_key_of(headers: Mapping[str, str], body: Mapping[str, Json], question: str) -> str | None:
-    """Return the key of the conversation's session, None where there is none.
+    """Return the key of the conversation's session, or None if it has none.
 
     Raises:
-        InputsInvalid: `session_id` is no text.
+        InputsInvalid: `session_id` is not text.
     """
     if _filled_in(headers.get(TASK_HEADER, "")):
         return None
@@ -51,14 +52,14 @@ def session_key_of(headers: Mapping[str, str], body: Mapping[str, Json], questio
 
 
 def is_background(question: str) -> bool:
-    """Whether a question is a front end's own: only its beginning tells."""
+    """Whether a question comes from the front end itself, as its beginning shows."""
     if question.startswith(TASK_PROMPT):
         return not question.startswith(SEARCHED_PROMPT)
     return question.startswith(TITLE_PROMPTS)
 
 
 def _filled_in(value: str) -> str | None:
-    """Return a header's value, unless its template was not filled in, or with nothing that is a conversation."""
+    """Return a header's value, or None if its template was not filled in or it names no stored conversation."""
     value = value.strip()
     return None if value in NO_CONVERSATION or "{{" in value or value.startswith(TEMPORARY) else value
 
@@ -66,5 +67,5 @@ def _filled_in(value: str) -> str | None:
 def _named(fields: Json, name: str, where: str) -> str | None:
     key = fields.get(name) if isinstance(fields, dict) else None
     if key is not None and not isinstance(key, str):
-        raise field_invalid(where, f"{key!r:.80} is no text")
+        raise field_invalid(where, f"{key!r:.80} is not text")
     return key or None

@@ -1,4 +1,4 @@
-"""OpenAI's Responses and Conversations, which are also Open Responses."""
+"""OpenAI's Responses and Conversations, which also implement Open Responses."""
 
 from chatserve.formats.wire.openai_responses.endpoints import OpenAIResponses
 

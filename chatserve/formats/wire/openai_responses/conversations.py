@@ -1,7 +1,7 @@
-"""Conversations: sessions under the protocol's name, and the items that their messages are.
+"""Conversations: sessions under the protocol's name, with their messages as items.
 
-Adding and removing items replaces the history: what it has in common with the one before stays as it is, what comes
-behind the change is copied under new ids. Knows nothing of responses.
+Adding and removing items replaces the history: messages before the change stay as they are, messages after it are
+copied with new ids. Knows nothing about responses.
 
 Source: OpenAI API reference, "Conversations".
 """
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class ConversationUnknown(NotFound):
-    """No such conversation, or a foreign one."""
+    """The conversation does not exist or has another owner."""
 
     code = "conversation_not_found"
 
@@ -48,7 +48,7 @@ class ItemUnknown(NotFound):
 
 
 def create_conversation(request: RawRequest) -> Handling:
-    """Create a conversation, with items and metadata if there are any. Raises: InputsInvalid, FileUnknown."""
+    """Create a conversation, with the items and metadata of the request. Raises: InputsInvalid, FileUnknown."""
     body = request.json_object()
     history = yield from _read_items(body.get("items") or [], request)
     session = yield from CreateSession(metadata=_metadata(body) or {}, history=history)
@@ -70,7 +70,7 @@ def update_conversation(request: RawRequest) -> Handling:
 
 
 def delete_conversation(request: RawRequest) -> Handling:
-    """Delete a conversation with all that was said in it. Raises: ConversationUnknown, SessionBusy."""
+    """Delete a conversation with all its messages. Raises: ConversationUnknown, SessionBusy."""
     session = yield from _found(FindSession(_key(request)), request)
     yield from _found(DeleteSession(_key(request)), request)
     deleted = {"id": conversation_id(session.session_id), "object": "conversation.deleted", "deleted": True}
@@ -102,7 +102,7 @@ def retrieve_item(request: RawRequest) -> Handling:
 
 
 def delete_item(request: RawRequest) -> Handling:
-    """Remove one item, and no other words of its message. Raises: ConversationUnknown, ItemUnknown, SessionBusy."""
+    """Remove one item; its message keeps its other items. Raises: ConversationUnknown, ItemUnknown, SessionBusy."""
     branch = yield from _found(ReadBranch(_key(request)), request)
     item_id = _item_of(branch, request)["id"]
     place = next(place for place, message in enumerate(branch) if message.message_id == message_id(item_id))
@@ -122,7 +122,7 @@ def _item_of(branch: tuple[Message, ...], request: RawRequest) -> dict[str, Any]
 
 def _read_items(items: Json, request: RawRequest) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
     if not isinstance(items, list):
-        raise field_invalid("items", f"{items!r:.80} is no list of items")
+        raise field_invalid("items", f"{items!r:.80} is not a list of items")
     messages = yield from read_input(items, "items")
     chat = next((chat for chat in request.chats.values() if chat.takes_files), request.default_chat)
     return (yield from keep_files(messages, chat))
@@ -132,7 +132,7 @@ def _read_items(items: Json, request: RawRequest) -> Generator[Step, Any, tuple[
 
 
 def _found(step: Wanted[T], request: RawRequest) -> Generator[Step, Any, T]:
-    """Take a step in the conversation named. Raises: ConversationUnknown."""
+    """Take a step for the named conversation. Raises: ConversationUnknown."""
     try:
         return (yield from step)
     except SessionUnknown:
@@ -150,7 +150,7 @@ def _key(request: RawRequest) -> str:
 def _metadata(body: Mapping[str, Json]) -> Mapping[str, Json] | None:
     metadata = body.get("metadata")
     if metadata is not None and not isinstance(metadata, dict):
-        raise field_invalid("metadata", f"{metadata!r:.80} is no object")
+        raise field_invalid("metadata", f"{metadata!r:.80} is not an object")
     return metadata
 
 

@@ -1,16 +1,15 @@
-"""Response objects: a turn as the protocol shows it, with every key it knows, as it is now.
+"""Response objects: the current state of a turn as the protocol shows it, with all of the protocol's keys.
 
-What the client asked with is given back from `Turn.echo`; the rest follows from the turn. Knows no request.
+The fields of the request come from `Turn.echo`; the others follow from the turn. Knows no request.
 
 Source: OpenAI API reference, "The Response object"; Open Responses specification of 2026-04-24, `ResponseResource`,
-which wants numbers where the client sent none.
+which requires numbers even if the client sent none.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 from chatserve.contracts.turns import TURN_OPEN, TurnRecord
 from chatserve.core.types import Json, Turn, TurnStatus
@@ -40,7 +39,7 @@ DEFAULTS: Final[Mapping[str, Json]] = {
     "safety_identifier": None,
     "prompt_cache_key": None,
 }
-"""What a response says of the fields its request did not have."""
+"""The values of a response's fields that its request did not have."""
 
 _STATUSES: Final[Mapping[TurnStatus, ResponseStatus]] = {
     "queued": "queued",
@@ -54,40 +53,32 @@ _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_
 
 
 def status_of(turn: Turn) -> ResponseStatus:
-    """Return the status of a turn in the protocol's words."""
+    """Return the protocol's status of a turn."""
     if turn.status == "completed" and turn.finish_reason in _INCOMPLETE:
         return "incomplete"
     return _STATUSES[turn.status]
 
 
 def item_status_of(turn: Turn) -> ItemStatus:
-    """Return the status that items have which were open at the end of a turn."""
+    """Return the status of items that were open at the end of a turn."""
     return "completed" if status_of(turn) == "completed" else "incomplete"
 
 
 def response_json(record: TurnRecord, base_url: str) -> dict[str, Json]:
-    """Return the response that a turn is, with its output so far."""
+    """Return the response object of a turn, with its output so far."""
     return response_object(record.turn, output_of(record, base_url))
 
 
 def output_of(record: TurnRecord, base_url: str) -> list[dict[str, Json]]:
-    """Return the items of a turn's answer."""
-    items, answer = OutputItems(base_url), AppendedAnswer()
+    """Return the items of a turn's answer so far."""
+    items = OutputItems(base_url)
     snapshot, _ = record.as_events()
-    for said in answer.take(snapshot):
-        exhaust(items.take(said))
-    if record.turn.status not in TURN_OPEN:
-        exhaust(items.close(item_status_of(record.turn)))
-    return items.items()
-
-
-def exhaust(events: Iterable[Any]) -> None:
-    """Let items grow, where nobody wants the events."""
-    deque(events, maxlen=0)
+    items.take_silently(AppendedAnswer().take(snapshot))
+    return items.items() if record.turn.status in TURN_OPEN else items.closed_items(item_status_of(record.turn))
 
 
 def response_object(turn: Turn, output: Sequence[Json]) -> dict[str, Json]:
-    """Return the response that a turn is, with this output."""
+    """Return the response object of a turn with this output."""
     echo = turn.echo or {}
     status = status_of(turn)
     return {
@@ -120,7 +111,7 @@ def _error(turn: Turn) -> Json:
 
 
 def _usage(turn: Turn) -> Json:
-    """Return what was spent: zeros where a turn that is over did not tell, for clients count on numbers then."""
+    """Return the usage. It is zeros if an ended turn reported none, because clients then expect numbers."""
     if turn.status in TURN_OPEN:
         return None
     spent = (turn.usage.input_tokens, turn.usage.output_tokens) if turn.usage is not None else (0, 0)

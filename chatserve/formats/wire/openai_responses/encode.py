@@ -1,8 +1,8 @@
-"""Streams of responses: the log's events as the protocol's, each with its number.
+"""Streams of responses: the log's events as numbered events of the protocol.
 
-Every number, id and time follows from the log, so that a stream encoded again is the same, byte for byte: resuming is
-encoding from the beginning and leaving out what the client has (`starting_after`). Whoever comes when the log is gone
-gets a shorter stream; its last event is numbered beyond what the client has, so that it is never left out.
+Every number, id and time follows from the log, so encoding a stream again gives the same bytes. To resume a stream is
+to encode it from the beginning and leave out the events that the client has (`starting_after`). If the log is gone, the
+stream is shorter; the number of its last event is above `starting_after`, so that it is never left out.
 
 Source: Open Responses specification of 2026-04-24, "Streaming"; OpenAI API reference, "Streaming events".
 """
@@ -25,19 +25,19 @@ _DONE: Final = b"data: [DONE]\n\n"
 _LAST: Final = {
     "completed": "response.completed",
     "incomplete": "response.incomplete",
-    "cancelled": "response.incomplete",  # there is no event of its own; the status tells
+    "cancelled": "response.incomplete",  # the protocol has no event for it; the status shows it
     "failed": "response.failed",
 }
 _LAST_TYPES: Final = frozenset(_LAST.values())
 
 
 class ResponseEncoder:
-    """Encodes one turn. Events numbered up to `starting_after` are left out; `base_url` is where files are served."""
+    """Encodes one turn. Leaves out the events up to `starting_after`. `base_url` is the address of the server."""
 
     is_per_turn = True
     is_complete = False
 
-    def __init__(self, base_url: str = "", starting_after: int | None = None) -> None:
+    def __init__(self, base_url: str, starting_after: int | None = None) -> None:
         self._after = -1 if starting_after is None else starting_after
         self._number = 0
         self._answer = AppendedAnswer()
@@ -65,9 +65,9 @@ class ResponseEncoder:
         return frames + _DONE if type(event) is Done else frames
 
     def farewell(self) -> bytes:
-        """Say that the stream ends before the response does, under the number of the event before.
+        """Return an error event for a stream that ends before its response, with the number of the last event.
 
-        A client that resumes behind it misses nothing. Both of OpenAI's client libraries raise it.
+        A client that resumes after this number misses nothing. Both of OpenAI's client libraries raise the error.
         """
         said = {
             "code": "shutting_down",
@@ -79,7 +79,7 @@ class ResponseEncoder:
         return b"event: error\ndata: %b\n\n" % dumps_line(error)
 
     def _enter_words(self, words: Words | None) -> None:
-        """Remember where plain deltas go, and what stands before each of them."""
+        """Remember the item that takes plain deltas, and the frame before the text of each of them."""
         if words is None:
             self._words = None
         elif words.pieces is not self._words:
@@ -110,7 +110,7 @@ class ResponseEncoder:
                 yield from self._grow(event)
 
     def _begin(self, turn: Turn) -> Iterator[WireEvent]:
-        """Say that the response exists, waits, runs: each once."""
+        """Yield the events for a response that is created, queued, in progress: each once."""
         is_new, self._turn = self._turn is None, turn
         response = response_object(_opened(turn), [])
         if is_new:
@@ -126,7 +126,7 @@ class ResponseEncoder:
             yield from self._items.take(said)
 
     def _end(self, done: Done) -> Iterator[WireEvent]:
-        """Close what is open, calls that were cut off included, and say how it ended."""
+        """Close the open items, also calls that were cut off, and yield the last event."""
         assert self._turn is not None
         error = next((said.error for said in self._answer.take(done) if isinstance(said, Ended)), None)
         turn = replace(self._turn, status=done.status, finish_reason=done.finish_reason, usage=done.usage, error=error)
@@ -136,5 +136,5 @@ class ResponseEncoder:
 
 
 def _opened(turn: Turn) -> Turn:
-    """Return a turn as it was at its beginning."""
+    """Return a turn in its state at the beginning."""
     return replace(turn, finish_reason=None, usage=None, error=None, finished_at=None)

@@ -1,6 +1,6 @@
-"""Endpoints of Responses and Conversations, below `/v1` and below the prefix of one's choice.
+"""Endpoints of Responses and Conversations, under `/v1` and under the prefix of the setting `openai_prefix`.
 
-Source: OpenAI API reference, "Responses" and "Conversations". Knows which handler is for what, and nothing else.
+Source: OpenAI API reference, "Responses" and "Conversations". Knows only which handler serves which path.
 """
 
 from __future__ import annotations
@@ -30,19 +30,17 @@ def _endpoints(prefix: str) -> tuple[Endpoint, ...]:
     conversation = f"{prefix}/conversations/{{conversation_id}}"
     item = f"{conversation}/items/{{item_id}}"
     return (
-        Endpoint(
-            "POST", f"{prefix}/responses", "answer, streamed, whole or in the background", responses.create_response
-        ),
-        Endpoint("GET", response, "a response as it is, or its stream from any event", responses.retrieve_response),
-        Endpoint("DELETE", response, "forget a response", responses.delete_response),
+        Endpoint("POST", f"{prefix}/responses", "create a response, streamed or not", responses.create_response),
+        Endpoint("GET", response, "get a response, or its stream after any event", responses.retrieve_response),
+        Endpoint("DELETE", response, "delete a response", responses.delete_response),
         Endpoint("POST", f"{response}/cancel", "stop a response", responses.cancel_response),
-        Endpoint("GET", f"{response}/input_items", "what a response was asked with", responses.list_input_items),
+        Endpoint("GET", f"{response}/input_items", "list a response's input items", responses.list_input_items),
         Endpoint("POST", f"{prefix}/conversations", "create a conversation", conversations.create_conversation),
-        Endpoint("GET", conversation, "a conversation", conversations.retrieve_conversation),
+        Endpoint("GET", conversation, "get a conversation", conversations.retrieve_conversation),
         Endpoint("POST", conversation, "set a conversation's metadata", conversations.update_conversation),
         Endpoint("DELETE", conversation, "delete a conversation", conversations.delete_conversation),
-        Endpoint("GET", f"{conversation}/items", "what was said in a conversation", conversations.list_items),
+        Endpoint("GET", f"{conversation}/items", "list the items of a conversation", conversations.list_items),
         Endpoint("POST", f"{conversation}/items", "add items to a conversation", conversations.create_items),
-        Endpoint("GET", item, "one item of a conversation", conversations.retrieve_item),
+        Endpoint("GET", item, "get an item of a conversation", conversations.retrieve_item),
         Endpoint("DELETE", item, "remove an item from a conversation", conversations.delete_item),
     )

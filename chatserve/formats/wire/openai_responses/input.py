@@ -1,8 +1,8 @@
-"""Input items as messages: what the client says, what it gives back of earlier answers, results of its tools.
+"""Input items as messages: the client's messages, parts of earlier answers that it sends back, results of its tools.
 
-Items are read in order. A call of a tool joins the assistant's words before it, so that the history has the shape that
-stored answers have. Reasoning, and items of types this server does not make, are nobody's words and are left out. Files
-come as bytes or as ids of uploads; addresses are never fetched. Knows neither turns nor sessions.
+Items are read in order. A tool call joins the assistant's message before it, so that the history has the shape of
+stored answers. Reasoning and items of types that this server does not make are left out. Files come as bytes or as ids
+of uploads; addresses are never fetched. Knows no turns and no sessions.
 
 Source: OpenAI API reference, "Create a model response", `input`; Open Responses specification of 2026-04-24, "Items".
 """
@@ -17,9 +17,9 @@ from chatserve.contracts.formats import ParsedMessage
 from chatserve.contracts.wire import FindFiles, FindMessage, Step
 from chatserve.core.errors import MessageUnknown
 from chatserve.core.types import DraftPart, Json, Message, TextPart, ToolCallPart, ToolResultPart
+from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.shared.message_array import DEFAULT_MEDIA_TYPE, field_invalid, read_base64, read_data_url
 from chatserve.formats.wire.openai_responses.ids import message_id
-from chatserve.formats.wire.openai_responses.output import text_of
 
 Item: TypeAlias = Mapping[str, Json]
 Reading: TypeAlias = Generator[Step, Any, None]
@@ -38,11 +38,11 @@ _TEXT_KEYS: Final[Mapping[str, str]] = {
 def read_input(
     given: Json, where: str = "input", known: Sequence[Message] = ()
 ) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
-    """Read `input`: a text, or items. What refers to messages of `known`, which stand before it, is left out.
+    """Read `input`: a text, or items. Items of messages in `known`, the history before it, are left out.
 
     Raises:
-        InputsInvalid: an item that cannot be read, or refers to something that is not there.
-        FileUnknown: a file that is not there.
+        InputsInvalid: an item cannot be read, or refers to something that does not exist.
+        FileUnknown: a file does not exist.
     """
     if isinstance(given, str):
         return (ParsedMessage("user", (TextPart(given),)),)
@@ -64,7 +64,7 @@ class _ItemReader:
         self._calls = {part.tool_call_id for each in known for part in each.content if isinstance(part, ToolCallPart)}
 
     def read(self, item: Json, where: str) -> Reading:
-        """Take one item. Raises: as `read_input`."""
+        """Read one item. Raises: as `read_input`."""
         kind, item_id = _type_of(item, where), item.get("id")
         if isinstance(item_id, str) and message_id(item_id) in self._known:
             return
@@ -84,7 +84,7 @@ class _ItemReader:
     def _read_message(self, item: Item, where: str) -> Reading:
         role = item.get("role")
         if role not in _ROLES:
-            raise field_invalid(f"{where}.role", f"{role!r:.80} is none of {', '.join(sorted(_ROLES))}")
+            raise field_invalid(f"{where}.role", f"{role!r:.80} is not one of {', '.join(sorted(_ROLES))}")
         content = item.get("content")
         if isinstance(content, str):
             parts: tuple[DraftPart, ...] = (TextPart(content),)
@@ -95,7 +95,7 @@ class _ItemReader:
         self.messages.append(ParsedMessage(role, parts))
 
     def _read_call(self, item: Item, where: str) -> None:
-        """Take a call that an earlier answer made, once; with its result, if it ran on the server."""
+        """Read a call of an earlier answer, with its result if it ran on the server. Each call counts once."""
         is_client = item.get("type") == "function_call"
         call_id = _text(item, "call_id" if is_client else "id", where)
         if call_id in self._calls:
@@ -118,7 +118,7 @@ class _ItemReader:
             self.messages.append(ParsedMessage("assistant", parts))
 
     def _refer(self, item: Item, where: str) -> Reading:
-        """Take the message that an item of an earlier response is of: whole, and once."""
+        """Add the whole message that an item of an earlier response belongs to, once."""
         item_id = _text(item, "id", where)
         known_id = message_id(item_id)
         if known_id in self._referred:
@@ -127,7 +127,7 @@ class _ItemReader:
         try:
             message = yield from FindMessage(known_id)
         except MessageUnknown:
-            raise field_invalid(f"{where}.id", f"no item {item_id!r} is kept here; send the item itself") from None
+            raise field_invalid(f"{where}.id", f"no item {item_id!r} is stored here; send the item itself") from None
         self.messages.append(ParsedMessage(message.role, message.content, message.metadata, message.options))
 
 
@@ -146,12 +146,12 @@ def _read_parts(content: Sequence[Json], where: str) -> Generator[Step, Any, tup
         elif kind == "input_audio":
             parts.append(_read_audio(part, at))
         else:
-            raise field_invalid(at, f"{part!r:.80} is no part that can be read here")
+            raise field_invalid(at, f"{part!r:.80} is not a part that can be read here")
     return tuple(parts)
 
 
 def _read_file(part: Item, where: str) -> Generator[Step, Any, DraftPart]:
-    """Read an image or another file: an upload by its id, or bytes in a `data:` URL or in base64."""
+    """Read an image or another file: an upload by its id, or bytes as a `data:` URL or base64."""
     file_id, name = part.get("file_id"), part.get("filename")
     name = name if isinstance(name, str) and name else None
     if isinstance(file_id, str):
@@ -176,25 +176,25 @@ def _read_audio(part: Item, where: str) -> DraftPart:
 
 
 def _type_of(item: Json, where: str) -> str:
-    """Return the type of an item; messages and references may leave it out."""
+    """Return the type of an item. Messages and references may leave it out."""
     if isinstance(item, dict):
         kind = item.get("type")
         if kind is None:
             kind = "message" if "role" in item else "item_reference" if "id" in item else None
         if isinstance(kind, str):
             return kind
-    raise field_invalid(where, f"{item!r:.80} is no item; it has neither a type nor a role")
+    raise field_invalid(where, f"{item!r:.80} is not an item; it has neither a type nor a role")
 
 
 def _text(item: Item, key: str, where: str) -> str:
     value = item.get(key)
     if not isinstance(value, str):
-        raise field_invalid(f"{where}.{key}", f"{value!r:.80} is no text")
+        raise field_invalid(f"{where}.{key}", f"{value!r:.80} is not text")
     return value
 
 
 def _result_of(output: Json) -> Json:
-    """Return what a tool of the client's answered: text, or the words of its parts where there is nothing else."""
+    """Return the result of a client's tool. A list of text parts becomes their joined text."""
     if isinstance(output, list) and all(isinstance(part, dict) and part.get("type") == "input_text" for part in output):
-        return "".join(text_of(part.get("text", "")) for part in output)
+        return "".join(json_text(part.get("text", "")) for part in output)
     return output

@@ -1,7 +1,7 @@
-"""Stored messages as items, and lists of them: what was said, as conversations and `input_items` show it.
+"""Stored messages as items, and lists of them, for conversations and `input_items`.
 
-What a message becomes here is what it was in the stream of its response, ids included. Knows no request but the fields
-of a page.
+A message becomes the same items, with the same ids, as in the stream of its response. Knows only the page fields of
+requests.
 
 Source: OpenAI API reference, "List items", "List input items".
 """
@@ -15,10 +15,10 @@ from typing import Any, Final
 from chatserve.core.events import Snapshot
 from chatserve.core.types import FilePart, Json, Message, Part, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.appended import AppendedAnswer
+from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.shared.message_array import field_invalid
-from chatserve.formats.wire.openai_responses.documents import exhaust
 from chatserve.formats.wire.openai_responses.ids import ItemIds
-from chatserve.formats.wire.openai_responses.output import OutputItems, text_of
+from chatserve.formats.wire.openai_responses.output import OutputItems
 
 Item = dict[str, Any]
 
@@ -27,7 +27,7 @@ MAX_LIMIT: Final = 100
 
 
 def items_of(messages: Sequence[Message], base_url: str) -> list[Item]:
-    """Return the items that messages become, in order."""
+    """Return the items of messages, in order."""
     items: list[Item] = []
     answer: list[Message] = []
     calls: set[str] = set()
@@ -42,7 +42,7 @@ def items_of(messages: Sequence[Message], base_url: str) -> list[Item]:
 
 
 def without_item(message: Message, item_id: str) -> Message | None:
-    """Return a message without what an item of it says; None when nothing is left."""
+    """Return a message without the content of one of its items, or None if nothing is left."""
     if message.role == "assistant":
         kept = tuple(part for part, owner in _owners(message) if owner != item_id)
     elif message.role == "tool":
@@ -51,21 +51,21 @@ def without_item(message: Message, item_id: str) -> Message | None:
         )
     else:
         kept = ()
-    is_all = len(kept) == len(message.content)  # data that stands for words is in no item of its own
+    is_all = len(kept) == len(message.content)  # data shown in place of text belongs to no part's item
     return replace(message, content=kept) if kept and not is_all else None
 
 
 def page(items: Sequence[Item], query: Mapping[str, str]) -> dict[str, Json]:
-    """Return the page of a list that was asked for: newest first, unless `order` says `asc`.
+    """Return the requested page of a list: newest first, unless `order` is `asc`.
 
     Raises:
-        InputsInvalid: `order`, `limit` or `after` are not what they should be.
+        InputsInvalid: `order`, `limit` or `after` is invalid.
     """
     order, limit, after = query.get("order", "desc"), query.get("limit", str(DEFAULT_LIMIT)), query.get("after")
     if order not in {"asc", "desc"}:
         raise field_invalid("order", f"{order!r:.80} is neither asc nor desc")
     if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
-        raise field_invalid("limit", f"{limit!r:.80} is no number from 1 to {MAX_LIMIT}")
+        raise field_invalid("limit", f"{limit!r:.80} is not a number from 1 to {MAX_LIMIT}")
     ordered = list(items) if order == "asc" else list(reversed(items))
     ids = [item["id"] for item in ordered]
     if after is not None and after not in ids:
@@ -91,19 +91,16 @@ def list_object(items: Sequence[Item], *, has_more: bool = False) -> dict[str, J
 def _answer_items(messages: Sequence[Message], base_url: str) -> list[Item]:
     if not messages:
         return []
-    items, answer = OutputItems(base_url), AppendedAnswer()
-    for said in answer.take(Snapshot(None, tuple(messages))):
-        exhaust(items.take(said))
-    exhaust(items.close("completed" if messages[-1].status is None else "incomplete"))
-    return items.items()
+    items = OutputItems(base_url)
+    items.take_silently(AppendedAnswer().take(Snapshot(None, tuple(messages))))
+    return items.closed_items("completed" if messages[-1].status is None else "incomplete")
 
 
 def _owners(message: Message) -> Iterable[tuple[Part, str]]:
-    """Yield the parts of an answer's message, each with the id of the item it went into."""
+    """Yield the parts of an answer's message, each with the id of the item that holds it."""
     items, answer = OutputItems(), AppendedAnswer()
     for count, part in enumerate(message.content, 1):
-        for said in answer.take(Snapshot(None, (replace(message, content=message.content[:count]),))):
-            exhaust(items.take(said))
+        items.take_silently(answer.take(Snapshot(None, (replace(message, content=message.content[:count]),))))
         yield part, items.last_item_id
 
 
@@ -112,7 +109,7 @@ def _client_calls(message: Message) -> Iterable[str]:
 
 
 def _answers(message: Message, calls: set[str]) -> bool:
-    """Whether a message brings results of tools that ran in the client."""
+    """Whether a message has results of tools that ran in the client."""
     return any(isinstance(part, ToolResultPart) and part.tool_call_id in calls for part in message.content)
 
 
@@ -135,7 +132,7 @@ def _result_item(result: ToolResultPart, item_id: str) -> Item:
         "type": "function_call_output",
         "status": "completed",
         "call_id": result.tool_call_id,
-        "output": text_of(result.output),
+        "output": json_text(result.output),
     }
 
 

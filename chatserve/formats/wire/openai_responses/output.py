@@ -1,22 +1,22 @@
-"""The output of a response: items that grow as the answer is told, and the protocol's events of each step.
+"""The output of a response: items that grow with the answer, and the protocol's events for each step.
 
-Rules: an item is added, grows and is done, and keeps its `output_index` and id; one item of words or reasoning is open
-at a time, calls of tools may be open beside it. Both a stream and a document come from here: a stream sends the events,
-a document takes the items. Events are objects without their `sequence_number`, which is the encoder's business.
+Rules: an item is added, grows and is done, and keeps its `output_index` and id. One item of text or reasoning is open
+at a time; tool calls may be open beside it. Streams and documents both come from here: a stream sends the events, a
+document takes the items. Events have no `sequence_number`; the encoder adds it.
 
-Words are an item `message` with one part of text; reasoning and thoughts are an item `reasoning` with one summary; a
-call for the client is an item `function_call`, one that ran on the server an `mcp_call` with its result. A file is a
-link in the words, a source an annotation of them; data is JSON where there are no words. Knows no HTTP and no log.
+Text is an item `message` with one part. Reasoning and thoughts are an item `reasoning` with one summary. A call for the
+client is an item `function_call`; one that ran on the server is an `mcp_call` with its result. A file is a link in the
+text, a source is an annotation of it. Data is text with JSON if there is no other text. Knows no HTTP and no log.
 
 Source: Open Responses specification of 2026-04-24, "Items" and "Streaming"; OpenAI API reference, "Responses".
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
-from chatserve.codec import dumps
 from chatserve.core.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.appended import (
     BREAK,
@@ -32,6 +32,7 @@ from chatserve.formats.shared.appended import (
     TextAdded,
 )
 from chatserve.formats.shared.file_links import file_link
+from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.wire.openai_responses.ids import ItemIds
 
 WireEvent: TypeAlias = dict[str, Any]
@@ -41,7 +42,7 @@ SERVER_LABEL: Final = "chatserve"
 
 
 class Words:
-    """The open item of words. `is_after_link`: what follows must not touch the link to a file before it."""
+    """The open item of text. `is_after_link`: it ends with the link to a file, which later text must not touch."""
 
     kind: Final = "message"
 
@@ -54,13 +55,13 @@ class Words:
         self.place = {"item_id": item_id, "output_index": index, "content_index": 0}
 
     def item(self, status: str) -> dict[str, Json]:
-        """Return the item as it is now."""
+        """Return the item in its current state."""
         is_empty = status == "in_progress" and not (self.pieces or self.annotations)
         content = [] if is_empty else [self.part()]
         return {"id": self.item_id, "type": "message", "role": "assistant", "status": status, "content": content}
 
     def part(self) -> dict[str, Json]:
-        """Return the part of text as it is now."""
+        """Return the part of text in its current state."""
         self.pieces[:] = ["".join(self.pieces)]
         return {
             "type": "output_text",
@@ -79,7 +80,7 @@ class Words:
         return {"type": "response.output_text.delta", **self.place, "delta": text, "logprobs": []}
 
     def annotate(self, source: SourcePart) -> WireEvent:
-        """Cite a source at the end of what was said so far: a source does not say which words are its."""
+        """Cite a source at the end of the text so far: a source does not say which text it belongs to."""
         end = sum(map(len, self.pieces))
         annotation = {
             "type": "url_citation",
@@ -115,12 +116,12 @@ class Reasoning:
         self.place = {"item_id": item_id, "output_index": index, "summary_index": 0}
 
     def item(self, status: str) -> dict[str, Json]:
-        """Return the item as it is now."""
+        """Return the item in its current state."""
         summary = [] if status == "in_progress" and not self.pieces else [self.part()]
         return {"id": self.item_id, "type": "reasoning", "summary": summary}
 
     def part(self) -> dict[str, Json]:
-        """Return the summary as it is now."""
+        """Return the summary in its current state."""
         self.pieces[:] = ["".join(self.pieces)]
         return {"type": "summary_text", "text": self.pieces[0]}
 
@@ -158,7 +159,7 @@ class Call:
         return self.call.where == "client"
 
     def item(self, status: str) -> dict[str, Json]:
-        """Return the item as it is now."""
+        """Return the item in its current state."""
         arguments = "".join(self.arguments)
         if self.is_client:
             return {
@@ -178,7 +179,7 @@ class Call:
             "server_label": SERVER_LABEL,
             "name": self.call.name,
             "arguments": arguments,
-            "output": None if result is None or is_error else text_of(result.output),
+            "output": None if result is None or is_error else json_text(result.output),
             "error": _tool_error(result) if result is not None and is_error else None,
             "approval_request_id": None,
         }
@@ -195,7 +196,7 @@ class Call:
         return {"type": f"{self._events}.delta", **self.place, "delta": text}
 
     def written(self) -> Iterator[WireEvent]:
-        """Say, once, that the arguments are complete."""
+        """Yield the event that the arguments are complete, once."""
         if not self.is_written:
             self.is_written = True
             yield {"type": f"{self._events}.done", **self.place, "arguments": "".join(self.arguments)}
@@ -210,7 +211,7 @@ class Call:
 
 
 class OutputItems:
-    """The items of one answer. `base_url` is where files are served; `last_item_id` names the item that grew last."""
+    """The items of one answer. `base_url` is the server's address; `last_item_id` names the item that grew last."""
 
     def __init__(self, base_url: str = "") -> None:
         self._base_url = base_url
@@ -227,18 +228,18 @@ class OutputItems:
 
     @property
     def open_words(self) -> Words | None:
-        """The open item of words, where a plain delta belongs as it is."""
+        """The open item of text if it takes a plain delta unchanged."""
         words = self._open
         return words if isinstance(words, Words) and not words.is_after_link else None
 
     def items(self) -> list[dict[str, Json]]:
-        """Return all items as they are now."""
+        """Return all items in their current state."""
         still_open = [*self._calls.values(), *([self._open] if self._open is not None else [])]
         items = self._done | {item.index: item.item("in_progress") for item in still_open}
         return [items[index] for index in sorted(items)]
 
     def take(self, said: Said) -> Iterable[WireEvent]:  # noqa: PLR0911 - one line per thing said
-        """Take what was said; return the events of it, which must be taken in turn."""
+        """Take a step of the answer and return its events. Iterate over them before the next step."""
         match said:
             case TextAdded(text):
                 return self._add_words(text)
@@ -260,8 +261,18 @@ class OutputItems:
             case Ended():
                 return ()
 
+    def take_silently(self, told: Iterable[Said]) -> None:
+        """Take steps without events, for documents."""
+        for said in told:
+            deque(self.take(said), maxlen=0)
+
+    def closed_items(self, status: ItemStatus) -> list[dict[str, Json]]:
+        """Close the open items without events, and return all items."""
+        deque(self.close(status), maxlen=0)
+        return self.items()
+
     def close(self, status: ItemStatus) -> Iterator[WireEvent]:
-        """Close what is open: the answer is over."""
+        """Close the open items at the end of the answer."""
         yield from self._show_data()
         yield from self._close_open(status)
         for call in list(self._calls.values()):
@@ -326,19 +337,19 @@ class OutputItems:
         words.is_after_link = True
 
     def _show_data(self) -> Iterator[WireEvent]:
-        """Say data as JSON where the answer has no words.
+        """Show data as JSON if the answer has no text.
 
-        An item of a type of our own would be the protocol's way, but OpenAI's library for Python reads it as a message,
-        and what is built on that library raises at its missing content, or asks again.
+        The protocol would allow an item of a new type, but OpenAI's library for Python reads it as a message, and
+        libraries built on it raise an error for the missing content, or ask again.
         """
         data, self._data = self._data, []
         if data and not self._has_words:
-            yield from self._add_words("\n".join(text_of(part.data) for part in data))
+            yield from self._add_words("\n".join(json_text(part.data) for part in data))
 
     # calls of tools
 
     def _open_call(self, call: ToolCallPart) -> Iterator[WireEvent]:
-        """Open a call. OpenAI's helpers know calls of the client's tools by their `call_id`, and raise at a second."""
+        """Open a call. OpenAI's helpers identify client calls by `call_id` and raise an error for a second one."""
         if call.tool_call_id in self._calls or call.tool_call_id in self._client_calls:
             return
         if call.where == "client":
@@ -355,7 +366,7 @@ class OutputItems:
         yield from self._finish_call(call, "completed") if call.is_client else call.written()
 
     def _add_result(self, result: ToolResultPart) -> Iterator[WireEvent]:
-        """Take what a tool on the server answered. A result for a call of the client's tool has no place here."""
+        """Take the result of a tool on the server. The protocol's output has no results of the client's tools."""
         call = self._calls.get(result.tool_call_id)
         if call is not None and not call.is_client:
             call.result = result
@@ -368,13 +379,8 @@ class OutputItems:
         yield from call.closed(status)
 
 
-def text_of(output: Json) -> str:
-    """Return a tool's result as the text that the protocol wants."""
-    return output if isinstance(output, str) else dumps(output).decode()
-
-
 def _tool_error(result: ToolResultPart) -> dict[str, Json]:
-    text = {"type": "text", "text": text_of(result.output)}
+    text = {"type": "text", "text": json_text(result.output)}
     return {"type": "mcp_tool_execution_error", "content": [text]}
 
 

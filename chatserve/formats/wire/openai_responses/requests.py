@@ -1,12 +1,13 @@
-"""A request for a response as a call of a chat: where its turn goes, what is history, what is given back later.
+"""A request for a response as a call of a chat: the place of its turn, its history, and the fields to repeat later.
 
-- Nothing said: a new session. `previous_response_id`: behind that response, a branch where something else follows it
-  already. `conversation`: at the end of that session. `store: false`: nothing is kept, what stands before is read, and
-  the turn ends with its connection, for nobody could fetch it.
-- One message appends. With more items, all before the last user message joins the history that is there.
-- `instructions` hold for one response and are never stored: the function is given them as a system message in front of
-  its history, and as `ctx.params["instructions"]`.
-- Fields named like an input of the chat function fill it, all others are `ctx.params`; none is refused as unknown.
+- `previous_response_id`: the turn follows that response; if another turn already does, it begins a branch.
+  `conversation`: the turn comes at the end of that session. Neither: it begins a new session. `store: false`: nothing
+  is stored, the history before the turn is only read, and the turn ends with its connection.
+- A single message is appended. With more items, those before the last user message join the existing history.
+- `instructions` hold for one response and are never stored: the function gets them as a system message before its
+  history, and as `ctx.params["instructions"]`.
+- A field with the name of an input of the chat function sets this input; all others are `ctx.params`. Unknown fields
+  are not refused.
 
 Source: OpenAI API reference, "Create a model response". Knows no engine and no HTTP.
 """
@@ -44,17 +45,17 @@ STRUCTURE: Final = frozenset(
         "tools",
     }
 )
-"""Fields that are read here, and never an input nor a param."""
+"""Fields that the protocol itself uses; they are neither inputs nor params."""
 
 
 class PreviousResponseUnknown(RequestError):
-    """There is no such response to go on from."""
+    """The previous response does not exist."""
 
     code = "previous_response_not_found"
 
 
 class PreviousResponseOpen(RequestError):
-    """The response to go on from is not over."""
+    """The previous response has not ended."""
 
     code = "previous_response_in_progress"
     status_code = 409
@@ -63,7 +64,7 @@ class PreviousResponseOpen(RequestError):
 
 @frozen
 class ResponseRequest:
-    """What was asked for, and how it is to be answered."""
+    """The requested call, and the form of its answer."""
 
     call: TurnCall
     is_streamed: bool
@@ -72,7 +73,7 @@ class ResponseRequest:
 
 @frozen
 class _Place:
-    """Where a turn goes. `head` is the message it goes behind (None: the newest); `is_chain`: no conversation."""
+    """The place of a turn. `head`: the message it follows (None: the newest). `is_chain`: it is in no conversation."""
 
     session_key: str | None = None
     head: str | None = None
@@ -83,11 +84,11 @@ def read_request(request: RawRequest) -> Generator[Step, Any, ResponseRequest]:
     """Read a request and store the files in it.
 
     Raises:
-        BodyInvalid, InputsInvalid: it is not what it should be.
+        BodyInvalid, InputsInvalid: the request is invalid.
         ChatUnknown: there is no such model.
-        PreviousResponseUnknown, PreviousResponseOpen: there is nothing to go on from.
+        PreviousResponseUnknown, PreviousResponseOpen: the previous response does not exist or has not ended.
         SessionUnknown: there is no such conversation.
-        FileUnknown, BodyTooLarge: it refers to a file that is not there, or holds one that is too large.
+        FileUnknown, BodyTooLarge: a file that it names does not exist, or one that it contains is too large.
     """
     body = request.json_object()
     chat = chat_of(body, request)
@@ -108,7 +109,7 @@ def read_request(request: RawRequest) -> Generator[Step, Any, ResponseRequest]:
 def _place_of(body: Body) -> Generator[Step, Any, _Place]:
     previous, conversation = body.get("previous_response_id"), body.get("conversation")
     if previous is not None and conversation is not None:
-        raise field_invalid("previous_response_id", "send either it or a conversation, not both")
+        raise field_invalid("previous_response_id", "send either this or a conversation, not both")
     if previous is not None:
         record = yield from find_previous(previous)
         last = record.messages[-1].message_id if record.messages else record.turn.user_message_id
@@ -122,7 +123,7 @@ def _place_of(body: Body) -> Generator[Step, Any, _Place]:
 
 
 def find_previous(previous: Json) -> Generator[Step, Any, TurnRecord]:
-    """Look up the response to go on from. Raises: PreviousResponseUnknown, PreviousResponseOpen."""
+    """Look up the previous response. Raises: PreviousResponseUnknown, PreviousResponseOpen."""
     unknown = PreviousResponseUnknown(
         f"Previous response with id {previous!r:.200} not found.", param="previous_response_id"
     )
@@ -136,7 +137,7 @@ def find_previous(previous: Json) -> Generator[Step, Any, TurnRecord]:
         raise unknown
     if record.turn.status in TURN_OPEN:
         raise PreviousResponseOpen(
-            f"response {previous!r:.200} is not over; wait for its end, or cancel it", param="previous_response_id"
+            f"response {previous!r:.200} has not ended; wait for its end, or cancel it", param="previous_response_id"
         )
     return record
 
@@ -175,7 +176,7 @@ def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> 
 
 
 def _branch(place: _Place) -> Generator[Step, Any, tuple[Message, ...]]:
-    """Read what stands before; a conversation that its first use makes has nothing yet."""
+    """Read the history before the turn. A conversation that its first use creates has none yet."""
     assert place.session_key is not None
     try:
         return (yield from ReadBranch(place.session_key, place.head))
@@ -191,7 +192,7 @@ def _instructions(body: Body) -> tuple[ParsedMessage, ...]:
 
 
 def _tool(tool: Mapping[str, Json]) -> Json:
-    """Return a tool in the shape it has in Chat Completions, so that the chat function need not care."""
+    """Return a tool in the shape of Chat Completions, so that chat functions see only one shape."""
     if tool.get("type") != "function" or "function" in tool:
         return dict(tool)
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}

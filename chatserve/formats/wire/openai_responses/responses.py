@@ -1,6 +1,6 @@
 """Responses: created, read, streamed, cancelled, deleted. A response is a turn.
 
-Knows how requests become turns and turns replies; what stands in either is the business of the modules beside it.
+Knows how requests become turns and turns become replies; the modules beside it know what is in them.
 
 Source: OpenAI API reference, "Responses".
 """
@@ -39,13 +39,13 @@ from chatserve.formats.wire.openai_responses.requests import read_request
 
 
 class ResponseUnknown(NotFound):
-    """No such response, or a foreign one, or one that was not stored."""
+    """The response does not exist, has another owner, or was not stored."""
 
     code = "response_not_found"
 
 
 def create_response(request: RawRequest) -> Handling:
-    """Answer: as a stream, at once with `background`, else when the answer is there.
+    """Create a response. Reply with a stream, at once with `background`, or else when the answer is complete.
 
     Raises:
         RequestError: as `read_request`.
@@ -68,11 +68,11 @@ def create_response(request: RawRequest) -> Handling:
 
 
 def retrieve_response(request: RawRequest) -> Handling:
-    """Return a response as it is now, or with `stream=true` its stream, from its beginning or behind an event.
+    """Return the current state of a response, or with `stream=true` its stream, from the beginning or after an event.
 
     Raises:
         ResponseUnknown: there is no such response.
-        InputsInvalid: `starting_after` is no number.
+        InputsInvalid: `starting_after` is not a number.
     """
     record = yield from _find_response(request)
     if request.query.get("stream") == "true":
@@ -82,7 +82,7 @@ def retrieve_response(request: RawRequest) -> Handling:
 
 
 def cancel_response(request: RawRequest) -> Handling:
-    """Stop a response; one that is over stays as it is. Raises: ResponseUnknown."""
+    """Stop a response. One that has ended stays as it is. Raises: ResponseUnknown."""
     try:
         record = yield from StopTurn(turn_id(request.path_params["response_id"]))
     except TurnUnknown:
@@ -91,7 +91,7 @@ def cancel_response(request: RawRequest) -> Handling:
 
 
 def delete_response(request: RawRequest) -> Handling:
-    """Forget a response; with the last one of a chain, that is no conversation of the client's, all that was said.
+    """Delete a response. With the last one of a chain, delete its session: it is not a conversation of the client.
 
     Raises:
         ResponseUnknown: there is no such response.
@@ -102,13 +102,13 @@ def delete_response(request: RawRequest) -> Handling:
         yield from StopTurn(turn.turn_id)
     left = yield from ForgetTurn(turn.turn_id)
     if not left and (turn.echo or {}).get("is_chain"):
-        with contextlib.suppress(SessionBusy, SessionUnknown):  # somebody goes on there, or was quicker
+        with contextlib.suppress(SessionBusy, SessionUnknown):  # another request uses it, or has deleted it
             yield from DeleteSession(turn.session_id)
     return reply({"id": response_id(turn.turn_id), "object": "response", "deleted": True}, request)
 
 
 def list_input_items(request: RawRequest) -> Handling:
-    """List what a response was asked with. Raises: ResponseUnknown, InputsInvalid."""
+    """List the input items of a response. Raises: ResponseUnknown, InputsInvalid."""
     record = yield from _find_response(request)
     turn, message = record.turn, record.user_message
     if message is None:
@@ -137,5 +137,5 @@ def _starting_after(request: RawRequest) -> int | None:
     if given is None or given == "":
         return None
     if not given.isdecimal() or len(given) > 18:
-        raise field_invalid("starting_after", f"{given!r:.80} is no number of an event")
+        raise field_invalid("starting_after", f"{given!r:.80} is not the number of an event")
     return int(given)
