@@ -49,9 +49,8 @@ from chatserve.core.types import (
     Usage,
 )
 from chatserve.routes.openapi.document import HEADERS
-from chatserve.routes.openapi.event_schemas import event_schema_name
 from chatserve.routes.openapi.operations import operation_of
-from chatserve.routes.openapi.schemas import part_name
+from chatserve.routes.openapi.schemas import event_schema_name
 from chatserve.routes.service import native_routes
 from tests.routes.service import history, say, serving
 from tests.support.sse import read_events
@@ -287,7 +286,7 @@ VALUES = [
         )
         for least, most in EVENTS
     ),
-    *((part_name(part_json(least)["type"]), part_json(least), part_json(most)) for least, most in PARTS),
+    *((type(least).__name__, part_json(least), part_json(most)) for least, most in PARTS),
     ("Message", message_json(MESSAGE), message_json(RICH_MESSAGE)),
     ("Turn", turn_json(TURN), turn_json(RICH_TURN)),
     (
