@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from chatserve.core.events import Delta, MessageOpened, NumberedEvent, Replaced, Snapshot
+from chatserve.core.events import (
+    Delta,
+    Done,
+    Failed,
+    HistoryChanged,
+    MessageOpened,
+    MetadataChanged,
+    NumberedEvent,
+    PartAdded,
+    PartDelta,
+    ReasoningDelta,
+    Replaced,
+    Snapshot,
+    StatusReported,
+    TurnAccepted,
+)
 
 
 class PlainEncoder:
@@ -29,7 +44,19 @@ class PlainEncoder:
             case Snapshot():
                 texts = [each.text for each in event.messages if each.role == "assistant" and not each.is_thought]
                 return self._line_break() + self._said("\n".join(texts))
-            case _:
+            case (
+                Delta()
+                | Replaced()
+                | TurnAccepted()
+                | ReasoningDelta()
+                | PartAdded()
+                | PartDelta()
+                | MetadataChanged()
+                | StatusReported()
+                | Failed()
+                | Done()
+                | HistoryChanged()
+            ):
                 return b""
 
     def _line_break(self) -> bytes:

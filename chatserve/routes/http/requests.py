@@ -28,6 +28,8 @@ BODY_TIMEOUTS: Final = "chatserve.body_timeouts"
 MAX_ERRORS: Final = 20
 """How many wrong fields an answer names."""
 
+_MAX_READ_ERRORS: Final = 10_000
+
 _HEADERS: Final = "chatserve.headers"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _ETAG: Final = re.compile(r'"(\d{1,18})"')
@@ -162,6 +164,12 @@ async def read_model(request: Request, model: type[Body], *, max_bytes: int) -> 
 
 def shape_invalid(error: ValidationError) -> InputsInvalid:
     """Return the error for JSON of another shape; `errors` names the fields, the most exact first."""
+    count = error.error_count()
+    if count > _MAX_READ_ERRORS:  # a body of unknown members alone: to read all its errors would take seconds
+        message = f"{count} fields are wrong, too many to name them"
+        return InputsInvalid(
+            f"body: {message}", errors=[{"field": "body", "message": message, "type": "too_many_errors"}]
+        )
     entries = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
         {"field": _field(entry["loc"]), "message": entry["msg"], "type": entry["type"]}
