@@ -1,6 +1,7 @@
-"""The JSON of values as types of pydantic's: to describe what is answered, and to check what is imported.
+"""The JSON of values as types that pydantic reads: it describes what is answered, and checks what is imported.
 
-They are read from the declarations the codec is made of, see `chatserve.core.members`. Knows no document as a whole.
+The types are derived from the same declarations as the codec, see `chatserve.core.members`. No document as a whole is
+known here.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Annotated, Any, Final, Literal, NotRequired, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NotRequired, Union, get_args, get_origin
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
 from pydantic.fields import FieldInfo
@@ -20,9 +21,7 @@ from chatserve.codec.values import decode_time
 from chatserve.core.members import Imported, Mark
 from chatserve.core.types import Json, Part
 
-_Adapter: TypeAlias = tuple[str, Literal["validation", "serialization"], TypeAdapter[Any]]
-
-# types that are made while the program runs, which no type checker can follow
+# Types made at run time, which no type checker can follow.
 _ANNOTATED: Final[Any] = Annotated
 _LITERAL: Final[Any] = Literal
 _NOT_REQUIRED: Final[Any] = NotRequired
@@ -48,8 +47,8 @@ _EVENT_NAME: Final = re.compile(r"^`\w+`: ")
 class DocumentTypes:
     """The types of values as they are answered or, with `is_import`, as an import may have them.
 
-    An import is held to the bounds that are declared for it, has its parts in lists, and may say null instead of
-    leaving a member out. Its lists end at the first entry that is wrong: nobody reads a thousand errors.
+    An import must keep to the bounds declared for it, has content always as a list of parts, and may say null where
+    answers leave a member out. A list is read up to its first wrong entry: nobody reads a thousand errors.
     """
 
     def __init__(self, *, is_import: bool) -> None:
@@ -57,7 +56,10 @@ class DocumentTypes:
         self._records: dict[str, Any] = {}
 
     def record(self, shape: Shape[Any], name: str | None = None, held: Sequence[Member] = ()) -> Any:
-        """Return the type of a shape's JSON: an object with its members and no others, behind those it holds."""
+        """Return the type of a shape's JSON: an object with its members and no others.
+
+        `held` are members of another value that are written into this one, before its own.
+        """
         name = name or f"{'Added' if held else ''}{shape.cls.__name__}{'Document' if self.is_import else ''}"
         if name not in self._records:
             tag = {} if shape.tag is None else {"type": _LITERAL[shape.tag]}
@@ -74,9 +76,8 @@ class DocumentTypes:
         for member in shape.members:
             held = [each for each in shape.members if each.holder == member.name]
             if member.is_optional:
-                members[member.name] = _NOT_REQUIRED[
-                    self.of(member.hint if self.is_import else without_none(member.hint))
-                ]
+                hint = member.hint if self.is_import else without_none(member.hint)
+                members[member.name] = _NOT_REQUIRED[self.of(hint)]
             elif held:
                 members[member.name] = self._part(held)
             elif member.holder is None:
@@ -124,15 +125,15 @@ def object_type(name: str, members: Mapping[str, Any], *, description: str | Non
 
 
 def list_type(entry: Any) -> Any:
-    """Return the type of a list that is not read beyond an entry that is wrong."""
+    """Return the type of a list that is read up to its first wrong entry."""
     return _ANNOTATED[list[entry], Field(fail_fast=True)]
 
 
 def schemas_of(types: Mapping[str, Any], reference: str) -> dict[str, Json]:
     """Return the JSON Schemas of object types and of all that they refer to, by name."""
-    adapters: list[_Adapter] = [(name, "validation", TypeAdapter(each)) for name, each in types.items()]
-    _, schemas = TypeAdapter.json_schemas(adapters, ref_template=reference, schema_generator=_Schemas)
-    definitions: dict[str, Json] = schemas["$defs"]
+    adapter: TypeAdapter[Any] = TypeAdapter(object_type("All", types))
+    schema = adapter.json_schema(ref_template=reference, schema_generator=_Schemas)
+    definitions: dict[str, Json] = schema["$defs"]
     return definitions
 
 

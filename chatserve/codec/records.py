@@ -1,4 +1,8 @@
-"""Messages, sessions, turns and files in JSON; the rules are those of `chatserve.codec.shapes`."""
+"""Messages, sessions, turns and files in JSON: the functions of their shapes, by the names the callers use.
+
+`decode_…` reads what `…_json` returned and raises KeyError where a member is missing. A stored file's owner and session
+are no part of its JSON: they are given to `decode_file` as keywords.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Shapes: how the values of `chatserve.core` stand in JSON, read from their declarations.
 
-`chatserve.core.members` has the rules. Of each class two functions are made, `encode` and `decode`, as source that is
-compiled once: `dataclasses` makes `__init__` that way. A loop over the members would take three times as long, and
-several values are written and read for every turn.
+`chatserve.core.members` has the rules. For each class this module writes the source of two functions, `encode` and
+`decode`, and compiles it once, as `dataclasses` does with `__init__`. A loop over the members would take three times as
+long, and every turn writes and reads several values.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Member:
 class Shape(Generic[Value]):
     """The JSON of a class: its members in order, and the functions that write and read its values.
 
-    `tag` is the member `type` of a part. What JSON does not say, `decode` takes as keywords; what is no such value
-    raises KeyError or TypeError.
+    `tag` is the member `type` of a part. `decode` takes what the JSON does not say as keywords, and raises KeyError or
+    TypeError for what is no such value.
     """
 
     def __init__(self, cls: type[Value], *, is_export: bool = False) -> None:
@@ -145,7 +145,7 @@ def _compile(source: str, names: dict[str, Any]) -> Callable[..., Any]:
 
 
 def _encoder(shape: Shape[Any], names: dict[str, Any]) -> str:
-    """Write a dict of the members before the first optional one, then the others one by one."""
+    """Return the source of `encode`: a dict of the members up to the first optional one, then one line for each."""
     first = [] if shape.tag is None else [f"'type': {shape.tag!r}"]
     rest: list[str] = []
     for member in shape.members:
@@ -165,6 +165,7 @@ def _encoder(shape: Shape[Any], names: dict[str, Any]) -> str:
 
 
 def _decoder(declared: Iterable[Member], written: Sequence[Member], names: dict[str, Any]) -> str:
+    """Return the source of `decode`. A field that is not written and has no default becomes a parameter."""
     arguments, given = [], []
     for member in declared:
         if member.default is _COMPUTED:
@@ -193,7 +194,7 @@ def _read(member: Member, names: dict[str, Any]) -> str:
 
 
 def _read_inlined(holder: Member, inlined: Inlined, names: dict[str, Any]) -> str:
-    """Return the source that makes a value of the members its holder's JSON has; what it needs besides may be given."""
+    """Return the source that makes a value from the members written for it, and from others it needs, where given."""
     cls = bare(holder.hint)
     names[cls.__name__] = cls
     arguments = [

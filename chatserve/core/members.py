@@ -1,4 +1,4 @@
-"""What the fields of values are in JSON: the types of members that values share, and the marks a declaration carries.
+"""The members of values in JSON: types that several values share, and the marks that a declaration carries.
 
 A value is declared once, as a class in `types` or `events`. What is stored, what is answered, the OpenAPI document and
 the format of imports are all derived from that class, by these rules:
@@ -8,7 +8,7 @@ the format of imports are all derived from that class, by these rules:
 - Members that are always written come first. Otherwise members stand in the order of the fields.
 - A mark in the field's `Annotated` says where it differs. A property whose type carries a mark is written too.
 
-A `pydantic.Field` in `Annotated` says what is true of a value anywhere, `Imported` what only an import must hold to.
+A `pydantic.Field` in `Annotated` is true of a value anywhere; `Imported` bounds what an import may say.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chatserve.core.frozen import frozen
 
 
 class Mark(Enum):
-    """What a field is in JSON."""
+    """How a field stands in JSON."""
 
     INTERNAL = auto()
     """No member: it never leaves the process."""
@@ -40,7 +40,7 @@ class Mark(Enum):
 
 @frozen
 class Written:
-    """A member with a name of its own, one that stands behind another, or one that is null rather than left out."""
+    """A member with a name of its own, a place behind another member, or one that is null where others are left out."""
 
     name: str | None = None
     after: str | None = None
@@ -49,13 +49,16 @@ class Written:
 
 @frozen
 class Within:
-    """A member of the value in another member, its first."""
+    """A field that is written into the value of another member, before that value's own members."""
 
     member: str
 
 
 class Inlined:
-    """A value of which some members are written as the holder's own; `narrowed` are the types that say more there."""
+    """A value whose members, those named, are written as members of the event that holds it.
+
+    `narrowed` gives the types of members that can have fewer values there.
+    """
 
     def __init__(self, *members: str, **narrowed: Any) -> None:
         self.members = members
@@ -64,7 +67,7 @@ class Inlined:
 
 @frozen
 class Imported:
-    """A bound that imports are held to; nothing this server makes goes beyond it."""
+    """A bound that imports are held to. Values that this server makes are not checked against it."""
 
     bound: FieldInfo
 
