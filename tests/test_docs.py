@@ -26,7 +26,7 @@ from chatserve.chat_function import ChatOptions
 from chatserve.cli.commands import dev, run
 from chatserve.core.errors import ChatError, ChatserveError
 from chatserve.core.events import EVENT_NAMES
-from chatserve.routes.openapi.event_schemas import event_schema_name
+from chatserve.routes.openapi.schemas import event_schema_name
 from chatserve.settings import Settings
 from chatserve.testing import ChatClient
 from tests.support.asgi import serve_in_thread

@@ -12,7 +12,10 @@ from itertools import count
 
 from chatserve.core.events import (
     Delta,
+    Done,
     Event,
+    Failed,
+    HistoryChanged,
     MessageOpened,
     MetadataChanged,
     NumberedEvent,
@@ -21,6 +24,8 @@ from chatserve.core.events import (
     ReasoningDelta,
     Replaced,
     Snapshot,
+    StatusReported,
+    TurnAccepted,
 )
 from chatserve.core.types import FinalStatus, Json, Message, Part, ReasoningPart, Role, TextPart, ToolCallPart
 
@@ -153,7 +158,7 @@ class Answer:
                 self._merge_metadata(event)
             case Snapshot():
                 self.messages = _thawed(event.messages)
-            case _:
+            case Delta() | TurnAccepted() | StatusReported() | Failed() | Done() | HistoryChanged():
                 pass
 
     def _named(self, message_id: str) -> MessageState:

@@ -1,6 +1,6 @@
 """Core types to and from JSON bytes. What clients read and what the stores keep is the same JSON.
 
-Knows what a message, a session and an event look like (contract sections 3 and 7); knows no HTTP and no SSE framing.
+Knows what values look like, from their declarations; knows no HTTP and no SSE framing.
 """
 
 from chatserve.codec.event_log import (
@@ -12,26 +12,25 @@ from chatserve.codec.event_log import (
     last_number,
     numbered_json,
 )
-from chatserve.codec.messages import (
-    content_json,
-    decode_content,
-    decode_message,
-    decode_part,
-    decode_stored_content,
-    encode_content,
-    feedback_json,
-    message_json,
-    part_json,
-)
 from chatserve.codec.records import (
+    EXPORTED_SESSION,
     decode_error,
+    decode_feedback,
+    decode_file,
+    decode_message,
+    decode_stored_content,
     decode_turn,
+    decode_usage,
+    encode_content,
     error_json,
+    feedback_json,
     file_json,
+    message_json,
     session_json,
     turn_json,
     usage_json,
 )
+from chatserve.codec.shapes import decode_part, part_json
 from chatserve.codec.values import (
     MAX_DEPTH,
     clean_json,
@@ -48,19 +47,21 @@ from chatserve.codec.values import (
 )
 
 __all__ = [
+    "EXPORTED_SESSION",
     "MAX_DEPTH",
     "clean_json",
     "clean_text",
-    "content_json",
-    "decode_content",
     "decode_error",
     "decode_events",
+    "decode_feedback",
+    "decode_file",
     "decode_message",
     "decode_numbered",
     "decode_part",
     "decode_stored_content",
     "decode_time",
     "decode_turn",
+    "decode_usage",
     "dumps",
     "dumps_indented",
     "dumps_line",

@@ -1,98 +1,45 @@
-"""Sessions, turns and files in JSON (contract section 7)."""
+"""Messages, sessions, turns and files in JSON: the functions of their shapes, by the names the callers use.
+
+`decode_…` reads what `…_json` returned and raises KeyError where a member is missing. A stored file's owner and session
+are no part of its JSON: they are given to `decode_file` as keywords.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias, TypeVar, cast
 
-from chatserve.codec.values import decode_time, encode_time
-from chatserve.core.types import Json, Session, StoredFile, Turn, TurnError, Usage
+from chatserve.codec.shapes import Shape, decode_part, part_json, shape_of
+from chatserve.codec.values import dumps, loads_stored
+from chatserve.core.types import Feedback, Json, Message, Part, Session, StoredFile, Turn, TurnError, Usage
 
+Value = TypeVar("Value")
+Encoder: TypeAlias = Callable[[Value], dict[str, Json]]
 
-def session_json(session: Session) -> dict[str, Json]:
-    """Return the JSON of a session (contract section 7)."""
-    return {
-        "session_id": session.session_id,
-        "title": session.title,
-        "metadata": dict(session.metadata),
-        "version": session.version,
-        "last_seq": session.last_seq,
-        "created_at": encode_time(session.created_at),
-        "updated_at": encode_time(session.updated_at),
-    } | ({"expires_at": encode_time(session.expires_at)} if session.expires_at is not None else {})
+message_json: Final[Encoder[Message]] = shape_of(Message).encode
+feedback_json: Final[Encoder[Feedback]] = shape_of(Feedback).encode
+turn_json: Final[Encoder[Turn]] = shape_of(Turn).encode
+usage_json: Final[Encoder[Usage]] = shape_of(Usage).encode
+error_json: Final[Encoder[TurnError]] = shape_of(TurnError).encode
+session_json: Final[Encoder[Session]] = shape_of(Session).encode
+file_json: Final[Encoder[StoredFile]] = shape_of(StoredFile).encode
 
+decode_message: Final[Callable[[Json], Message]] = shape_of(Message).decode
+decode_feedback: Final[Callable[[Json], Feedback]] = shape_of(Feedback).decode
+decode_turn: Final[Callable[[Json], Turn]] = shape_of(Turn).decode
+decode_usage: Final[Callable[[Json], Usage]] = shape_of(Usage).decode
+decode_error: Final[Callable[[Json], TurnError]] = shape_of(TurnError).decode
+decode_file: Final[Callable[..., StoredFile]] = shape_of(StoredFile).decode
 
-def usage_json(usage: Usage) -> dict[str, Json]:
-    """Return the JSON of a usage."""
-    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-
-
-def error_json(error: TurnError) -> dict[str, Json]:
-    """Return the JSON of a turn's error."""
-    return {
-        "code": error.code,
-        "detail": error.detail,
-        "error_id": error.error_id,
-        "retryable": error.retryable,
-        "status_code": error.status_code,
-    }
+EXPORTED_SESSION: Final = Shape(Session, is_export=True)
+"""A session as exports have it, with its state and its head."""
 
 
-def decode_error(value: Mapping[str, Json]) -> TurnError:
-    """Read what `error_json` wrote."""
-    return TurnError(
-        value["code"], value["detail"], value["error_id"], value["retryable"], value.get("status_code", 500)
-    )
+def encode_content(content: Sequence[Part]) -> bytes:
+    """Return content as the stores keep it. Reading it back gives equal parts."""
+    return dumps([part_json(part) for part in content])
 
 
-def turn_json(turn: Turn) -> dict[str, Json]:
-    """Return the JSON of a turn."""
-    value: dict[str, Json] = {
-        "turn_id": turn.turn_id,
-        "session_id": turn.session_id or None,
-        "chat": turn.chat,
-        "status": turn.status,
-        "user_message_id": turn.user_message_id,
-        "created_at": encode_time(turn.created_at),
-    }
-    if turn.finished_at is not None:
-        value["finished_at"] = encode_time(turn.finished_at)
-    if turn.usage is not None:
-        value["usage"] = usage_json(turn.usage)
-    if turn.error is not None:
-        value["error"] = error_json(turn.error)
-    for name in ("finish_reason", "first_seq", "done_seq", "version"):
-        if (field := getattr(turn, name)) is not None:
-            value[name] = field
-    return value
-
-
-def decode_turn(value: Mapping[str, Json]) -> Turn:
-    """Read what `turn_json` wrote."""
-    finished, usage, error = value.get("finished_at"), value.get("usage"), value.get("error")
-    return Turn(
-        turn_id=value["turn_id"],
-        session_id=value["session_id"] or "",
-        chat=value["chat"],
-        status=value["status"],
-        user_message_id=value.get("user_message_id"),
-        created_at=decode_time(value["created_at"]),
-        finished_at=None if finished is None else decode_time(finished),
-        finish_reason=value.get("finish_reason"),
-        usage=None if usage is None else Usage(**usage),
-        error=None if error is None else decode_error(error),
-        first_seq=value.get("first_seq"),
-        done_seq=value.get("done_seq"),
-        version=value.get("version"),
-    )
-
-
-def file_json(file: StoredFile) -> dict[str, Json]:
-    """Return the JSON of a stored file, as an upload answers it."""
-    return {
-        "id": file.file_id,
-        "name": file.name,
-        "media_type": file.media_type,
-        "size": file.size,
-        "url": f"/files/{file.file_id}",
-        "created_at": encode_time(file.created_at),
-    }
+def decode_stored_content(data: bytes | str) -> tuple[Part, ...]:
+    """Read what `encode_content` wrote. Raises: ValueError."""
+    return tuple(map(decode_part, cast("list[dict[str, Json]]", loads_stored(data))))

@@ -27,7 +27,7 @@ def dumps_line(value: Json) -> bytes:
 
 
 def escape_line_ends(data: bytes) -> bytes:
-    """Escape U+2028, U+2029 and U+0085 in JSON: some line splitters end a line there. Source: contract section 3."""
+    """Escape U+2028, U+2029 and U+0085 in JSON: some line splitters end a line there. See docs/stream.md."""
     if data.isascii():
         return data
     return (

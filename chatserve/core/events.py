@@ -15,9 +15,10 @@ answer so far, and what follows builds on it. `history` and `bye` belong to the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from chatserve.core.frozen import frozen
+from chatserve.core.members import Count, Inlined, MessageId, TurnId, Version, Within
 from chatserve.core.types import FinalStatus, Json, Message, Part, Role, Turn, TurnError, Usage
 
 HistoryOperation: TypeAlias = Literal["undo", "retry", "edit", "clear", "replace", "feedback"]
@@ -27,10 +28,13 @@ HistoryOperation: TypeAlias = Literal["undo", "retry", "edit", "clear", "replace
 class TurnAccepted:
     """`turn`: the turn is queued (with its place in the queue) or runs. `user_message` is None on a retry."""
 
-    turn: Turn
+    turn: Annotated[
+        Turn,
+        Inlined("turn_id", "session_id", "chat", "status", "created_at", status=Literal["running", "queued"]),
+    ]
     user_message: Message | None
-    version: int
-    position: int | None = None
+    version: Version
+    position: Count | None = None
     eta_s: float | None = None
 
 
@@ -38,7 +42,7 @@ class TurnAccepted:
 class MessageOpened:
     """`message`: a message opens; text that follows belongs to it."""
 
-    message_id: str
+    message_id: MessageId
     role: Role
     metadata: Mapping[str, Json] | None = None
 
@@ -54,7 +58,7 @@ class Replaced:
     """`replace`: the text of the open message, or of the message named, is now this."""
 
     text: str
-    message_id: str | None = None
+    message_id: MessageId | None = None
 
 
 @frozen
@@ -68,8 +72,8 @@ class ReasoningDelta:
 class PartAdded:
     """`part`: a part other than text joins a message."""
 
-    message_id: str
-    part_id: str
+    message_id: MessageId
+    part_id: Annotated[str, Within("part")]
     part: Part
 
 
@@ -83,9 +87,9 @@ class PartDelta:
 
 @frozen
 class MetadataChanged:
-    """`metadata`: merged into the message named; a key with the value None is removed."""
+    """`metadata`: merged into the message named; null removes a key."""
 
-    message_id: str
+    message_id: MessageId
     metadata: Mapping[str, Json] | None = None
     options: tuple[Mapping[str, Json], ...] | None = None
 
@@ -101,21 +105,21 @@ class StatusReported:
 
 @frozen
 class Failed:
-    """`error`: always followed by `done`."""
+    """`error`: why the turn failed; `done` follows."""
 
-    error: TurnError
+    error: Annotated[TurnError, Inlined("code", "detail", "error_id", "retryable")]
 
 
 @frozen
 class Done:
     """`done`: the turn is over and its answer is stored."""
 
-    turn_id: str
+    turn_id: TurnId
     status: FinalStatus
     finish_reason: str
     messages: tuple[Message, ...]
     usage: Usage | None = None
-    version: int = 0
+    version: Version = 0
 
 
 @frozen
@@ -130,7 +134,7 @@ class Snapshot:
 class HistoryChanged:
     """`history`: the history changed by other means than a turn. Session streams only."""
 
-    version: int
+    version: Version
     operation: HistoryOperation
 
 

@@ -10,9 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import Field
 
 from chatserve.core.frozen import frozen
+from chatserve.core.members import (
+    Count,
+    FileId,
+    Imported,
+    Mark,
+    MessageId,
+    Name,
+    SessionId,
+    Time,
+    TurnId,
+    Version,
+    Written,
+)
 
 Json: TypeAlias = Any
 """A value that JSON can carry: str, int, float, bool, None, and lists and str-keyed dicts of those."""
@@ -70,10 +85,15 @@ class ReasoningPart:
 class FilePart:
     """A stored file. `size` is in bytes; its content is reached by `file_id` only."""
 
-    file_id: str
+    file_id: FileId
     name: str
     media_type: str
-    size: int
+    size: Count
+
+    @property
+    def url(self) -> Annotated[str, Written()]:
+        """Where this server has the bytes."""
+        return f"/files/{self.file_id}"
 
 
 @frozen
@@ -107,7 +127,7 @@ class ToolCallPart:
 
     tool_call_id: str
     name: str
-    arguments: str
+    arguments: Annotated[str, Field(description="JSON text")]
     where: Literal["server", "client"] = "client"
 
 
@@ -123,6 +143,17 @@ class ToolResultPart:
 Part: TypeAlias = TextPart | ReasoningPart | FilePart | DataPart | SourcePart | ToolCallPart | ToolResultPart
 DraftPart: TypeAlias = Part | LocalFile
 
+PART_NAMES: Final[Mapping[type, str]] = {
+    TextPart: "text",
+    ReasoningPart: "reasoning",
+    FilePart: "file",
+    DataPart: "data",
+    SourcePart: "source",
+    ToolCallPart: "tool_call",
+    ToolResultPart: "tool_result",
+}
+"""What the `type` of a part is in JSON."""
+
 
 @frozen
 class Feedback:
@@ -134,17 +165,17 @@ class Feedback:
 
 @frozen
 class Message:
-    """A stored message: one append-only row. `parent_id` links it to the message before it.
+    """A stored message, one append-only row. `parent_id` links it to the message before it.
 
     `status` is set on the messages of an answer that did not complete (`stopped`, `failed`, `interrupted`).
     """
 
-    message_id: str
+    message_id: MessageId
     role: Role
-    content: tuple[Part, ...]
-    created_at: float
-    turn_id: str | None = None
-    parent_id: str | None = None
+    content: Annotated[tuple[Part, ...], Mark.CONTENT]
+    created_at: Time
+    turn_id: Annotated[TurnId | None, Written(after="message_id", is_always_there=True)] = None
+    parent_id: Annotated[MessageId | None, Written(after="turn_id", is_always_there=True)] = None
     metadata: Mapping[str, Json] | None = None
     options: tuple[Mapping[str, Json], ...] | None = None
     status: FinalStatus | None = None
@@ -167,19 +198,19 @@ class Message:
 class Usage:
     """Tokens spent on a turn."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
 
 
 @frozen
 class TurnError:
     """Why a turn failed, in words fit for the client. `error_id` finds the traceback in the log."""
 
-    code: str
+    code: Name
     detail: str
-    error_id: str
+    error_id: Name
     retryable: bool = False
-    status_code: int = 500
+    status_code: Annotated[int, Imported(Field(ge=400, le=599))] = 500
 
 
 @frozen
@@ -190,20 +221,20 @@ class Turn:
     client's protocol gives back with the turn.
     """
 
-    turn_id: str
-    session_id: str
-    chat: str
+    turn_id: TurnId
+    session_id: Annotated[SessionId, Mark.EMPTY_IS_NULL]
+    chat: Name
     status: TurnStatus
-    user_message_id: str | None
-    created_at: float
-    finished_at: float | None = None
-    finish_reason: str | None = None
+    user_message_id: MessageId | None
+    created_at: Time
+    finished_at: Time | None = None
+    finish_reason: Annotated[Name | None, Written(after="error")] = None
     usage: Usage | None = None
     error: TurnError | None = None
-    first_seq: int | None = None
-    done_seq: int | None = None
-    version: int | None = None
-    echo: Mapping[str, Json] | None = None
+    first_seq: Count | None = None
+    done_seq: Count | None = None
+    version: Version | None = None
+    echo: Annotated[Mapping[str, Json] | None, Mark.INTERNAL] = None
 
 
 @frozen
@@ -213,30 +244,35 @@ class Session:
     `last_seq` is the highest event number stored; a running turn may be ahead of it.
     """
 
-    session_id: str
-    owner: str
-    title: str | None
+    session_id: SessionId
+    owner: Annotated[str, Mark.INTERNAL]
+    title: Name | None
     metadata: Mapping[str, Json]
-    state: Mapping[str, Json]
-    version: int
-    head: str | None
-    last_seq: int
-    created_at: float
-    updated_at: float
-    expires_at: float | None = None
+    state: Annotated[Mapping[str, Json], Mark.EXPORTED]
+    version: Annotated[Version, Imported(Field(ge=1))]
+    head: Annotated[MessageId | None, Mark.EXPORTED]
+    last_seq: Count
+    created_at: Time
+    updated_at: Time
+    expires_at: Time | None = None
 
 
 @frozen
 class StoredFile:
     """An upload or an answer's file. Its bytes lie in the files folder under `file_id`."""
 
-    file_id: str
-    owner: str
-    session_id: str | None
-    name: str
-    media_type: str
-    size: int
-    created_at: float
+    file_id: Annotated[FileId, Written("id")]
+    owner: Annotated[str, Mark.INTERNAL]
+    session_id: Annotated[str | None, Mark.INTERNAL]
+    name: Annotated[str, Imported(Field(min_length=1, max_length=255))]
+    media_type: Annotated[str, Imported(Field(pattern=r"^[^\x00-\x1f\x7f]{1,255}$"))]
+    size: Count
+    created_at: Time
+
+    @property
+    def url(self) -> Annotated[str, Written(after="size")]:
+        """Where this server has the bytes."""
+        return self.part.url
 
     @property
     def part(self) -> FilePart:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
@@ -14,47 +13,25 @@ from pydantic import BaseModel
 
 from chatserve import ChatContext, ChatError, ChatMessage, ChatServer
 from chatserve.codec import encode_payload, file_json, message_json, part_json, session_json, turn_json
-from chatserve.core.events import (
-    EVENT_NAMES,
-    Bye,
-    Delta,
-    Done,
-    Failed,
-    HistoryChanged,
-    MessageOpened,
-    MetadataChanged,
-    PartAdded,
-    PartDelta,
-    ReasoningDelta,
-    Replaced,
-    Snapshot,
-    StatusReported,
-    TurnAccepted,
-)
-from chatserve.core.types import (
-    DataPart,
-    Feedback,
-    FilePart,
-    Message,
-    Part,
-    ReasoningPart,
-    Session,
-    SourcePart,
-    StoredFile,
-    TextPart,
-    ToolCallPart,
-    ToolResultPart,
-    Turn,
-    TurnError,
-    Usage,
-)
+from chatserve.core.events import EVENT_NAMES
+from chatserve.core.types import Part
 from chatserve.routes.openapi.document import HEADERS
-from chatserve.routes.openapi.event_schemas import event_schema_name
 from chatserve.routes.openapi.operations import operation_of
-from chatserve.routes.openapi.schemas import part_name
+from chatserve.routes.openapi.schemas import event_schema_name
 from chatserve.routes.service import native_routes
 from tests.routes.service import history, say, serving
 from tests.support.sse import read_events
+from tests.support.values import (
+    EVENTS,
+    FILE,
+    MESSAGE,
+    PARTS,
+    RICH_MESSAGE,
+    RICH_SESSION,
+    RICH_TURN,
+    SESSION,
+    TURN,
+)
 
 CONTRACT = {
     "/": {"get"},
@@ -235,49 +212,6 @@ async def test_body_of_a_turn_is_valid_exactly_where_it_is_taken(
 
 # --- true of the codec -------------------------------------------------------------------------------------------
 
-NOW = 1.5
-MESSAGE = Message("m_1", "user", (TextPart("hi"),), NOW)
-RICH_MESSAGE = Message(
-    "m_2",
-    "assistant",
-    (TextPart("a"), ReasoningPart("b"), FilePart("f_1", "x.txt", "text/plain", 3)),
-    NOW,
-    "t_1",
-    "m_1",
-    {"title": "Search"},
-    ({"value": "yes", "label": "Yes"},),
-    "stopped",
-    Feedback("like", "good"),
-)
-ERROR = TurnError("overloaded", "try again", "e_1", retryable=True, status_code=503)
-TURN = Turn("t_1", "", "echo", "running", None, NOW)
-RICH_TURN = Turn("t_1", "s_1", "echo", "failed", "m_1", NOW, 2.5, "error", Usage(1, 2), ERROR, 1, 9, 4)
-
-PARTS: list[tuple[Part, Part]] = [
-    (TextPart("a"), TextPart("a")),
-    (ReasoningPart("a"), ReasoningPart("a")),
-    (FilePart("f_1", "x", "text/plain", 0), FilePart("f_1", "x", "text/plain", 0)),
-    (DataPart(None), DataPart({"a": [1, 2.5, None]}, "table")),
-    (SourcePart("https://a.example"), SourcePart("https://a.example", "A")),
-    (ToolCallPart("c", "f", "{}"), ToolCallPart("c", "f", "{}", "server")),
-    (ToolResultPart("c", None), ToolResultPart("c", {"x": 1}, is_error=True)),
-]
-EVENTS: list[tuple[Any, Any]] = [
-    (TurnAccepted(TURN, None, 0), TurnAccepted(replace(RICH_TURN, status="queued"), MESSAGE, 3, 2, 1.5)),
-    (MessageOpened("m_1", "assistant"), MessageOpened("m_1", "tool", {"title": "x"})),
-    (Delta(""), Delta("a")),
-    (Replaced("a"), Replaced("a", "m_1")),
-    (ReasoningDelta("a"), ReasoningDelta("a")),
-    *((PartAdded("m_1", "p_1", least), PartAdded("m_1", "p_1", most)) for least, most in PARTS),
-    (PartDelta("p_1", "{"), PartDelta("p_1", "{")),
-    (MetadataChanged("m_1"), MetadataChanged("m_1", {"status": None}, ({"value": 1},))),
-    (StatusReported(), StatusReported("busy", 1, 2.5)),
-    (Failed(ERROR), Failed(ERROR)),
-    (Done("t_1", "completed", "stop", ()), Done("t_1", "failed", "error", (RICH_MESSAGE,), Usage(1, 2), 3)),
-    (Snapshot(None, ()), Snapshot(RICH_TURN, (MESSAGE, RICH_MESSAGE))),
-    (HistoryChanged(1, "undo"), HistoryChanged(1, "clear")),
-    (Bye(), Bye()),
-]
 VALUES = [
     *(
         (
@@ -287,15 +221,11 @@ VALUES = [
         )
         for least, most in EVENTS
     ),
-    *((part_name(part_json(least)["type"]), part_json(least), part_json(most)) for least, most in PARTS),
+    *((type(least).__name__, part_json(least), part_json(most)) for least, most in PARTS),
     ("Message", message_json(MESSAGE), message_json(RICH_MESSAGE)),
     ("Turn", turn_json(TURN), turn_json(RICH_TURN)),
-    (
-        "Session",
-        session_json(Session("s_1", "", None, {}, {}, 1, None, 0, NOW, NOW)),
-        session_json(Session("s_1", "", "T", {"a": 1}, {}, 1, "m_1", 3, NOW, NOW, NOW)),
-    ),
-    *([("File", *[file_json(StoredFile("f_1", "", None, "x", "text/plain", 1, NOW))] * 2)]),
+    ("Session", session_json(SESSION), session_json(RICH_SESSION)),
+    ("File", file_json(FILE), file_json(FILE)),
 ]
 
 

@@ -294,6 +294,41 @@ async def test_broken_document_is_refused_and_leaves_nothing(
         assert await service.stored_files() == []
 
 
+@pytest.mark.parametrize(
+    ("place", "field"),
+    [
+        (["messages"], "messages.0.message_id"),
+        (["messages", 0, "content"], "messages.0.content.0"),
+        (["messages", 0, "options"], "messages.0.options.0"),
+        (["turns"], "turns.0.turn_id"),
+        (["files"], "files.0.id"),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, list) else "",
+)
+async def test_list_is_not_read_beyond_what_is_wrong_in_it(tmp_path: Path, place: list[Any], field: str) -> None:
+    document: Any = small_document()
+    inner = document
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = [{} if place[-1] != "options" else 1] * 1000
+    async with serving(tmp_path) as service, service.client() as client:
+        refused = await client.post("/sessions/import", json=document)
+        assert problem(refused) == (422, "inputs_invalid")
+        errors = refused.json()["errors"]
+        assert field in {error["field"] for error in errors}
+        assert len(errors) <= 20
+        assert all(error["field"].startswith(field.rpartition(".")[0]) for error in errors)
+
+
+@pytest.mark.parametrize(("count", "named"), [(19, 19), (21, 20), (10_001, 1)])
+async def test_answer_names_twenty_wrong_fields_at_most(tmp_path: Path, count: int, named: int) -> None:
+    document = small_document() | {f"unknown{number}": 1 for number in range(count)}
+    async with serving(tmp_path) as service, service.client() as client:
+        refused = await client.post("/sessions/import", json=document)
+        assert problem(refused) == (422, "inputs_invalid")
+        assert len(refused.json()["errors"]) == named
+
+
 async def test_imported_files_are_where_the_function_looks_for_them(tmp_path: Path, store: str) -> None:
     async with serving(tmp_path / "a", store) as service, service.client() as client:
         file_id = (await client.post("/files?name=a.txt", content=b"words")).json()["id"]

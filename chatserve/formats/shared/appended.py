@@ -18,12 +18,16 @@ from chatserve.core.events import (
     Done,
     Event,
     Failed,
+    HistoryChanged,
     MessageOpened,
+    MetadataChanged,
     PartAdded,
     PartDelta,
     ReasoningDelta,
     Replaced,
     Snapshot,
+    StatusReported,
+    TurnAccepted,
 )
 from chatserve.core.types import (
     DataPart,
@@ -149,7 +153,7 @@ class AppendedAnswer:
         told.words.append(text)
         return True
 
-    def take(self, event: Event) -> Sequence[Said]:  # noqa: PLR0911 - one line per event
+    def take(self, event: Event) -> Sequence[Said]:  # noqa: C901, PLR0911 - one line per event
         """Return the steps that an event adds."""
         match event:
             case Delta(text):
@@ -172,7 +176,7 @@ class AppendedAnswer:
                 return ()
             case Done():
                 return (*self._close_calls(), Ended(event, self._error))
-            case _:
+            case TurnAccepted() | MetadataChanged() | StatusReported() | HistoryChanged():
                 return ()
 
     def _take_delta(self, text: str) -> Sequence[Said]:

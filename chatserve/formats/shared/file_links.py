@@ -14,4 +14,4 @@ def file_link(file: FilePart, base_url: str) -> str:
     """Return a file as Markdown: a link, or an embedded image. `base_url` is the address of the server."""
     name = _MARKDOWN.sub(r"\\\1", " ".join(file.name.split()))
     mark = "!" if file.media_type.startswith("image/") else ""
-    return f"{mark}[{name}]({base_url}/files/{file.file_id})"
+    return f"{mark}[{name}]({base_url}{file.url})"

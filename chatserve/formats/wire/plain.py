@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from chatserve.contracts.wire import StreamForm
-from chatserve.core.events import Delta, Failed, MessageOpened, NumberedEvent, Replaced, Snapshot
+from chatserve.core.events import (
+    Delta,
+    Done,
+    Failed,
+    HistoryChanged,
+    MessageOpened,
+    MetadataChanged,
+    NumberedEvent,
+    PartAdded,
+    PartDelta,
+    ReasoningDelta,
+    Replaced,
+    Snapshot,
+    StatusReported,
+    TurnAccepted,
+)
 from chatserve.core.types import TurnError
 from chatserve.settings import Settings
 
@@ -49,7 +64,18 @@ class PlainEncoder:
                 self.failure = None if event.turn is None else event.turn.error
                 texts = [each.text for each in event.messages if each.role == "assistant" and not each.is_thought]
                 return self._line_break() + self._said("\n".join(texts))
-            case _:
+            case (
+                Delta()
+                | Replaced()
+                | TurnAccepted()
+                | ReasoningDelta()
+                | PartAdded()
+                | PartDelta()
+                | MetadataChanged()
+                | StatusReported()
+                | Done()
+                | HistoryChanged()
+            ):
                 return b""
 
     def farewell(self) -> None:

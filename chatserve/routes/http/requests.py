@@ -25,6 +25,11 @@ BodyTimeouts: TypeAlias = Timeouts[asyncio.Task[Any]]
 BODY_TIMEOUTS: Final = "chatserve.body_timeouts"
 """Where a request's scope has the `BodyTimeouts` of the application."""
 
+MAX_ERRORS: Final = 20
+"""How many wrong fields an answer names."""
+
+_MAX_READ_ERRORS: Final = 10_000
+
 _HEADERS: Final = "chatserve.headers"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _ETAG: Final = re.compile(r'"(\d{1,18})"')
@@ -158,11 +163,17 @@ async def read_model(request: Request, model: type[Body], *, max_bytes: int) -> 
 
 
 def shape_invalid(error: ValidationError) -> InputsInvalid:
-    """Return the error for JSON of another shape; `errors` names each field, the most exact first."""
+    """Return the error for JSON of another shape; `errors` names the fields, the most exact first."""
+    count = error.error_count()
+    if count > _MAX_READ_ERRORS:  # a body of unknown members alone: to read all its errors would take seconds
+        message = f"{count} fields are wrong, too many to name them"
+        return InputsInvalid(
+            f"body: {message}", errors=[{"field": "body", "message": message, "type": "too_many_errors"}]
+        )
     entries = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
         {"field": _field(entry["loc"]), "message": entry["msg"], "type": entry["type"]}
-        for entry in sorted(entries, key=lambda entry: -len(entry["loc"]))
+        for entry in sorted(entries, key=lambda entry: -len(entry["loc"]))[:MAX_ERRORS]
     ]
     return InputsInvalid(f"{errors[0]['field']}: {errors[0]['message']}", errors=errors)
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from chatserve.chat_function import Chat
-from chatserve.core.types import Role
+from chatserve.core.types import PART_NAMES, Role
 from chatserve.routes.openapi.operations import Schema, component
-from chatserve.routes.openapi.schemas import OBJECT, PARTS, STRING, choice, list_of, nullable
+from chatserve.routes.openapi.schemas import OBJECT, STRING, choice, list_of, nullable
 
 REFERENCE: Final = "#/components/schemas/{model}"
 SESSION_ID: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
@@ -102,15 +102,16 @@ def _example_schema(chat: Chat) -> Schema:
 # --- history, as clients send it ---------------------------------------------------------------------------------
 
 
-def history_schemas() -> dict[str, Schema]:
+def history_schemas(values: Mapping[str, Schema]) -> dict[str, Schema]:
     """Return the schemas of a history that a client sends: messages, or pairs of user and assistant."""
+    parts = [_history_part(values[cls.__name__], kind) for cls, kind in PART_NAMES.items()]
     content = component("HistoryContent")
     pair = list_of(nullable(content)) | {"minItems": 2, "maxItems": 2, "description": "user, assistant"}
     return {
         "History": {"anyOf": [list_of(component("HistoryMessage")), list_of(pair)]},
         "HistoryMessage": _history_message(content),
         "HistoryContent": {"anyOf": [component("HistoryItem"), list_of(component("HistoryItem"))]},
-        "HistoryItem": {"anyOf": [STRING, *map(_history_part, PARTS)]},
+        "HistoryItem": {"anyOf": [STRING, *parts]},
     }
 
 
@@ -136,8 +137,9 @@ def _history_message(content: Schema) -> Schema:
     }
 
 
-def _history_part(kind: str) -> Schema:
+def _history_part(answered: Schema, kind: str) -> Schema:
     """Return the schema of a part as a client sends it back: what it says beyond the schema is not read."""
-    members = {"file_id": STRING} if kind == "file" else PARTS[kind]
-    required = [name for name in members if name not in {"where", "is_error"}]
-    return {"type": "object", "properties": {"type": {"const": kind}, **members}, "required": ["type", *required]}
+    names = ["type", "file_id"] if kind == "file" else answered["required"]
+    members = {name: answered["properties"][name] for name in names}
+    required = [name for name in names if name not in {"where", "is_error"}]
+    return {"type": "object", "properties": members, "required": required}

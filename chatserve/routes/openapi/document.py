@@ -48,9 +48,9 @@ from chatserve.routes.openapi.chat_schemas import (
 )
 from chatserve.routes.openapi.event_schemas import event_schemas
 from chatserve.routes.openapi.operations import Answer, Operation, Parameter, Schema, component, operation_of
-from chatserve.routes.openapi.schemas import STRING, answer_schemas
+from chatserve.routes.openapi.schemas import STRING, answer_schemas, value_schemas
+from chatserve.routes.sessions.document import document_schemas
 from chatserve.routes.sessions.history import EditBody
-from chatserve.routes.sessions.models import SessionDocument
 from chatserve.routes.turns import MessageBody, TurnBody
 
 CHAT_PARAMETER: Final = "{chat}"
@@ -99,10 +99,10 @@ def openapi_document(routes: Iterable[BaseRoute], chats: Mapping[str, Chat], abo
 
 
 def _schemas(chats: Mapping[str, Chat]) -> dict[str, Schema]:
-    schemas = answer_schemas() | event_schemas() | history_schemas()
-    for model in (TurnBody, EditBody, SessionDocument):
+    values = value_schemas()
+    schemas = values | answer_schemas(values) | event_schemas() | history_schemas(values) | document_schemas()
+    for model in (TurnBody, EditBody):
         schemas |= definitions(model)
-    schemas["SessionDocument"] = body_schema(SessionDocument, ())
     takes_files = any(chat.options.multimodal for chat in chats.values())
     schemas["MessageBody"] = message_schema(MessageBody, takes_files=takes_files)
     for name, chat in chats.items():

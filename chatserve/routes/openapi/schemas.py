@@ -1,6 +1,6 @@
-"""JSON Schemas of what is answered: messages and their parts, sessions, turns, files, problems.
+"""JSON Schemas of what is answered: values, by their declarations, and what only HTTP knows, such as problems.
 
-They say what `chatserve.codec` writes, no more and no less; tests hold real answers against them.
+They say what `chatserve.codec` and the routes write, no more and no less; tests hold real answers against them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
-from chatserve.core.types import FinalStatus, Json, Role, TurnStatus
+from chatserve.codec.documents import DocumentTypes, schemas_of
+from chatserve.codec.shapes import shape_of
+from chatserve.core.events import EVENT_NAMES
+from chatserve.core.types import Json, Message, Role, Session, StoredFile, Turn, TurnStatus
 from chatserve.routes.openapi.operations import Schema, component
 
 
@@ -48,34 +51,6 @@ ANY: Final[Schema] = {}
 VERSION: Final[Schema] = COUNT | {"description": "grows with every accepted change of the session"}
 SESSION_ID: Final[Schema] = {"type": ["string", "null"], "description": "null for a turn of which nothing is kept"}
 
-PARTS: Final[Mapping[str, Schema]] = {
-    "text": {"text": STRING},
-    "reasoning": {"text": STRING},
-    "file": {"file_id": STRING, "name": STRING, "media_type": STRING, "size": COUNT, "url": STRING},
-    "data": {"data": ANY},
-    "source": {"url": STRING},
-    "tool_call": {
-        "tool_call_id": STRING,
-        "name": STRING,
-        "arguments": STRING | {"description": "JSON text"},
-        "where": {"type": "string", "enum": ["server", "client"]},
-    },
-    "tool_result": {"tool_call_id": STRING, "output": ANY, "is_error": BOOLEAN},
-}
-"""Members of each type of part, besides `type`."""
-
-OPTIONAL_OF_PARTS: Final[Mapping[str, Mapping[str, Schema]]] = {"data": {"name": STRING}, "source": {"title": STRING}}
-
-
-def part_record(kind: str, **members: Schema) -> Schema:
-    """Return the schema of one type of part; `members` come first."""
-    return record({**members, "type": {"const": kind}, **PARTS[kind]}, OPTIONAL_OF_PARTS.get(kind))
-
-
-def part_name(kind: str) -> str:
-    """Return the name of the schema of a type of part: `ToolCallPart` for `tool_call`."""
-    return "".join(map(str.capitalize, kind.split("_"))) + "Part"
-
 
 def discriminated(names: Mapping[str, str], member: str) -> Schema:
     """Return the schema of a value that is one of several, told apart by a member."""
@@ -97,25 +72,6 @@ _ANSWER: Final[Mapping[str, Schema]] = {
     "finish_reason": {"type": ["string", "null"]},
     "usage": nullable(component("Usage")),
     "version": nullable(VERSION),
-}
-
-_TURN: Final[Mapping[str, Schema]] = {
-    "turn_id": STRING,
-    "session_id": SESSION_ID,
-    "chat": STRING,
-    "status": choice(TurnStatus),
-    "user_message_id": {"type": ["string", "null"]},
-    "created_at": TIME,
-}
-
-_ENDED_TURN: Final[Mapping[str, Schema]] = {
-    "finished_at": TIME,
-    "usage": component("Usage"),
-    "error": component("TurnError"),
-    "finish_reason": STRING,
-    "first_seq": COUNT,
-    "done_seq": COUNT,
-    "version": VERSION,
 }
 
 _PROBLEM_OPTIONAL: Final[Mapping[str, Schema]] = {
@@ -141,67 +97,34 @@ PROBLEM: Final[Schema] = {
 }
 
 
-def answer_schemas() -> dict[str, Schema]:
-    """Return the schemas of all values that are answered, events aside, by name."""
+def value_schemas() -> dict[str, Schema]:
+    """Return the schemas of the values that are answered, of the data of events too, by name."""
+    types = DocumentTypes(is_import=False)
+    named = {cls.__name__: types.record(shape_of(cls)) for cls in (Message, Session, Turn)}
+    named["File"] = types.record(shape_of(StoredFile), "File")
+    for cls, event in EVENT_NAMES.items():
+        named[event_schema_name(event)] = types.record(shape_of(cls), event_schema_name(event))
+    return schemas_of(named, component("{model}")["$ref"])
+
+
+def event_schema_name(event: str) -> str:
+    """Return the name of the schema of an event's data: `PartDeltaData` for `part_delta`."""
+    return "".join(map(str.capitalize, event.split("_"))) + "Data"
+
+
+def answer_schemas(values: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Return the schemas of all that is answered besides values, by name; some have the members of a value."""
+    turn: Schema = values["Turn"]
     return {
-        **{part_name(kind): part_record(kind) for kind in PARTS},
-        "Part": discriminated({kind: part_name(kind) for kind in PARTS}, "type"),
-        "Message": record(
-            {
-                "message_id": STRING,
-                "turn_id": {"type": ["string", "null"]},
-                "parent_id": {"type": ["string", "null"]},
-                "role": choice(Role),
-                "content": {"anyOf": [STRING, list_of(component("Part"))]},
-                "created_at": TIME,
-            },
-            {
-                "metadata": OBJECT,
-                "options": list_of(OBJECT),
-                "status": choice(FinalStatus),
-                "feedback": component("Feedback"),
-            },
-        ),
-        "Feedback": record({"value": STRING}, {"comment": STRING}),
-        "Session": record(
-            {
-                "session_id": STRING,
-                "title": {"type": ["string", "null"]},
-                "metadata": OBJECT,
-                "version": VERSION,
-                "last_seq": COUNT,
-                "created_at": TIME,
-                "updated_at": TIME,
-            },
-            {"expires_at": TIME},
-        ),
-        "Usage": record({"input_tokens": COUNT, "output_tokens": COUNT}),
-        "TurnError": record(
-            {
-                "code": STRING,
-                "detail": STRING,
-                "error_id": STRING,
-                "retryable": BOOLEAN,
-                "status_code": {"type": "integer"},
-            }
-        ),
-        "Turn": record(_TURN, _ENDED_TURN),
-        "TurnState": record(
-            {**_TURN, **_ANSWER, "user_message": nullable(component("Message"))},
-            {name: schema for name, schema in _ENDED_TURN.items() if name not in _ANSWER},
-        ),
+        "TurnState": turn
+        | {
+            "title": "TurnState",
+            "description": "a turn, and its answer as far as it is",
+            "properties": {**turn["properties"], **_ANSWER, "user_message": nullable(component("Message"))},
+            "required": list(dict.fromkeys([*turn["required"], *_ANSWER, "user_message"])),
+        },
         "Answer": record(_ANSWER),
-        "Accepted": record({"session_id": SESSION_ID, "turn_id": STRING, "status": choice(TurnStatus)}),
-        "File": record(
-            {
-                "id": STRING,
-                "name": STRING,
-                "media_type": STRING,
-                "size": COUNT,
-                "url": STRING,
-                "created_at": TIME,
-            }
-        ),
+        "Accepted": record({name: _ANSWER[name] for name in ("session_id", "turn_id", "status")}),
         "Pair": list_of({"anyOf": [STRING, component("FilePart"), {"type": "null"}]})
         | {"minItems": 2, "maxItems": 2, "description": "user, assistant"},
         "OpenAIMessage": {

@@ -10,34 +10,31 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from functools import cache
+from typing import Any, Final, Literal, NotRequired, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from chatserve.codec import (
+    EXPORTED_SESSION,
     clean_json,
+    decode_file,
     decode_message,
-    decode_time,
     decode_turn,
     encode_time,
     file_json,
     loads,
     message_json,
     part_json,
-    session_json,
     turn_json,
 )
+from chatserve.codec.documents import DocumentTypes, list_type, object_type, schemas_of
+from chatserve.codec.shapes import shape_of
 from chatserve.contracts.store import SessionRecord
 from chatserve.core.errors import BodyInvalid, InputsInvalid
-from chatserve.core.types import FilePart, Json, Message, Part, Session, StoredFile, Turn
+from chatserve.core.members import Time
+from chatserve.core.types import FilePart, Json, Message, Part, StoredFile, Turn
 from chatserve.routes.http.requests import shape_invalid
-from chatserve.routes.sessions.models import (
-    FileDocument,
-    FilePartDocument,
-    MessageDocument,
-    SessionDocument,
-    SessionFields,
-)
 
 FORMAT: Final = "chatserve.session"
 FORMAT_VERSION: Final = 1
@@ -58,12 +55,11 @@ class ImportedSession:
 
 def document_json(record: SessionRecord, exported_at: float) -> dict[str, Json]:
     """Return the document but for its files, whose bytes do not fit in memory at once."""
-    session = record.session
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "exported_at": encode_time(exported_at),
-        "session": session_json(session) | {"state": dict(session.state), "head": session.head},
+        "session": EXPORTED_SESSION.encode(record.session),
         "messages": [_message_json(message) for message in record.messages],
         "turns": [turn_json(turn) for turn in record.turns],
     }
@@ -82,6 +78,34 @@ def file_fields(file: StoredFile) -> dict[str, Json]:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
+@cache
+def document_type() -> Any:
+    """Return the type of a document; files have their bytes in base64, null where they were gone at the export."""
+    types = DocumentTypes(is_import=True)
+    file = types.members(shape_of(StoredFile)) | {"data": str | None}
+    del file["url"]
+    members = {
+        "format": Literal["chatserve.session"],
+        "format_version": Literal[1],
+        "exported_at": NotRequired[types.of(Time | None)],
+        "session": types.record(EXPORTED_SESSION, "SessionFields"),
+        "messages": list_type(types.record(shape_of(Message))),
+        "turns": list_type(types.record(shape_of(Turn))),
+        "files": list_type(object_type("FileDocument", file)),
+    }
+    return object_type("SessionDocument", members, description="All that belongs to one session.")
+
+
+def document_schemas() -> dict[str, Json]:
+    """Return the schemas that a document is described by, by name."""
+    return schemas_of({"SessionDocument": document_type()}, "#/components/schemas/{model}")
+
+
+@cache
+def _document_check() -> TypeAdapter[Any]:
+    return TypeAdapter(document_type())
+
+
 def read_document(body: bytes, owner: str) -> ImportedSession:
     """Return the session of a document, as the owner's.
 
@@ -90,32 +114,48 @@ def read_document(body: bytes, owner: str) -> ImportedSession:
         InputsInvalid: JSON of another shape, or one that contradicts itself; the message names the place.
     """
     try:
-        document = SessionDocument.model_validate(loads(body, MAX_DEPTH))
+        document = _document_check().validate_python(loads(body, MAX_DEPTH))
     except ValidationError as error:
         raise shape_invalid(error) from error
     except ValueError as error:
         raise BodyInvalid(f"the body is not JSON that can be read: {error}") from error
-    _check_references(document)
-    files = {file.id: _file(file, document.session.session_id, owner) for file in document.files}
-    messages = tuple(_message(message, files) for message in document.messages)
-    turns = tuple(decode_turn(turn.model_dump()) for turn in document.turns)
-    record = SessionRecord(_session(document.session, owner), messages, turns, tuple(files.values()))
-    return ImportedSession(record, {file.id: _bytes(file) for file in document.files if file.data is not None})
+    record = _read_record(document, owner)
+    _check_references(record)
+    files = {file.file_id: file for file in record.files}
+    contents = {
+        file.file_id: _bytes(file, each["data"])
+        for file, each in zip(record.files, document["files"], strict=True)
+        if each["data"] is not None
+    }
+    messages = tuple(_with_files(message, files) for message in record.messages)
+    return ImportedSession(replace(record, messages=messages), contents)
 
 
-def _check_references(document: SessionDocument) -> None:
-    """Check that the parts of a document name nothing outside it. Raises: InputsInvalid."""
-    messages = {message.message_id for message in document.messages}
-    turns = {turn.turn_id for turn in document.turns}
-    files = {file.id for file in document.files}
-    if len(turns) != len(document.turns) or len(files) != len(document.files):
+def _read_record(document: Json, owner: str) -> SessionRecord:
+    fields = document["session"]
+    cleaned = {name: clean_json(fields[name]) for name in ("metadata", "state")}
+    session = EXPORTED_SESSION.decode(fields | cleaned, owner=owner)
+    return SessionRecord(
+        session,
+        tuple(decode_message(clean_json(message, MAX_DEPTH)) for message in document["messages"]),
+        tuple(map(decode_turn, document["turns"])),
+        tuple(decode_file(file, owner=owner, session_id=session.session_id) for file in document["files"]),
+    )
+
+
+def _check_references(record: SessionRecord) -> None:
+    """Check that what a session is made of names nothing outside it. Raises: InputsInvalid."""
+    messages = {None, *(message.message_id for message in record.messages)}
+    turns = {None, *(turn.turn_id for turn in record.turns)}
+    files = {file.file_id for file in record.files}
+    if len(turns) != len(record.turns) + 1 or len(files) != len(record.files):
         raise _contradiction("turns, files: an id occurs twice")
-    for turn in document.turns:
-        if turn.session_id != document.session.session_id or turn.user_message_id not in {None, *messages}:
+    for turn in record.turns:
+        if turn.session_id != record.session.session_id or turn.user_message_id not in messages:
             raise _contradiction(f"turns: {turn.turn_id!r} names another session, or a message that is not there")
-    for message in document.messages:
-        named = {part.file_id for part in message.content if isinstance(part, FilePartDocument)}
-        if message.turn_id not in {None, *turns} or not named <= files:
+    for message in record.messages:
+        named = {part.file_id for part in message.content if isinstance(part, FilePart)}
+        if message.turn_id not in turns or not named <= files:
             raise _contradiction(f"messages: {message.message_id!r} names a turn or a file that is not there")
 
 
@@ -123,49 +163,19 @@ def _contradiction(detail: str) -> InputsInvalid:
     return InputsInvalid(detail, errors=[{"field": detail.partition(":")[0], "message": detail}])
 
 
-def _session(fields: SessionFields, owner: str) -> Session:
-    expires_at = fields.expires_at
-    return Session(
-        fields.session_id,
-        owner,
-        fields.title,
-        clean_json(fields.metadata),
-        clean_json(fields.state),
-        fields.version,
-        fields.head,
-        fields.last_seq,
-        decode_time(fields.created_at),
-        decode_time(fields.updated_at),
-        None if expires_at is None else decode_time(expires_at),
-    )
-
-
-def _message(document: MessageDocument, files: Mapping[str, StoredFile]) -> Message:
-    """Return a message; what its file parts say of their files is taken from the files."""
-    message = decode_message(clean_json(document.model_dump(exclude_unset=True), MAX_DEPTH))
+def _with_files(message: Message, files: Mapping[str, StoredFile]) -> Message:
+    """Return a message of which the file parts say what the files do."""
     content = tuple(files[part.file_id].part if isinstance(part, FilePart) else part for part in message.content)
     return replace(message, content=content)
 
 
-def _file(document: FileDocument, session_id: str, owner: str) -> StoredFile:
-    return StoredFile(
-        document.id,
-        owner,
-        session_id,
-        document.name,
-        document.media_type,
-        document.size,
-        decode_time(document.created_at),
-    )
-
-
-def _bytes(document: FileDocument) -> bytes:
+def _bytes(file: StoredFile, data: str) -> bytes:
     try:
-        content = base64.b64decode(document.data or "", validate=True)
+        content = base64.b64decode(data, validate=True)
     except binascii.Error as error:
-        raise _contradiction(f"files: the data of {document.id!r} is not base64: {error}") from error
-    if len(content) != document.size:
-        raise _contradiction(f"files: {document.id!r} has {len(content)} bytes, not {document.size}")
+        raise _contradiction(f"files: the data of {file.file_id!r} is not base64: {error}") from error
+    if len(content) != file.size:
+        raise _contradiction(f"files: {file.file_id!r} has {len(content)} bytes, not {file.size}")
     return content
 
 

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from chatserve.codec import (
     decode_error,
+    decode_feedback,
     decode_stored_content,
+    decode_usage,
     dumps,
     encode_content,
     error_json,
@@ -15,7 +17,7 @@ from chatserve.codec import (
     loads_stored,
     usage_json,
 )
-from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn, Usage
+from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn
 from chatserve.stores.transitions import TurnPlace
 
 Row = Sequence[Any]
@@ -86,13 +88,8 @@ def message_of(row: Row) -> Message:
         None if metadata is None else loads_stored(metadata),
         None if options is None else tuple(loads_stored(options)),
         status,
-        None if feedback is None else _feedback_of(feedback),
+        None if feedback is None else decode_feedback(loads_stored(feedback)),
     )
-
-
-def _feedback_of(value: str) -> Feedback:
-    decoded = loads_stored(value)
-    return Feedback(decoded["value"], decoded.get("comment"))
 
 
 def message_row(session_id: str, message: Message) -> Row:
@@ -131,7 +128,7 @@ def turn_of(row: Row) -> Turn:
         created_at,
         finished_at,
         finish_reason,
-        None if usage is None else Usage(**loads_stored(usage)),
+        None if usage is None else decode_usage(loads_stored(usage)),
         None if error is None else decode_error(loads_stored(error)),
         first_seq,
         done_seq,

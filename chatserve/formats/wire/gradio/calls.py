@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from chatserve.core.events import Delta, Done, Event, Failed, NumberedEvent, ReasoningDelta, Snapshot
+from chatserve.core.events import (
+    Delta,
+    Done,
+    Event,
+    Failed,
+    HistoryChanged,
+    MessageOpened,
+    MetadataChanged,
+    NumberedEvent,
+    PartAdded,
+    PartDelta,
+    ReasoningDelta,
+    Replaced,
+    Snapshot,
+    StatusReported,
+    TurnAccepted,
+)
 from chatserve.core.types import Turn, TurnError
 from chatserve.formats.wire.gradio import frames
 from chatserve.formats.wire.gradio.growing import GrowingAnswer
@@ -32,7 +48,19 @@ class CallEncoder:
             case Snapshot(turn=Turn(error=TurnError() as error)):
                 self._error = error
                 return b""
-            case _:
+            case (
+                Delta()
+                | HistoryChanged()
+                | MessageOpened()
+                | MetadataChanged()
+                | PartAdded()
+                | PartDelta()
+                | ReasoningDelta()
+                | Replaced()
+                | Snapshot()
+                | StatusReported()
+                | TurnAccepted()
+            ):
                 return self._take(event)
 
     def _take(self, event: Event) -> bytes:

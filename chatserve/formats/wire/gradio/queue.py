@@ -21,8 +21,14 @@ from chatserve.core.events import (
     Done,
     Event,
     Failed,
+    HistoryChanged,
+    MessageOpened,
+    MetadataChanged,
     NumberedEvent,
+    PartAdded,
+    PartDelta,
     ReasoningDelta,
+    Replaced,
     Snapshot,
     StatusReported,
     TurnAccepted,
@@ -106,7 +112,18 @@ class QueueEncoder:
                 known = self._find(turn.turn_id, turn)
             case Done():
                 known = self._find(event.turn_id)
-            case _:
+            case (
+                Delta()
+                | HistoryChanged()
+                | MessageOpened()
+                | MetadataChanged()
+                | PartAdded()
+                | PartDelta()
+                | ReasoningDelta()
+                | Replaced()
+                | Failed()
+                | StatusReported()
+            ):
                 pass
         return b"" if known is None else self._take(known, event)
 
@@ -140,7 +157,17 @@ class QueueEncoder:
             case Done():
                 value = answer_value(event.messages, self._base_url, is_open=False)
                 return self._end(known, value, known.error or failure_of(event.status, event.finish_reason))
-            case _:
+            case (
+                Delta()
+                | HistoryChanged()
+                | MessageOpened()
+                | MetadataChanged()
+                | PartAdded()
+                | PartDelta()
+                | ReasoningDelta()
+                | Replaced()
+                | Snapshot()
+            ):
                 return known.take(event)
 
     def _accept(self, known: _Event, event: TurnAccepted) -> bytes:

@@ -14,7 +14,23 @@ from dataclasses import replace
 from typing import Final
 
 from chatserve.codec import dumps, dumps_line, escape_line_ends
-from chatserve.core.events import Delta, Done, Event, NumberedEvent, Snapshot, TurnAccepted
+from chatserve.core.events import (
+    Delta,
+    Done,
+    Event,
+    Failed,
+    HistoryChanged,
+    MessageOpened,
+    MetadataChanged,
+    NumberedEvent,
+    PartAdded,
+    PartDelta,
+    ReasoningDelta,
+    Replaced,
+    Snapshot,
+    StatusReported,
+    TurnAccepted,
+)
 from chatserve.core.types import Turn
 from chatserve.formats.shared.appended import AppendedAnswer, Ended
 from chatserve.formats.wire.openai_responses.documents import item_status_of, response_object
@@ -106,7 +122,19 @@ class ResponseEncoder:
                 yield from self._grow(event)
             case Done():
                 yield from self._end(event)
-            case _:
+            case (
+                Delta()
+                | HistoryChanged()
+                | MessageOpened()
+                | MetadataChanged()
+                | PartAdded()
+                | PartDelta()
+                | ReasoningDelta()
+                | Replaced()
+                | Failed()
+                | Snapshot()
+                | StatusReported()
+            ):
                 yield from self._grow(event)
 
     def _begin(self, turn: Turn) -> Iterator[WireEvent]:

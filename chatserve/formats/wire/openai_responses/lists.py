@@ -141,7 +141,7 @@ def _input_part(part: Part, base_url: str) -> Item | None:
         case TextPart(text):
             return {"type": "input_text", "text": text}
         case FilePart() if part.media_type.startswith("image/"):
-            url = f"{base_url}/files/{part.file_id}"
+            url = f"{base_url}{part.url}"
             return {"type": "input_image", "detail": "auto", "file_id": part.file_id, "image_url": url}
         case FilePart():
             return {"type": "input_file", "file_id": part.file_id, "filename": part.name}
