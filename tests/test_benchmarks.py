@@ -1,11 +1,12 @@
 """The harness counts what arrives, and notices what does not."""
 
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import load, regimes
+from benchmarks import regimes
 from benchmarks.goals import NAMED
 from benchmarks.load import Client, Exchange, Load
 from benchmarks.process import Cores
@@ -54,7 +55,7 @@ def test_an_answer_is_spoken_from_its_first_token_to_its_last(monkeypatch: pytes
     client = Client(iter(()), Exchange((b"",), tokens=3), Response(Marks(TOKEN.encode())), begun=10.0)
     with Load(0, Marks(TOKEN.encode())) as loading:
         for now, tokens in ((10.5, 1), (11.0, 2), (12.0, 3), (15.0, 3)):
-            monkeypatch.setattr(load.time, "perf_counter", lambda now=now: now)
+            monkeypatch.setattr(time, "perf_counter", lambda now=now: now)
             client.response.tokens = tokens
             loading._note_tokens(client)
     assert loading.tally.first_token_s == [0.5]

@@ -71,7 +71,7 @@ def test_function_that_cannot_take_message_and_history_is_refused(function: Any)
 
 
 def test_input_that_cannot_be_passed_by_name_is_refused() -> None:
-    def predict(message, history, temperature, /):  # type: ignore[no-untyped-def]
+    def predict(message, history, temperature, /):
         return temperature
 
     with pytest.raises(ConfigurationError, match="temperature"):
@@ -94,7 +94,7 @@ def test_annotation_that_cannot_be_checked_is_refused() -> None:
 
 
 def test_names_that_mean_something_to_pydantic_are_inputs_like_others() -> None:
-    def predict(message, history, _hidden=1, copy=2, json=3, schema=4, model_name=5, validate=6, model_config=7):  # type: ignore[no-untyped-def]
+    def predict(message, history, _hidden=1, copy=2, json=3, schema=4, model_name=5, validate=6, model_config=7):
         return (_hidden, copy, json, schema, model_name, validate, model_config)
 
     chat = chat_of(predict)
@@ -141,7 +141,7 @@ def test_bound_arguments_of_a_partial_are_no_inputs_or_become_their_defaults() -
     ],
 )
 def test_context_is_recognized_however_it_is_annotated(annotation: Any) -> None:
-    def predict(message, history, ctx=None):  # type: ignore[no-untyped-def]
+    def predict(message, history, ctx=None):
         return None
 
     predict.__annotations__["ctx"] = annotation
@@ -151,7 +151,7 @@ def test_context_is_recognized_however_it_is_annotated(annotation: Any) -> None:
 
 @pytest.mark.parametrize("annotation", [Request, Request | None, HTTPConnection, "elsewhere.Request"])
 def test_request_is_recognized_however_it_is_annotated(annotation: Any) -> None:
-    def predict(message, history, request=None):  # type: ignore[no-untyped-def]
+    def predict(message, history, request=None):
         return None
 
     predict.__annotations__["request"] = annotation
@@ -220,7 +220,7 @@ async def test_function_gets_its_inputs_by_name() -> None:
     async with open_engine(all_kinds) as engine:
         record = await engine.ask(inputs={"tokens": 20, "loud": True, "point": {"x": 3}})
         (part,) = record.messages[0].content
-        assert (part.data["tokens"], part.data["loud"], part.data["point"]) == (20, True, {"x": 3, "y": 0})  # type: ignore[union-attr]
+        assert (part.data["tokens"], part.data["loud"], part.data["point"]) == (20, True, {"x": 3, "y": 0})
         assert all_kinds("hi", [])["tokens"] == 50
 
 

@@ -8,7 +8,6 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -291,7 +290,7 @@ def test_program_of_the_page_answers(number: int) -> None:
     tree = ast.parse(source)
     imported = {node.module.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     if "openai" in imported:
-        assert find_spec("openai") is None or compile(source, "docs/functions.md", "exec")
+        compile(source, "docs/functions.md", "exec")
         return  # it needs a model; tests/examples asks one that does the same
     names: dict[str, Any] = {"__name__": "program"}
     exec(compile(source, "docs/functions.md", "exec"), names)

@@ -480,7 +480,7 @@ def text_snapshots(draw: Callable[..., Any]) -> list[str]:
     for _ in range(draw(st.integers(0, 6))):
         text = said[-1]
         said.append(
-            draw(st.one_of(TEXTS.map(text.__add__), TEXTS, st.integers(0, len(text)).map(lambda n, t=text: t[:n])))
+            draw(st.one_of(TEXTS.map(text.__add__), TEXTS, st.integers(0, len(text)).map(slice).map(text.__getitem__)))
         )
     return said
 

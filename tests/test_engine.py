@@ -276,7 +276,7 @@ async def test_queue_that_is_full_refuses_and_stores_nothing(store: Store) -> No
 
 async def test_turn_runs_though_the_slot_became_free_while_it_was_written_down(store: Store) -> None:
     gate, slow = Gate(), Slow(store, "begin_turn")
-    async with open_engine(gate, store=slow, concurrency_limit=1) as engine:  # type: ignore[arg-type]
+    async with open_engine(gate, store=slow, concurrency_limit=1) as engine:
         slow.gate.set()
         first = await engine.start("first", "s_a")
         slow.gate.clear()
@@ -291,7 +291,7 @@ async def test_turn_runs_though_the_slot_became_free_while_it_was_written_down(s
 
 async def test_waiting_turn_runs_when_the_one_before_it_could_not_begin(store: Store) -> None:
     slow = Slow(store, "begin_turn")
-    async with open_engine(echo, store=slow, concurrency_limit=1) as engine:  # type: ignore[arg-type]
+    async with open_engine(echo, store=slow, concurrency_limit=1) as engine:
         first = asyncio.create_task(engine.start("first", "s_a", creates="nothing"))
         await within(slow.entered.wait())
         slow.waiting = ()
@@ -411,8 +411,8 @@ async def test_stopping_twice_at_once_and_after_the_end_changes_nothing(store: S
     async with open_engine(gate, store=store) as engine:
         turn = await engine.start()
         stops = [engine.turns.stop_turn("", turn.turn_id) for _ in range(5)]
-        records = await within(asyncio.gather(*stops, engine.turns.stop_session("", "s_1")))
-        assert {record.turn.status for record in records[:5]} == {"stopped"}
+        records, _ = await within(asyncio.gather(asyncio.gather(*stops), engine.turns.stop_session("", "s_1")))
+        assert {record.turn.status for record in records} == {"stopped"}
         assert (await engine.turns.stop_turn("", turn.turn_id)).turn == records[0].turn
         assert (await engine.store.get_session("", "s_1")).version == records[0].turn.version
         done = await engine.start("done")
@@ -423,7 +423,7 @@ async def test_stopping_twice_at_once_and_after_the_end_changes_nothing(store: S
 
 async def test_stop_goes_on_though_whoever_asked_for_it_is_cancelled(store: Store) -> None:
     gate, slow = Gate(), Slow(store, "commit_turn")
-    async with open_engine(gate, store=slow) as engine:  # type: ignore[arg-type]
+    async with open_engine(gate, store=slow) as engine:
         turn = await engine.start()
         stopping = asyncio.create_task(engine.turns.stop_session("", "s_1"))
         await within(slow.entered.wait())
@@ -434,7 +434,7 @@ async def test_stop_goes_on_though_whoever_asked_for_it_is_cancelled(store: Stor
 
 async def test_turn_is_not_half_begun_when_whoever_asked_for_it_is_cancelled(store: Store) -> None:
     gate, slow = Gate(), Slow(store, "begin_turn")
-    async with open_engine(gate, store=slow) as engine:  # type: ignore[arg-type]
+    async with open_engine(gate, store=slow) as engine:
         starting = asyncio.create_task(engine.start())
         await within(slow.entered.wait())
         starting.cancel()
@@ -448,7 +448,7 @@ async def test_turn_is_not_half_begun_when_whoever_asked_for_it_is_cancelled(sto
 
 async def test_whoever_waits_for_a_turn_does_not_wait_for_ever_when_the_server_ends() -> None:
     slow = Slow(create_store("memory://"), "begin_turn")
-    async with open_engine(Gate(), store=slow) as engine:  # type: ignore[arg-type]
+    async with open_engine(Gate(), store=slow) as engine:
         starting = asyncio.create_task(engine.start())
         await within(slow.entered.wait())
         assert await engine.turns._tasks.close(1.0) == 0
@@ -460,7 +460,7 @@ async def test_refusal_that_nobody_waits_for_any_more_is_dropped(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     gate, slow = Gate(), Slow(store, "begin_turn")
-    async with open_engine(gate, store=slow) as engine:  # type: ignore[arg-type]
+    async with open_engine(gate, store=slow) as engine:
         slow.gate.set()
         await engine.start()
         slow.gate.clear()
@@ -557,7 +557,7 @@ async def test_stop_cancels_what_the_function_waits_for() -> None:
 
     async def predict(message: str, history: History) -> AsyncIterator[str]:
         yield "a"
-        inner.append(asyncio.create_task(asyncio.Event().wait()))  # type: ignore[arg-type]
+        inner.append(asyncio.create_task(asyncio.Event().wait()))
         await inner[0]
 
     async with open_engine(predict) as engine:
@@ -572,11 +572,11 @@ async def test_stop_cancels_what_the_function_waits_for_though_its_words_wait_fo
     slow = Slow(create_store("memory://"), "journal_events")
 
     async def predict(message: str, history: History) -> AsyncIterator[str]:
-        inner.append(asyncio.create_task(asyncio.Event().wait()))  # type: ignore[arg-type]
+        inner.append(asyncio.create_task(asyncio.Event().wait()))
         yield "a"
         await inner[0]
 
-    async with open_engine(predict, store=slow, settings={"durability": "events"}) as engine:  # type: ignore[arg-type]
+    async with open_engine(predict, store=slow, settings={"durability": "events"}) as engine:
         turn = await engine.start()
         await within(slow.entered.wait())
         await within(engine.turns.stop_turn("", turn.turn_id))
@@ -718,7 +718,7 @@ async def test_turns_that_do_not_end_in_time_are_interrupted_by_shutdown(store: 
 
 async def test_closed_engine_asks_its_store_for_nothing_more() -> None:
     slow = Slow(create_store("memory://"))
-    async with open_engine(echo, store=slow) as engine:  # type: ignore[arg-type]
+    async with open_engine(echo, store=slow) as engine:
         await engine.ask()
     engine.turns._journal._start_flush()  # as a timer does that was set before
     assert not engine.turns._tasks._tasks
@@ -807,7 +807,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_pauses")
 async def test_commit_is_tried_again_until_the_store_is_back(store: Store) -> None:
     slow = Slow(store)
-    async with open_engine(echo, store=slow) as engine:  # type: ignore[arg-type]
+    async with open_engine(echo, store=slow) as engine:
         slow.failures["commit_turn"] = [StoreError("away")] * 3
         record = await engine.ask()
         assert record.turn.status == "completed"
@@ -821,7 +821,7 @@ async def test_turn_that_cannot_be_committed_ends_as_interrupted_and_its_session
     error: Exception, store: Store
 ) -> None:
     slow = Slow(store)
-    async with open_engine(echo, store=slow) as engine:  # type: ignore[arg-type]
+    async with open_engine(echo, store=slow) as engine:
         slow.failures["commit_turn"] = [error] * 5
         turn = await engine.start()
         record = await engine.end_of(turn)
@@ -836,7 +836,7 @@ async def test_turn_that_cannot_be_committed_ends_as_interrupted_and_its_session
 
 async def test_turn_that_cannot_begin_is_refused_and_leaves_nothing(store: Store) -> None:
     slow = Slow(store)
-    async with open_engine(echo, store=slow, concurrency_limit=1) as engine:  # type: ignore[arg-type]
+    async with open_engine(echo, store=slow, concurrency_limit=1) as engine:
         slow.failures["begin_turn"] = [StoreError("away")]
         with pytest.raises(StoreError):
             await engine.start()
@@ -846,7 +846,7 @@ async def test_turn_that_cannot_begin_is_refused_and_leaves_nothing(store: Store
 @pytest.mark.parametrize("error", [StoreError("away"), SessionBusy("busy", turn_id="t_9")])
 async def test_waiting_turn_that_cannot_start_fails_and_the_next_one_runs(error: Exception, store: Store) -> None:
     gate, slow = Gate(), Slow(store)
-    async with open_engine(gate, store=slow, when_busy="queue") as engine:  # type: ignore[arg-type]
+    async with open_engine(gate, store=slow, when_busy="queue") as engine:
         turns = [await engine.start(str(number)) for number in range(3)]
         slow.failures["start_turn"] = [error]
         gate.gate.set()
@@ -856,7 +856,7 @@ async def test_waiting_turn_that_cannot_start_fails_and_the_next_one_runs(error:
 @pytest.mark.parametrize("durability", ["turns", "events"])
 async def test_events_that_cannot_be_stored_at_once_are_stored_later(durability: str, store: Store) -> None:
     slow = Slow(store)
-    async with open_engine(echo, store=slow, settings={"durability": durability}) as engine:  # type: ignore[arg-type]
+    async with open_engine(echo, store=slow, settings={"durability": durability}) as engine:
         slow.failures["journal_events"] = [StoreError("away")]
         turn = await engine.start()
         assert (await engine.end_of(turn)).turn.status == "completed"
@@ -865,7 +865,7 @@ async def test_events_that_cannot_be_stored_at_once_are_stored_later(durability:
 
 async def test_history_that_cannot_be_read_fails_the_turn(store: Store) -> None:
     slow = Slow(store)
-    async with open_engine(echo, store=slow) as engine:  # type: ignore[arg-type]
+    async with open_engine(echo, store=slow) as engine:
         await engine.ask()
         engine.turns.histories.forget("s_1")
         slow.failures["read_branch"] = [StoreError("away")]
@@ -883,7 +883,7 @@ async def test_report_made_while_words_wait_for_the_store_is_shown_after_them(st
         await shown.wait()
 
     slow = Slow(store, "journal_events")
-    async with open_engine(predict, store=slow, settings={"durability": "events"}) as engine:  # type: ignore[arg-type]
+    async with open_engine(predict, store=slow, settings={"durability": "events"}) as engine:
         turn = await engine.start()
         reader = engine.turns.read_turn(turn, NATIVE)
         await within(slow.entered.wait())

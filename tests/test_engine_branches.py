@@ -9,7 +9,7 @@ import pytest
 
 from chatserve.contracts.store import MovedHistory, Store
 from chatserve.core.errors import FileUnknown, MessageUnknown, SessionBusy, SessionUnknown, TurnUnknown, VersionConflict
-from chatserve.core.types import FilePart, Message, StoredFile, TextPart
+from chatserve.core.types import FilePart, Message, Role, StoredFile, TextPart
 from chatserve.stores import create_store
 from tests.support.engine import NATIVE, Engine, decode, open_engine, until, within
 
@@ -48,7 +48,7 @@ async def newest(engine: Engine, session_id: str = "s_1") -> str:
 
 def said(*texts: str) -> tuple[Message, ...]:
     """Return messages of a user and an assistant in turn; all have the same id."""
-    roles = ("user", "assistant")
+    roles: tuple[Role, Role] = ("user", "assistant")
     return tuple(Message("m_x", roles[n % 2], (TextPart(text),), 5.0) for n, text in enumerate(texts))
 
 

@@ -71,7 +71,7 @@ def before(error: BaseException) -> Callable[..., Any]:
 
 def before_async(error: BaseException) -> Callable[..., Any]:
     async def predict(message: str, history: History) -> str:
-        return before(error)(message, history)  # type: ignore[no-any-return]
+        return before(error)(message, history)
 
     return predict
 

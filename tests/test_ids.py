@@ -3,6 +3,8 @@
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from operator import truediv
 
 from chatserve.core.ids import Ids
 
@@ -14,7 +16,7 @@ def test_ids_have_a_prefix_and_29_characters_that_are_safe_everywhere() -> None:
 
 def test_ids_sort_by_the_millisecond_they_were_made_in() -> None:
     milliseconds = [0, 1, 63, 64, 4095, 4096, 1_795_284_387_123, 1_795_284_387_124, 4_398_046_511_103]
-    made = [Ids(clock=lambda at=at: at / 1000).new("m_") for at in milliseconds]
+    made = [Ids(clock=partial(truediv, at, 1000)).new("m_") for at in milliseconds]
     assert made == sorted(made)
     assert len({each[:9] for each in made}) == len(made)
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ def long_history(entries: list[Any]) -> LongHistory:
     return LongHistory(entries, HISTORY_FORMATS["messages"].copy)
 
 
-LET_OUT = {
+LET_OUT: dict[str, Callable[[Any], Any]] = {
     "index": lambda h: [h[0]],
     "negative index": lambda h: [h[-1]],
     "slice": lambda h: h[1:4],
@@ -81,7 +82,7 @@ def test_an_entry_that_got_out_is_a_copy(way: str) -> None:
 
 @pytest.mark.parametrize("way", LET_OUT)
 def test_it_gives_what_a_list_gives(way: str) -> None:
-    assert LET_OUT[way](long_history(kept())) == LET_OUT[way](kept())  # type: ignore[arg-type]
+    assert LET_OUT[way](long_history(kept())) == LET_OUT[way](kept())
 
 
 def test_an_entry_stays_the_same_object_once_it_was_touched() -> None:

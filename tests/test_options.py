@@ -98,7 +98,7 @@ def test_wrong_value_is_refused_with_chat_option_value_and_what_it_may_be(name: 
 
 @pytest.mark.parametrize(("name", "value"), each(RIGHT))
 def test_right_value_is_taken(name: str, value: Any) -> None:
-    assert registered(**{name: value})
+    assert registered(**{name: value}) is not None
 
 
 def test_line_says_what_may_be_in_words() -> None:
@@ -196,7 +196,7 @@ def test_example_this_chat_cannot_answer_is_refused(example: Any, reason: str) -
 
 
 def test_example_with_files_is_taken_where_messages_may_have_some() -> None:
-    assert registered(multimodal=True, examples=[{"text": "a", "files": ["cat.png"]}])
+    assert registered(multimodal=True, examples=[{"text": "a", "files": ["cat.png"]}]) is not None
 
 
 # --- options that do not go together -----------------------------------------------------------------------------
@@ -209,8 +209,8 @@ def test_cache_without_examples_is_refused(cache: Any) -> None:
 
 def test_queue_without_places_is_refused() -> None:
     assert "max_queue=0: may be 1 or more only" in refusal(when_busy="queue", max_queue=0)
-    assert registered(when_busy="reject", max_queue=0)
-    assert registered(concurrency_limit=None, max_queue=5)
+    assert registered(when_busy="reject", max_queue=0) is not None
+    assert registered(concurrency_limit=None, max_queue=5) is not None
 
 
 def demanding(message: str, history: list[Any], tone: str) -> str:
@@ -219,8 +219,8 @@ def demanding(message: str, history: list[Any], tone: str) -> str:
 
 def test_cached_example_that_lacks_an_input_is_refused() -> None:
     assert "examples[0]='a': inputs.tone: Field required" in refusal(demanding, examples=["a"], cache_examples="lazy")
-    assert registered(demanding, examples=["a"])
-    assert registered(demanding, examples=[["a", "kind"]], cache_examples="lazy")
+    assert registered(demanding, examples=["a"]) is not None
+    assert registered(demanding, examples=[["a", "kind"]], cache_examples="lazy") is not None
 
 
 @pytest.mark.parametrize(

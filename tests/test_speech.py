@@ -204,7 +204,7 @@ async def test_function_that_does_not_wait_gives_way_and_is_heard_on_the_beat(sh
 async def _ended_by_what_it_said(engine: Engine) -> tuple[str, str | None, str]:
     record = await engine.ask()
     error = record.turn.error
-    return record.turn.status, error and error.code, "".join(each.text for each in record.messages)
+    return record.turn.status, error.code if error else None, "".join(each.text for each in record.messages)
 
 
 @pytest.mark.parametrize("swallows", [False, True])
@@ -212,7 +212,7 @@ async def test_function_is_ended_by_a_value_that_is_no_answer_though_it_waits(sw
     async def predict(message: str, history: list[Any]) -> AsyncIterator[Any]:
         yield "fine"
         await wait_shortly()
-        yield ChatMessage(role="nobody", content="wrong")  # type: ignore[arg-type]
+        yield ChatMessage(role="nobody", content="wrong")
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:

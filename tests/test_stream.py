@@ -310,6 +310,7 @@ class Recorder:
     """An encoder with a memory, which keeps what it was given."""
 
     is_per_turn = True
+    is_complete = False
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, str | None]] = []
@@ -512,7 +513,7 @@ class Gated:
 
 async def test_snapshot_does_not_run_ahead_of_events_that_wait_for_the_store() -> None:
     paced, gated = Paced(), Gated(create_store("memory://"))
-    async with open_engine(paced, store=gated, settings={"durability": "events"}) as engine:  # type: ignore[arg-type]
+    async with open_engine(paced, store=gated, settings={"durability": "events"}) as engine:
         turn = await engine.start()
         paced.say("a")
         await until(lambda: turn.run.draft is not None and bool(turn.run.draft.messages()))
@@ -529,7 +530,7 @@ async def test_snapshot_does_not_run_ahead_of_events_that_wait_for_the_store() -
 
 async def test_strict_durability_shows_no_event_before_it_is_stored() -> None:
     paced, gated = Paced(), Gated(create_store("memory://"))
-    async with open_engine(paced, store=gated, settings={"durability": "events"}) as engine:  # type: ignore[arg-type]
+    async with open_engine(paced, store=gated, settings={"durability": "events"}) as engine:
         turn = await engine.start()
         reader = engine.turns.read_turn(turn, NATIVE)
         assert [event.event for event in decode(await engine.next_frames(reader))] == ["turn"]
@@ -573,7 +574,7 @@ class Client:
         return {"type": "http.disconnect"}
 
     async def take(self, response: LogStream) -> None:
-        await within(response({"type": "http", "method": "GET"}, self.receive, self.send))  # type: ignore[arg-type]
+        await within(response({"type": "http", "method": "GET"}, self.receive, self.send))
 
 
 def stream_of(engine: Engine, reader: Reader, **reply: Any) -> LogStream:

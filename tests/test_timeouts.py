@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from chatserve.engine import timeouts as timeouts_module
 from chatserve.engine.tasks import Moment
 from chatserve.engine.timeouts import Timeouts
 from tests.support.engine import until, within
@@ -38,7 +37,7 @@ class Loop:
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     loop = Loop()
-    monkeypatch.setattr(timeouts_module.asyncio, "get_running_loop", lambda: loop)
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
     return loop
 
 

@@ -6,7 +6,7 @@ The first word of a message says what to do. Every message is counted, so that a
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ async def assistant(
         ended[message] += 1
 
 
-REPORTS = {
+REPORTS: dict[str, Callable[..., Any]] = {
     "runs": lambda words, *_: [runs[words], ended[words]],
     "history": lambda _words, history, *_: [[entry["role"], entry["content"]] for entry in history],
     "settings": lambda _words, _history, ctx, temperature: {**ctx.params, "temperature": temperature},

@@ -82,7 +82,7 @@ def test_commands_of_the_page_about_gradio_print_what_they_say(served: Served, t
 
 def test_types_of_anthropics_errors_are_told() -> None:
     rows = re.findall(r"^\| (\d{3}[^|]*) \| ([^|]*) \|$", PAGES["anthropic"], re.MULTILINE)
-    told = {}
+    told: dict[int, str] = {}
     for statuses, types in rows:
         kinds = re.findall(r"`(\w+)`", types)
         numbers = [int(status) for status in re.findall(r"\d{3}", statuses)]

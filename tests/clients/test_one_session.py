@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_turns_of_all_clients_make_one_history(server: Server) -> None:
         page.goto(url)
         page.evaluate(WATCH, f"/sessions/{session_id}/events?after=0")
 
-        asked = [{"role": "user", "content": "chat completions"}]
+        asked: Any = [{"role": "user", "content": "chat completions"}]
         with openai.chat.completions.stream(
             model="predict", messages=asked, extra_headers={"X-Session-Id": session_id}
         ) as stream:
@@ -78,12 +79,12 @@ def test_turns_of_all_clients_make_one_history(server: Server) -> None:
         response = openai.responses.create(model="predict", input="responses", conversation=conversation)
         assert response.output_text == "6 before: responses"
 
-        told = [(message["role"], message["content"]) for message in _history(server, session_id)]
+        told: Any = [{"role": each["role"], "content": each["content"]} for each in _history(server, session_id)]
         anthropic = Anthropic(base_url=server.url, api_key="none", default_headers={"X-Session-Id": session_id})
         message = anthropic.messages.create(
             model="predict",
             max_tokens=100,
-            messages=[*({"role": role, "content": text} for role, text in told), {"role": "user", "content": "last"}],
+            messages=[*told, {"role": "user", "content": "last"}],
         )
         assert message.content[0].text == "8 before: last"
         page.wait_for_function("window.done.length === 5")

@@ -206,11 +206,11 @@ def examples(count: int) -> settings:
     )
 
 
-class TestHistory(Sessions.TestCase):
+class TestHistory(Sessions.TestCase):  # type: ignore[misc, valid-type] # hypothesis makes the class as it runs
     settings = examples(40)
 
 
 @pytest.mark.storm
 @pytest.mark.timeout(600)
-class TestManyHistories(Sessions.TestCase):
+class TestManyHistories(Sessions.TestCase):  # type: ignore[misc, valid-type]
     settings = examples(500)

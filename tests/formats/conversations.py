@@ -42,7 +42,7 @@ def assistant(*parts: Part | str, **fields: Any) -> Message:
     return message("assistant", *parts, **fields)
 
 
-_parts = st.sampled_from(
+_parts: st.SearchStrategy[Part] = st.sampled_from(
     [
         TextPart("a"),
         TextPart(""),
@@ -65,8 +65,8 @@ def turns(draw: st.DrawFn) -> list[list[Message]]:
     conversation = []
     for number in range(draw(st.integers(0, 4))):
         turn_id = f"t_{number}"
-        first = draw(st.sampled_from(["user", "user", "tool"]))
-        roles = [first, *draw(st.lists(st.sampled_from(["assistant", "assistant", "tool", "system"]), max_size=4))]
+        roles: list[Role] = [draw(st.sampled_from(["user", "user", "tool"]))]
+        roles += draw(st.lists(st.sampled_from(["assistant", "assistant", "tool", "system"]), max_size=4))
         conversation.append(
             [
                 message(role, *draw(_contents), turn_id=turn_id, metadata=draw(_metadata), options=draw(_options))

@@ -91,7 +91,7 @@ async def _ask(
 async def _serve(row: FormatRow, scenario: Scenario) -> AsyncIterator[tuple[Any, Engine]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        given = {"folder": folder, "settings": scenario.settings, "name": CHAT}
+        given: dict[str, Any] = {"folder": folder, "settings": scenario.settings, "name": CHAT}
         async with open_engine(scenario.answer, pace=Pace(beat_s=0), **given) as engine:
             turns = engine.turns
             formats = tuple(make(turns.settings) for name, make in WIRE_FORMATS.items() if name == row.format_name)

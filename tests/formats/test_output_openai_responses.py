@@ -1,6 +1,6 @@
 """OpenAI Responses as the real SDK delivers them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ USAGE = {
 }
 
 
-def response(output: list[dict[str, Any]] = (), **fields: Any) -> dict[str, Any]:
+def response(output: Sequence[dict[str, Any]] = (), **fields: Any) -> dict[str, Any]:
     return {
         "id": "resp_1",
         "object": "response",
@@ -55,7 +55,7 @@ def numbered(*events: dict[str, Any]) -> list[dict[str, Any]]:
 
 CITED = {"type": "url_citation", "url": "https://a.example", "title": "A", "start_index": 0, "end_index": 1}
 CREATED = {"type": "response.created", "response": response(status="in_progress")}
-OPENED = [
+OPENED: list[dict[str, Any]] = [
     {"type": "response.output_item.added", "item": message("") | {"content": [], "status": "in_progress"}},
     {
         "type": "response.content_part.added",

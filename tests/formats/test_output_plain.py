@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from chatserve.contracts.formats import (
     AnswerView,
     MessageAppended,
-    OutputNormalizer,
     ParsedMessage,
     PartAppended,
     TextAppended,
@@ -358,7 +357,7 @@ def test_only_what_follows_the_history_given_is_the_answer(
 
 def test_answer_that_grows_in_place_in_a_pair_is_followed():
     normalizer, history = AnswerNormalizer(), [*TUPLES_HISTORY, ["hi", ""]]
-    seen = []
+    seen: list[Any] = []
     for character in "abc":
         history[-1][1] += character
         seen += normalizer.normalize(history, view_of(TUPLES_HISTORY))
@@ -492,7 +491,7 @@ def test_unknown_type_is_refused_each_time():
             normalizer.normalize(object(), SNAPSHOTS)
 
 
-def _counting_family(recognize: Callable[[object], bool]) -> type[OutputNormalizer]:
+def _counting_family(recognize: Callable[[object], bool]) -> Any:
     class Counting:
         asked = made = 0
 

@@ -81,7 +81,7 @@ def test_brace_within_a_text_is_no_end_of_arguments() -> None:
 
 
 def test_nothing_waits_longer_than_for_whole_arguments() -> None:
-    events = [call_part(1), PartDelta("p1", '{"a":'), Delta("one"), PartDelta("p1", "1}"), Delta("two")]
+    events: list[Event] = [call_part(1), PartDelta("p1", '{"a":'), Delta("one"), PartDelta("p1", "1}"), Delta("two")]
     encoder = MessageEncoder(HEADING)
     encoder.encode(NumberedEvent(1, "t_1", MessageOpened("m_1", "assistant")))
     frames = [encoder.encode(NumberedEvent(seq, "t_1", event)) for seq, event in enumerate(events, 2)]

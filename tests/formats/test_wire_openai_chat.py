@@ -61,14 +61,19 @@ FILES = ChatProfile("files", "Files", "", {}, (), takes_files=True)
 CHATS = {"plain": PLAIN, "files": FILES}
 TURN = Turn("t_abc", "s_1", "plain", "running", "m_0", 1000.5)
 COMPLETION = Completion("t_abc", 1000.5, "plain", "http://host:1")
-FORMAT = OpenAIChat(Settings())  # type: ignore[call-arg]
+FORMAT = OpenAIChat(Settings())
 PNG = b64encode(b"png").decode()
 HI = [{"role": "user", "content": "hi"}]
 
 
 def request(body: Any = None, headers: dict[str, str] | None = None, **fields: Any) -> RawRequest:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    values = {"request_id": "req_1", "now": 0.0, "started_at": 900.9, "base_url": "http://host:1"} | fields
+    values: dict[str, Any] = {
+        "request_id": "req_1",
+        "now": 0.0,
+        "started_at": 900.9,
+        "base_url": "http://host:1",
+    } | fields
     return RawRequest("POST", "/v1/chat/completions", CHATS, headers=headers or {}, body=content, **values)
 
 
@@ -417,7 +422,7 @@ def test_what_a_front_end_asks_for_itself_belongs_to_no_session(
     [("/openai", {"/v1", "/openai"}), ("/llm/", {"/v1", "/llm"}), ("", {"/v1"}), ("/v1", {"/v1"})],
 )
 def test_endpoints_stand_below_both_prefixes(prefix: str, prefixes: set[str]) -> None:
-    endpoints = OpenAIChat(Settings(openai_prefix=prefix)).endpoints  # type: ignore[call-arg]
+    endpoints = OpenAIChat(Settings(openai_prefix=prefix)).endpoints
     paths = [(endpoint.method, endpoint.path) for endpoint in endpoints]
     each = [("GET", "/models"), ("GET", "/models/{model}"), ("POST", "/chat/completions")]
     assert sorted(paths) == sorted((method, before + path) for before in prefixes for method, path in each)

@@ -293,8 +293,12 @@ def test_every_part_of_an_answer_has_its_item() -> None:
 
 def test_arguments_that_come_after_a_call_was_closed_are_not_told() -> None:
     call = ToolCallPart("c1", "f", "", "server")
-    opened = [MessageOpened("m_1", "assistant"), PartAdded("m_1", "p1", call), MessageOpened("m_2", "assistant")]
-    again = [PartAdded("m_2", "p2", call), PartDelta("p2", "{}"), Done("t_abc", "completed", "stop", ())]
+    opened: list[Event] = [
+        MessageOpened("m_1", "assistant"),
+        PartAdded("m_1", "p1", call),
+        MessageOpened("m_2", "assistant"),
+    ]
+    again: list[Event] = [PartAdded("m_2", "p2", call), PartDelta("p2", "{}"), Done("t_abc", "completed", "stop", ())]
     (item,) = read_stream(encode(numbered(TurnAccepted(TURN, None, 1), *opened, *again))).response["output"]
     assert item["arguments"] == ""
 

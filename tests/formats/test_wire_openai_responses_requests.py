@@ -47,7 +47,7 @@ from chatserve.settings import Settings
 PLAIN = ChatProfile("plain", "Plain", "", {}, ("temperature", "stream"), takes_files=False)
 FILES = ChatProfile("files", "Files", "", {}, (), takes_files=True)
 CHATS = {"plain": PLAIN, "files": FILES}
-FORMAT = OpenAIResponses(Settings())  # type: ignore[call-arg]
+FORMAT = OpenAIResponses(Settings())
 PNG = b64encode(b"png").decode()
 BRANCH = (
     Message("m_1", "user", (TextPart("a"),), 1),
@@ -401,7 +401,7 @@ def test_errors_have_openais_shape(error: ChatserveError, status: int, kind: str
 
 def test_prefix_is_of_ones_choice() -> None:
     def paths(prefix: str) -> set[str]:
-        return {each.path for each in OpenAIResponses(Settings(openai_prefix=prefix)).endpoints}  # type: ignore[call-arg]
+        return {each.path for each in OpenAIResponses(Settings(openai_prefix=prefix)).endpoints}
 
     assert {"/v1/responses", "/ai/responses"} <= paths("/ai/")
     assert all(path.startswith("/v1/") for path in paths(""))

@@ -229,7 +229,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "least", "most"), VALUES, ids=[name for name, _, _ in VALUES])
+@pytest.mark.parametrize(("name", "least", "most"), VALUES, ids=[str(name) for name, _, _ in VALUES])
 async def test_schema_has_exactly_the_members_the_codec_writes(
     name: str, least: dict[str, Any], most: dict[str, Any], document: dict[str, Any]
 ) -> None:

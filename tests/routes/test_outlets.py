@@ -43,7 +43,7 @@ def chat_app(**settings: Any) -> ChatServer:
 @asynccontextmanager
 async def served(http: str, app: Any) -> AsyncIterator[tuple[str, int]]:
     """Serve an application with uvicorn in this loop; yield its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=http, log_level="error", lifespan="off"))  # type: ignore[arg-type]
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=http, log_level="error", lifespan="off"))
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started)
     try:

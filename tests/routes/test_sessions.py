@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ async def test_body_that_is_not_json_is_unsupported(tmp_path: Path) -> None:
 
 
 async def test_body_without_history_has_the_smaller_limit(tmp_path: Path) -> None:
-    limits = {"max_body_bytes": 100, "max_history_body_bytes": 1000}
+    limits: dict[str, Any] = {"max_body_bytes": 100, "max_history_body_bytes": 1000}
     async with serving(tmp_path, **limits) as service, service.client() as client:
         metadata = {"x": "y" * 200}
         assert problem(await client.post("/sessions", json={"metadata": metadata})) == (413, "body_too_large")

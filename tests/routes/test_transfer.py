@@ -138,7 +138,8 @@ def ids_of(document: dict[str, Any]) -> set[str]:
 
 def without_ids(document: dict[str, Any]) -> Any:
     """Return a document with every id replaced by the place where it first occurs."""
-    text, numbers = json.dumps(exact(document)), {}
+    text = json.dumps(exact(document))
+    numbers: dict[str, str] = {}
     for name in [
         document["session"]["session_id"],
         *(message["message_id"] for message in document["messages"]),

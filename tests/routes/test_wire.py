@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from chatserve import app as app_module
 from chatserve.codec import dumps_line
@@ -264,7 +265,7 @@ async def leave(service: Service, path: str) -> None:
         await service.until_readers(1)
         return {"type": "http.disconnect"}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Message) -> None:
         pass
 
     head = {"method": "GET", "path": path, "query_string": b"", "headers": [(b"host", b"localhost")]}

@@ -8,7 +8,7 @@ from typing import Any
 
 from chatserve.contracts.store import HistoryMove, Store
 from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, NewSession, TurnCall, TurnRequest
-from chatserve.core.events import Delta, Done, MessageOpened, NumberedEvent, TurnAccepted
+from chatserve.core.events import Delta, Done, Event, MessageOpened, NumberedEvent, TurnAccepted
 from chatserve.core.types import Message, StoredFile, TextPart
 
 OWNER = "alice"
@@ -115,7 +115,7 @@ async def branch_ids(store: Store, session_id: str = "s_1") -> list[str]:
 def opening_events(begun: BegunTurn, first_seq: int, *texts: str) -> list[NumberedEvent]:
     """Return the events of a turn that has begun to answer: `turn`, `message`, and a delta per text."""
     turn_id, number = begun.turn.turn_id, begun.turn.turn_id.removeprefix("t_")
-    events = [
+    events: list[Event] = [
         TurnAccepted(begun.turn, begun.user_message, begun.session.version),
         MessageOpened(f"a_{number}", "assistant"),
         *map(Delta, texts),

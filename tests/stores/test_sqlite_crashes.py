@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,22 @@ from chatserve.stores.sqlite.writer import KILL_VARIABLE
 from tests.stores.store_values import OWNER, branch_ids
 
 Rows = dict[str, list[tuple[object, ...]]]
-SETUP = """
+IMPORTS = """
 import asyncio, os, resource, signal, sys
 from chatserve.contracts.store import Purge, SessionChanges
 from chatserve.core.events import Delta, NumberedEvent
 from chatserve.stores.sqlite import SqliteStore
 from chatserve.core.types import Feedback
 from tests.stores.store_values import *
-
+"""
+SETUP = (
+    IMPORTS
+    + """
 async def main():
     store = SqliteStore("sqlite:///" + sys.argv[1])
     await store.open(now=1.0)
 """
+)
 OPERATIONS = {
     "create_session": "await store.create_session(new_session('s_new'), now=9.0)",
     "update_session": "await store.update_session(OWNER, 's_1', SessionChanges(title='new'), now=9.0)",
@@ -62,10 +65,38 @@ STATE = """
 """
 
 
+FORKS = f"""
+async def main(path, name):
+    store = SqliteStore("sqlite:///" + path)
+    await store.open(now=1.0)
+{STATE}
+    await globals().get(name, nothing)(store, record)
+    os._exit(3)
+
+async def nothing(store, record):
+    pass
+
+def fork(path, name, kill_at):
+    child = os.fork()
+    if child == 0:
+        os.environ[{KILL_VARIABLE!r}] = kill_at
+        asyncio.run(main(path, name))
+    return child
+
+for child in [fork(*run.split()) for run in sys.argv[1:]]:
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+Crashed = dict[str, tuple[int, Rows]]
+
+
 def _run(path: Path, *parts: str, kill_at: str = "") -> subprocess.CompletedProcess[str]:
     script = "".join((SETUP, *parts, "\nasyncio.run(main())\n"))
+    return _run_script(script, str(path), kill_at=kill_at)
+
+
+def _run_script(script: str, *arguments: str, kill_at: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", script, str(path)],
+        [sys.executable, "-c", script, *arguments],
         env={**os.environ, KILL_VARIABLE: kill_at, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -95,28 +126,32 @@ async def opened(tmp_path: Path) -> AsyncIterator[list[Store]]:
 
 
 @pytest.fixture(scope="module")
-def untouched(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    """Return what the file holds before any of the operations."""
-    path = tmp_path_factory.mktemp("untouched") / "chat.db"
-    assert _run(path, STATE, "\n    os._exit(3)").returncode == 3
-    return _rows(path)
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Crashed:
+    """Return how each run ended and what it left. Each is a process of its own, forked from one interpreter."""
+    folder = tmp_path_factory.mktemp("crashed")
+    runs = {"nothing": f"{folder}/nothing.db nothing never"}
+    for name in OPERATIONS:
+        occurrence = 1 + STATE.count(f".{name}(") + _turns_in_state(name)
+        runs[f"{name} told"] = f"{folder}/{name}.told.db {name} never"
+        for moment in ("before", "after"):
+            runs[f"{name} {moment}"] = f"{folder}/{name}.{moment}.db {name} {name}:{moment}:{occurrence}"
+    operations = "".join(f"\nasync def {name}(store, record):\n    {call}\n" for name, call in OPERATIONS.items())
+    ended = _run_script(IMPORTS + operations + FORKS, *runs.values())
+    assert ended.stderr == ""
+    codes = map(int, ended.stdout.split())
+    return {
+        run: (code, _rows(Path(arguments.split()[0])))
+        for (run, arguments), code in zip(runs.items(), codes, strict=True)
+    }
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_kill_around_a_commit_leaves_the_whole_operation_or_nothing(name: str, untouched: Rows, tmp_path: Path) -> None:
-    call = f"\n    {OPERATIONS[name]}\n    os._exit(3)"
-    occurrence = 1 + STATE.count(f".{name}(") + _turns_in_state(name)
-
-    def run(kill_at: str) -> tuple[int, Rows]:
-        path = tmp_path / f"{kill_at or 'told'}.db"
-        return _run(path, STATE, call, kill_at=kill_at).returncode, _rows(path)
-
-    with ThreadPoolExecutor() as pool:
-        before, after, told = pool.map(run, (f"{name}:before:{occurrence}", f"{name}:after:{occurrence}", ""))
-    assert before == (137, untouched)
-    assert after == (137, told[1])
-    assert told[0] == 3
-    assert told[1] != untouched
+def test_kill_around_a_commit_leaves_the_whole_operation_or_nothing(name: str, crashed: Crashed) -> None:
+    untouched, told = crashed["nothing"], crashed[f"{name} told"]
+    assert (untouched[0], told[0]) == (3, 3)
+    assert crashed[f"{name} before"] == (137, untouched[1])
+    assert crashed[f"{name} after"] == (137, told[1])
+    assert told[1] != untouched[1]
 
 
 def _turns_in_state(name: str) -> int:

@@ -8,8 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,9 +69,9 @@ class _HeldWriter:
         self._released.wait(10)
 
 
-async def _submitted(*calls: object) -> list[asyncio.Future[object]]:
+async def _submitted(*calls: Awaitable[Any]) -> list[asyncio.Task[Any]]:
     """Start calls and let each reach the queue."""
-    futures = [asyncio.ensure_future(call) for call in calls]  # type: ignore[arg-type]
+    futures = [asyncio.ensure_future(call) for call in calls]
     await asyncio.sleep(0)
     return futures
 
@@ -235,7 +236,7 @@ async def test_callers_that_wait_together_share_one_commit(store: SqliteStore) -
 
 async def test_one_wake_up_tells_all_callers_of_a_batch(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
-    wake_ups: list[object] = []
+    wake_ups: list[Any] = []
     wake = loop.call_soon_threadsafe
     monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *args: (wake_ups.append(args), wake(*args))[1])
     async with _HeldWriter(store):

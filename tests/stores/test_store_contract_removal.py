@@ -253,7 +253,7 @@ async def test_expired_sessions_are_purged_a_few_at_a_time(store: Store) -> None
     for number in range(1, 6):
         await store.create_session(new_session(f"s_{number}", expires_at=500.0), now=5.0)
     purge = Purge(now=600.0, events_before=0.0, files_before=0.0, limit=2)
-    removed = []
+    removed: list[str] = []
     while not (purged := await store.purge(purge)).is_empty:
         assert len(purged.sessions) <= 2
         removed += purged.sessions

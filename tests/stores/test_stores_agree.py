@@ -20,7 +20,7 @@ from chatserve.contracts.store import HistoryMove, Purge, SessionChanges, Store
 from chatserve.contracts.turns import Idempotency, NewSession
 from chatserve.core.errors import ChatserveError
 from chatserve.core.events import Delta, MessageOpened, NumberedEvent
-from chatserve.core.types import Feedback, FilePart, Message, StoredFile, TextPart, Usage
+from chatserve.core.types import Feedback, FilePart, Message, Role, StoredFile, TextPart, Usage
 from chatserve.stores.memory import MemoryStore
 from chatserve.stores.sqlite import SqliteStore
 from tests.stores.store_values import begin, commit, fresh_ids
@@ -63,7 +63,7 @@ class StoresAgree(RuleBasedStateMachine):
         db.close()
         self._directory.cleanup()
 
-    def _ask(self, call: Callable[[Any], Awaitable[Any]]) -> Any:
+    def _ask(self, call: Callable[..., Awaitable[Any]]) -> Any:
         """Ask both stores; return what they agree on, or None where both refuse."""
 
         async def outcome(store: Store) -> Any:
@@ -85,7 +85,7 @@ class StoresAgree(RuleBasedStateMachine):
         known.append(f"{prefix}_{self._count}")
         return known[-1]
 
-    def _new_message(self, text: str, file: st.DataObject, role: str = "user") -> Message:
+    def _new_message(self, text: str, file: st.DataObject, role: Role = "user") -> Message:
         content: tuple[Any, ...] = (TextPart(text),)
         if (file_id := file.draw(st.none() | st.sampled_from(self._files))) is not None:
             content = (*content, FilePart(file_id, "a.txt", "text/plain", 3))

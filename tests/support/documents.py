@@ -105,7 +105,7 @@ class Commands:
 def commands(block: str) -> Iterator[tuple[str, str]]:
     """Yield the commands of a console block, each with what it is told to print."""
     for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, told = re.fullmatch(r"((?:[^\n]*\\\n)*[^\n]*)\n(.*)", piece, re.DOTALL).groups()  # type: ignore[union-attr]
+        command, told = re.fullmatch(r"((?:[^\n]*\\\n)*[^\n]*)\n(.*)", piece, re.DOTALL).groups()
         yield command, told
 
 

@@ -161,7 +161,7 @@ def launch(
         finally:
             _close(server)
             listener.join(EXIT_TIMEOUT_S)
-            process.stdout.close()  # type: ignore[union-attr] # a pipe, as asked for above
+            process.stdout.close()
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
