@@ -5,6 +5,7 @@ import gc
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
@@ -287,6 +288,28 @@ async def test_turn_runs_though_the_slot_became_free_while_it_was_written_down(s
         await engine.end_of(first)
         slow.gate.set()
         assert (await engine.end_of(await within(second))).turn.status == "completed"
+
+
+async def test_waiting_turn_runs_in_the_context_of_the_request_that_submitted_it(store: Store) -> None:
+    caller: ContextVar[str] = ContextVar("caller")
+    gate = Gate()
+
+    async def predict(message: str, history: History) -> str:
+        if message == "first":
+            await gate.gate.wait()
+        return caller.get()
+
+    async def submit(name: str, text: str, session_id: str) -> RunningTurn:
+        caller.set(name)
+        return await engine.start(text, session_id)
+
+    async with open_engine(predict, store=store, concurrency_limit=1) as engine:
+        first = await asyncio.create_task(submit("ann", "first", "s_a"))
+        second = await asyncio.create_task(submit("bob", "second", "s_b"))
+        assert second.turn.status == "queued"
+        gate.gate.set()
+        said = [(await engine.end_of(turn)).messages[0].text for turn in (first, second)]
+        assert said == ["ann", "bob"]
 
 
 async def test_waiting_turn_runs_when_the_one_before_it_could_not_begin(store: Store) -> None:

@@ -102,7 +102,7 @@ class TurnRunner:
             try:
                 await self._publisher.publish_rest(speech)
             except Exception as wrong:  # noqa: BLE001 - what was said before is what it failed of
-                speech.error = wrong
+                return wrong
         return speech.error or error
 
     async def _prepare(self, turn: RunningTurn) -> tuple[Call, Speech, Interpret]:
