@@ -27,7 +27,10 @@ UPLOAD_FILE: Final = Operation(
         Parameter("session_id", "query", "the session the file belongs to; it goes with it", STRING),
         IDEMPOTENCY_KEY,
     ),
-    body={"multipart/form-data": record({"file": _BYTES}), "application/octet-stream": _BYTES},
+    body={
+        "multipart/form-data": record({"file": _BYTES}, additionalProperties=True),
+        "application/octet-stream": _BYTES,
+    },
     errors=(SessionUnknown, IdempotencyConflict),
 )
 
