@@ -7,17 +7,8 @@ from typing import Any
 import pytest
 
 from chatserve.contracts.formats import ParsedMessage
-from chatserve.contracts.wire import (
-    ChatProfile,
-    JsonReply,
-    KeepFile,
-    RawRequest,
-    StartedTurn,
-    Step,
-    StreamReply,
-    Submit,
-    TurnCall,
-)
+from chatserve.contracts.streams import StreamReply
+from chatserve.contracts.wire import ChatProfile, JsonReply, KeepFile, RawRequest, StartedTurn, Step, Submit, TurnCall
 from chatserve.core.errors import BodyTooLarge, ChatUnknown, IdempotencyConflict, InputsInvalid, QueueFull, ShuttingDown
 from chatserve.core.types import FilePart, LocalFile, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.wire.anthropic import Anthropic, create_message, list_models, read_model

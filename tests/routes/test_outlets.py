@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from chatserve import ChatServer
-from chatserve.contracts.wire import OfTurn, StreamReply
+from chatserve.contracts.streams import OfTurn, StreamReply
 from chatserve.core.types import TurnRequest, UserInput
 from chatserve.engine import Reader, RunningTurn, cursors, readers
 from chatserve.formats.wire.native import Native

@@ -12,6 +12,7 @@ import pytest
 from chatserve import app as app_module
 from chatserve.codec import dumps_line
 from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.streams import OfNothing, OfSession, OfTurn, StreamForm, StreamReply
 from chatserve.contracts.wire import (
     ChangeSession,
     CreateSession,
@@ -27,9 +28,6 @@ from chatserve.contracts.wire import (
     Handling,
     JsonReply,
     KeepFile,
-    OfNothing,
-    OfSession,
-    OfTurn,
     Pause,
     RawRequest,
     ReadBranch,
@@ -37,8 +35,6 @@ from chatserve.contracts.wire import (
     Reply,
     StopSession,
     StopTurn,
-    StreamForm,
-    StreamReply,
     Submit,
     TurnCall,
     Wait,
