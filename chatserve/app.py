@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from chatserve.chat_function import Chat, read_options
+from chatserve.contracts.wire import WireFormat
 from chatserve.core.configuration import Text, check, choice_of, shown
 from chatserve.core.errors import ConfigurationError
 from chatserve.core.ids import Ids
@@ -263,9 +264,10 @@ def _require_folder(path: Path) -> None:
 
 def _checked(settings: Settings) -> Settings:
     """Return settings whose protocols and paths there are. Raises: ConfigurationError."""
+    protocols = [name for name, make in WIRE_FORMATS.items() if isinstance(make(settings), WireFormat)]
     for name in settings.protocols:
-        if name not in WIRE_FORMATS:
-            choice = choice_of(map(repr, WIRE_FORMATS))
+        if name not in protocols:
+            choice = choice_of(map(repr, protocols))
             raise ConfigurationError(f"setting protocols={shown(settings.protocols)}: {name!r} may be {choice}")
     root = settings.openai_prefix.strip("/").partition("/")[0]
     if root in NATIVE_ROOTS:

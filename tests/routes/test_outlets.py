@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 
 from chatserve import ChatServer
+from chatserve.contracts.streams import OfTurn, StreamReply
 from chatserve.contracts.turns import TurnCall, TurnRequest
-from chatserve.contracts.wire import OfTurn, StreamReply
 from chatserve.engine import Pace, Reader, RunningTurn
 from chatserve.formats.wire.native import Native
 from chatserve.routes.streams.log_stream import LogStream
