@@ -107,7 +107,6 @@ class StartedTurn:
     turn_id: str
     session_id: str
     created_at: float
-    is_replayed: bool
     first_seq: int = 0
 
 

@@ -286,7 +286,7 @@ def test_stream_carries_the_request_id() -> None:
     handling = create_message(request({"messages": [user("hi")], "stream": True}))
     next(handling)
     with pytest.raises(StopIteration) as end:
-        handling.send(StartedTurn("t_1", "s_1", 1000.0, is_replayed=False))
+        handling.send(StartedTurn("t_1", "s_1", 1000.0))
     assert isinstance(end.value.value, StreamReply)
     assert end.value.value.headers == {"request-id": "req_1"}
 

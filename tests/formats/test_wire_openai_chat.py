@@ -83,7 +83,7 @@ def play(handling: Any, **outcomes: Any) -> tuple[Any, list[Any]]:
                     found = (kept.get(each, FilePart(each, "found", "text/plain", 1)) for each in file_ids)
                     step = handling.send(tuple(found))
                 case Submit():
-                    step = handling.send(StartedTurn("t_abc", "s_1", 1000.5, is_replayed=False))
+                    step = handling.send(StartedTurn("t_abc", "s_1", 1000.5))
                 case Wait():
                     step = handling.send(outcomes["record"])
     except StopIteration as end:

@@ -92,7 +92,7 @@ def outcome_of(step: Any, outcomes: dict[str, Any]) -> Any:  # noqa: PLR0911 - o
         case FindMessage():
             return MessageUnknown("no message")
         case Submit():
-            return StartedTurn("t_1", "s_1", 1, is_replayed=False)
+            return StartedTurn("t_1", "s_1", 1)
         case ForgetTurn():
             return outcomes["left"]
         case _:

@@ -156,7 +156,7 @@ class Exchange:
         turn = await self._engine.submit(self._turn_request(call))
         self.submitted[turn.turn_id] = turn
         first_seq = turn.log.first_seq_of(turn.turn)
-        return StartedTurn(turn.turn_id, turn.room.session_id, turn.turn.created_at, turn.replayed, first_seq)
+        return StartedTurn(turn.turn_id, turn.room.session_id, turn.turn.created_at, first_seq)
 
     def _turn_request(self, call: TurnCall) -> TurnRequest:
         asked = Asked(self._request, self._raw.body, self._format_name)
