@@ -183,12 +183,12 @@ class ChatServer:
         await engine.close()
 
     async def erase(self, owner: str) -> None:
-        """Remove all that belongs to an owner: sessions, messages, logs, files. Turns of his that run are stopped.
+        """Remove all that belongs to an owner: sessions, messages, logs, files. The owner's running turns are stopped.
 
         Call it on the server's event loop, when the owner is let in no more.
 
         Raises:
-            SessionBusy: a new turn of his began meanwhile; nothing was removed.
+            SessionBusy: the owner started a new turn meanwhile; nothing was removed.
         """
         runtime = self._runtime or await self._start_unasked()
         await runtime.service.engine.erase_owner(owner)

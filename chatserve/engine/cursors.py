@@ -1,7 +1,7 @@
 """Cursors: positions in a session's log, and what feeds those that lag.
 
-A cursor never holds a queue and never the generator. Only the log and what stands here move it: its owner takes the
-frames it is given, and asks for more. Knows no HTTP, and not who reads.
+A cursor never holds a queue and never the generator. Only the log and this module move it; its owner takes the
+frames and asks for more. Knows no HTTP and no reader.
 """
 
 from __future__ import annotations
@@ -103,16 +103,16 @@ class Cursor:
         return self._waiter is not None and not self._waiter.done()
 
     def news(self) -> asyncio.Future[bytes]:
-        """Return a future of the frames that come next; b"": there may be something to take, or it is to look up.
+        """Return a future of the frames that come next; b"": look whether there is something to take.
 
-        What is handed over is taken: the cursor stands behind it.
+        The cursor already stands behind the frames that the future brings.
         """
         waiter = self._waiter = self._loop.create_future()
         self.log.waiters.append(self)
         return waiter
 
     def hand(self, frames: bytes) -> bool:
-        """Send frames at once, where that is possible, and wait on; else let `news` be done."""
+        """Send frames at once and wait on, where the outlet takes them; else complete `news` with them."""
         if frames and self.outlet is not None and self.outlet.offer(frames):
             return True
         waiter = self._waiter
@@ -121,13 +121,13 @@ class Cursor:
         return False
 
     def fail(self, error: Exception) -> None:
-        """Let `news` raise."""
+        """Make `news` raise."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
 
     def wake(self) -> None:
-        """Let `news` be done, whether there are any or not."""
+        """Complete `news` without frames, so that the owner looks."""
         if self in self.log.waiters:
             self.log.waiters.remove(self)
         self.hand(b"")
@@ -159,7 +159,7 @@ class StoreFeed:
         return cursor.encode(page.events)
 
     async def _restart(self, room: Room, cursor: Cursor) -> bytes:
-        """Tell how things are now, and go on from there."""
+        """Return a snapshot of how things are now, and move the cursor there."""
         log, turn_id = cursor.log, cursor.turn_id
         seq = log.published_seq
         for turn in self._turns.turns_in(room):

@@ -64,7 +64,7 @@ class Reader:
 
 
 class Readers:
-    """All readers of this process, and who waits for a turn's end without reading. `max_readers` bounds them."""
+    """All readers of this process, and requests that wait for a turn's end. `max_readers` bounds both."""
 
     def __init__(self, feed: StoreFeed, max_readers: int, pace: Pace) -> None:
         self._feed = feed

@@ -16,32 +16,32 @@ from chatserve.engine.pace import Pace
 
 
 class Waiter(Protocol):
-    """A cursor that waits for events; the log moves `seq` behind those it hands over."""
+    """A cursor that waits for events. The log moves `seq` behind the events that it hands over."""
 
     seq: int
     turn_id: str | None
     encoder: FrameEncoder
 
     def hand(self, frames: bytes) -> bool:
-        """Give it the frames of what comes next, or b"": it must look for itself. Return whether it waits on.
+        """Take the frames that come next; b"": look into the log. Return whether it still waits.
 
         Raises: whatever its server does.
         """
         ...
 
     def fail(self, error: Exception) -> None:
-        """Let it know why it gets no more: its encoder or its server failed, which concerns nobody else."""
+        """Take the error of its encoder or its server, after which it gets no more. Other waiters go on."""
         ...
 
 
 class SessionLog:
     """Events of one session, numbered from `base + 1`.
 
-    `published_seq` is the last number readers may see; `journaled_seq` and `filed_seq` the last that is durable,
-    and the last that `Store.read_events` knows. `entry_seq` is the last before the turn that runs, or else the end
-    of the last one that ran: who enters after it sees whole turns only. `speaker` is the turn whose deltas come, for
-    one runs at a time. `waiters` are who has all that is shown and waits for more. `numbering` is held while the store
-    is given a number that no event has yet: a turn that runs appends nothing meanwhile.
+    `published_seq` is the last number that readers may see. `journaled_seq` is the last that is durable, `filed_seq`
+    the last that `Store.read_events` finds. `entry_seq` is the last number before the running turn, or else the end of
+    the last turn that ran: a reader that begins there sees whole turns only. `speaker` is the turn whose deltas come,
+    since one runs at a time. `waiters` have taken all published events and wait for more. `numbering` is held while the
+    store is given a number that no event has yet; the running turn appends nothing meanwhile.
     """
 
     __slots__ = (
@@ -74,8 +74,8 @@ class SessionLog:
         self.filed_seq = last_seq
         self.entry_seq = last_seq
         self.speaker: str | None = None
-        # A string among the entries is a delta, so that a word is one object and not three. Whose it is stand in
-        # `_speakers`, with the number of their first one.
+        # A string among the entries is a delta, so that a word is one object and not three. `_speakers` tells which
+        # turn the deltas from a number on belong to.
         self._entries: list[NumberedEvent | str] = []
         self._speakers: list[tuple[int, str | None]] = [(0, None)]
         self._speaks_from = 0
@@ -83,11 +83,13 @@ class SessionLog:
         self.first_seqs: dict[str, int] = {}
         self.done_seqs: dict[str, int] = {}
         self.waiters: list[Waiter] = []
-        self._numbering: asyncio.Lock | None = None  # made when a turn ends: no word of the first has to look at it
+        self._numbering: asyncio.Lock | None = (
+            None  # made when the first turn ends, so that its words need not look at it
+        )
 
     @property
     def numbering(self) -> asyncio.Lock:
-        """See the class."""
+        """The lock described above."""
         if self._numbering is None:
             self._numbering = asyncio.Lock()
         return self._numbering
@@ -98,9 +100,9 @@ class SessionLog:
         return self._numbering is not None and self._numbering.locked()
 
     def is_open_to(self, turn_id: str) -> bool:
-        """Whether `say` may be called for a turn: it speaks, all is shown, and the store is not far behind.
+        """Whether `say` may be called for a turn.
 
-        The next number must be free, too.
+        The turn is the speaker, all events are published, the store is not far behind, and the next number is free.
         """
         last_seq = self.last_seq
         return (
@@ -117,7 +119,7 @@ class SessionLog:
                 pass
 
     def append(self, turn_id: str | None, events: Iterable[Event]) -> None:
-        """Number events and keep them; `publish` lets readers see them."""
+        """Number events and keep them. `show` or `publish` makes them visible to readers."""
         for event in events:
             self.last_seq += 1
             if type(event) is not Delta:
@@ -129,9 +131,9 @@ class SessionLog:
             self._entries.append(event[0])
 
     def say(self, text: str) -> None:
-        """Append a delta of the `speaker` and show it at once, where all before it is shown: the hot path.
+        """Append a delta of the `speaker` and show it at once. This is the hot path.
 
-        It is `append` and `show` for the one event nearly all of an answer is made of.
+        It does the same as `append` and `show`, for the one event that nearly all of an answer is made of.
         """
         seq = self.last_seq + 1
         self.last_seq = self.published_seq = seq
@@ -168,7 +170,7 @@ class SessionLog:
         ]
 
     def unjournaled(self) -> Sequence[LogEntry]:
-        """Return what is not durable yet: mostly words in a row, which are handed on as they are kept."""
+        """Return the events that are not durable yet: mostly words in a row, in the form in which they are kept."""
         after = self.journaled_seq
         entries = self._entries[after - self.base :]
         if after + 1 >= self._speaks_from and (type(entries[0]) is str if len(entries) == 1 else _are_words(entries)):
@@ -176,7 +178,7 @@ class SessionLog:
         return self._entries_after(after)
 
     def unfiled(self) -> Sequence[LogEntry]:
-        """Return what only this log knows."""
+        """Return the events that only this log has."""
         return self._entries_after(self.filed_seq)
 
     def _entries_after(self, after: int) -> Sequence[LogEntry]:
@@ -200,7 +202,7 @@ class SessionLog:
         return next(turn_id for first_seq, turn_id in reversed(self._speakers) if first_seq <= seq)
 
     def show(self) -> None:
-        """Let readers see all there is, none of which ends a turn. Those that wait for just this get its frames."""
+        """Publish all events, none of which ends a turn, and hand their frames to the cursors that wait for them."""
         after, until = self.published_seq, self.last_seq
         self.published_seq = until
         self.waiters = [waiter for waiter in self.waiters if self._show_to(waiter, after, until)]
@@ -217,7 +219,7 @@ class SessionLog:
             return False
 
     def publish(self, until: int | None = None) -> None:
-        """Let readers see all there is, or all up to a number; those that wait look for themselves."""
+        """Publish all events, or all up to a number, and wake the waiting cursors to look."""
         self.published_seq = self.last_seq if until is None else max(until, self.published_seq)
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
@@ -286,7 +288,7 @@ class SessionLog:
         self.trim()
 
     def forget_filed(self) -> None:
-        """Forget what is filed: nobody reads here any more, and who comes back is fed by the store."""
+        """Forget filed events, since nobody reads here any more; the store feeds readers that come back."""
         if self.session_id and self.filed_seq > self.base:
             self._shared = None
             self._forget(self.filed_seq - self.base)
