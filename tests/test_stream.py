@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatserve.contracts.store import Purge, Store
+from chatserve.contracts.streams import OfTurn, StreamReply
 from chatserve.contracts.turns import TurnRecord
-from chatserve.contracts.wire import OfTurn, StreamReply
 from chatserve.core.events import Delta, NumberedEvent
 from chatserve.core.types import ChatMessage
 from chatserve.engine import Pace, Reader, RunningTurn

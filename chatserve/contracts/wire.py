@@ -15,16 +15,17 @@ format and no route.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import field
-from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from chatserve.codec import loads
-from chatserve.contracts.formats import FrameEncoder, ParsedMessage
+from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.streams import StreamReply
 from chatserve.contracts.turns import TurnCall, TurnRecord
 from chatserve.core.errors import BodyInvalid, ChatserveError
 from chatserve.core.frozen import frozen
-from chatserve.core.types import FilePart, Json, Message, Session, TurnError
+from chatserve.core.types import FilePart, Json, Message, Session
 
 T = TypeVar("T")
 
@@ -271,28 +272,6 @@ Step: TypeAlias = (
 # --- what goes out -----------------------------------------------------------------------------------------------
 
 
-class WireEncoder(FrameEncoder, Protocol):
-    """An encoder of one stream, which never ends without saying so: in words, or else by a cut."""
-
-    def farewell(self) -> bytes | None:
-        """Return the frames that end a stream whose turn goes on, or was cut off: the server goes away.
-
-        None: the format has no words for it. The stream is then cut: its connection is closed before the body's end,
-        so that half an answer does not look like a whole one.
-        """
-        ...
-
-
-@runtime_checkable
-class WordEncoder(WireEncoder, Protocol):
-    """An encoder of a format that has words for nothing but the answer. A stream of a turn that failed is cut, too."""
-
-    @property
-    def failure(self) -> TurnError | None:
-        """Why the turn failed, once the encoder has heard of it."""
-        ...
-
-
 @frozen
 class JsonReply:
     """A JSON document."""
@@ -307,76 +286,6 @@ class FileReply:
     """The bytes of a stored file."""
 
     file_id: str
-
-
-EVENT_STREAM: Final = "text/event-stream"
-
-
-@frozen
-class StreamForm:
-    """What a format's streams are like, beside the frames of events.
-
-    `framing`: server-sent events, or bare frames one after the other. `ping` is sent after silence, `ending` behind all
-    frames of a stream that was not ended early. `is_resumable`: its frames tell the numbers of events, so that a client
-    comes back with the last one it has; a client of server-sent events is told when. `awaits_words`: the head is sent
-    with the first frame, and a turn that fails before it is answered as an error; else the head is sent at once.
-    """
-
-    media_type: str = EVENT_STREAM
-    framing: Literal["events", "bare"] = "events"
-    ping: bytes = b":\n\n"
-    ending: bytes = b""
-    is_resumable: bool = False
-    awaits_words: bool = False
-
-
-@frozen
-class OfTurn:
-    """The events of one turn after a number (None: from its beginning), until its `done`."""
-
-    turn_id: str
-    after: int | None = None
-
-
-@frozen
-class OfSession:
-    """The events of a session after a number, until the encoder is complete.
-
-    Without a number they begin with the open turn, or else with what comes next.
-    """
-
-    session_id: str
-    after: int | None = None
-
-
-@frozen
-class OfNothing:
-    """No events at all: the stream is its opening and its pings, until the encoder is complete."""
-
-
-class Delivery(Protocol):
-    """What waits for a stream to be sent."""
-
-    def complete(self, now: float) -> None:
-        """Take note that all was sent, to the stream's own end; `now` is in seconds since the epoch."""
-        ...
-
-
-@frozen
-class StreamReply:
-    """A stream: of what, in which format, and what comes first.
-
-    `serves` are the turns whose own client reads it: when it leaves before the end, their `on_disconnect` says what
-    becomes of them. The turn that the request itself has started is one of them, unless it is detached.
-    """
-
-    source: OfTurn | OfSession | OfNothing
-    encoder: WireEncoder
-    headers: Mapping[str, str] = field(default_factory=dict)
-    form: StreamForm = StreamForm()
-    opening: bytes = b""
-    serves: Collection[str] = ()
-    delivery: Delivery | None = None
 
 
 Reply: TypeAlias = JsonReply | FileReply | StreamReply
@@ -411,16 +320,4 @@ class WireFormat(Protocol):
 
     def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
         """Return the reply to a request that cannot be answered."""
-        ...
-
-
-@runtime_checkable
-class StreamFormat(Protocol):
-    """One way to tell of turns on chatserve's own paths, which clients ask for by its media type."""
-
-    name: str
-    form: StreamForm
-
-    def encoder(self) -> WireEncoder:
-        """Return an encoder for one stream; one for all, if it keeps nothing."""
         ...

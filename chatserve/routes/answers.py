@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from chatserve.codec import message_json, usage_json
+from chatserve.contracts.streams import EVENT_STREAM, OfSession, OfTurn, StreamFormat, StreamReply
 from chatserve.contracts.turns import TurnRecord
-from chatserve.contracts.wire import EVENT_STREAM, OfSession, OfTurn, StreamFormat, StreamReply
 from chatserve.core.types import Json
 from chatserve.engine import RunningTurn, TurnEngine
 from chatserve.routes.http.media_types import choose_media_type
@@ -33,8 +33,9 @@ class Answers:
     def __init__(self, engine: TurnEngine, formats: Iterable[StreamFormat]) -> None:
         self._engine = engine
         self._formats: Mapping[str, StreamFormat] = {each.form.media_type: each for each in formats}
-        self._events = [name for name, each in self._formats.items() if each.form.is_resumable]
-        self._words = [name for name, each in self._formats.items() if not each.form.is_resumable]
+        self._events = tuple(name for name, each in self._formats.items() if each.form.is_resumable)
+        words = tuple(name for name, each in self._formats.items() if not each.form.is_resumable)
+        self._offers = {True: (*self._events, DOCUMENT, *words), False: (DOCUMENT, *words)}
 
     async def answer(self, request: Request, turn: RunningTurn, *, stream: bool | None) -> Response:
         """Answer with the turn's events, its words, its location or its result. Raises: as `stream_response`."""
@@ -43,8 +44,8 @@ class Answers:
             turn.detach()
             return json_response(_accepted_json(turn), 202, headers | {"location": f"/turns/{turn.turn_id}"})
         if wanted != DOCUMENT:
-            wire_format = self._formats[wanted]
-            reply = StreamReply(OfTurn(turn.turn_id), wire_format.encoder(), headers, wire_format.form)
+            wire_format, served = self._formats[wanted], () if turn.is_detached else (turn.turn_id,)
+            reply = StreamReply(OfTurn(turn.turn_id), wire_format.encoder(), headers, wire_format.form, serves=served)
             return await stream_response(self._engine, request, reply, turn)
         return await self._wait(request, turn, headers)
 
@@ -58,8 +59,7 @@ class Answers:
         """Return the media type of the answer; `stream`, where it is given, decides whether that is events."""
         if stream:
             return EVENT_STREAM
-        events: Sequence[str] = self._events if stream is None else ()
-        return choose_media_type(_accept_of(request), [*events, DOCUMENT, *self._words], DOCUMENT)
+        return choose_media_type(_accept_of(request), self._offers[stream is None], DOCUMENT)
 
     async def _wait(self, request: Request, turn: RunningTurn, headers: dict[str, str]) -> Response:
         await wait_for_end(self._engine, request, turn)

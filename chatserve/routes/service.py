@@ -13,7 +13,8 @@ from starlette.types import ASGIApp
 
 from chatserve.chat_function import Chat
 from chatserve.contracts.formats import HistoryFormat
-from chatserve.contracts.wire import StreamFormat, WireFormat
+from chatserve.contracts.streams import StreamFormat
+from chatserve.contracts.wire import WireFormat
 from chatserve.core.errors import ChatserveError
 from chatserve.engine import TurnEngine
 from chatserve.routes.answers import Answers

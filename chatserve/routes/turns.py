@@ -13,8 +13,8 @@ from starlette.routing import Route
 from chatserve.chat_function import Chat
 from chatserve.codec import clean_json, message_json, turn_json
 from chatserve.contracts.formats import HistoryFormat
+from chatserve.contracts.streams import OfSession, OfTurn
 from chatserve.contracts.turns import TurnCall
-from chatserve.contracts.wire import OfSession, OfTurn
 from chatserve.core.errors import BodyTooLarge, InputsInvalid
 from chatserve.core.types import FilePart, OnDisconnect, ToolResultPart, WhenBusy
 from chatserve.engine import TurnEngine

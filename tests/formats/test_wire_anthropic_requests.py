@@ -7,17 +7,9 @@ from typing import Any
 import pytest
 
 from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.streams import StreamReply
 from chatserve.contracts.turns import TurnCall
-from chatserve.contracts.wire import (
-    ChatProfile,
-    JsonReply,
-    KeepFile,
-    RawRequest,
-    StartedTurn,
-    Step,
-    StreamReply,
-    Submit,
-)
+from chatserve.contracts.wire import ChatProfile, JsonReply, KeepFile, RawRequest, StartedTurn, Step, Submit
 from chatserve.core.errors import BodyTooLarge, ChatUnknown, IdempotencyConflict, InputsInvalid, QueueFull, ShuttingDown
 from chatserve.core.types import FilePart, LocalFile, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.wire.anthropic import Anthropic, create_message, list_models, read_model

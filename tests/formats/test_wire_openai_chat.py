@@ -11,19 +11,9 @@ from hypothesis import strategies as st
 
 from chatserve.answers.draft import MessageDraft
 from chatserve.contracts.formats import AnswerView, ParsedMessage
+from chatserve.contracts.streams import OfTurn, StreamReply
 from chatserve.contracts.turns import TurnRecord
-from chatserve.contracts.wire import (
-    ChatProfile,
-    FindFiles,
-    JsonReply,
-    KeepFile,
-    OfTurn,
-    RawRequest,
-    StartedTurn,
-    StreamReply,
-    Submit,
-    Wait,
-)
+from chatserve.contracts.wire import ChatProfile, FindFiles, JsonReply, KeepFile, RawRequest, StartedTurn, Submit, Wait
 from chatserve.core.errors import (
     BodyInvalid,
     ChatserveError,

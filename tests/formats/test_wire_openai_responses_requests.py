@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.streams import OfTurn, StreamReply
 from chatserve.contracts.turns import TurnRecord
 from chatserve.contracts.wire import (
     ChatProfile,
@@ -17,12 +18,10 @@ from chatserve.contracts.wire import (
     ForgetTurn,
     JsonReply,
     KeepFile,
-    OfTurn,
     RawRequest,
     ReadBranch,
     StartedTurn,
     StopTurn,
-    StreamReply,
     Submit,
     Wait,
 )

@@ -13,6 +13,7 @@ from starlette.types import Message
 from chatserve import app as app_module
 from chatserve.codec import dumps_line
 from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.streams import OfNothing, OfSession, OfTurn, StreamForm, StreamReply
 from chatserve.contracts.turns import TurnCall
 from chatserve.contracts.wire import (
     ChangeSession,
@@ -29,9 +30,6 @@ from chatserve.contracts.wire import (
     Handling,
     JsonReply,
     KeepFile,
-    OfNothing,
-    OfSession,
-    OfTurn,
     Pause,
     RawRequest,
     ReadBranch,
@@ -39,8 +37,6 @@ from chatserve.contracts.wire import (
     Reply,
     StopSession,
     StopTurn,
-    StreamForm,
-    StreamReply,
     Submit,
     Wait,
 )

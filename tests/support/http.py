@@ -106,8 +106,8 @@ async def open_stream(
     except (OSError, TimeoutError) as error:
         raise Cut(repr(error)) from error
     try:
-        writer.write(_encode_request(address, method, path, body, headers or {}))
-        status, fields = _decode_head(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), idle_s))
+        writer.write(encode_request(address, method, path, body, headers or {}))
+        status, fields = decode_head(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), idle_s))
     except (OSError, EOFError, TimeoutError) as error:
         writer.transport.abort()
         raise Cut(repr(error)) from error
@@ -141,7 +141,8 @@ def address_of(url: str) -> Address:
     return host, int(port)
 
 
-def _encode_request(address: Address, method: str, path: str, body: Any, headers: Mapping[str, str]) -> bytes:
+def encode_request(address: Address, method: str, path: str, body: Any, headers: Mapping[str, str]) -> bytes:
+    """Return a request as bytes."""
     content = b"" if body is None else json.dumps(body).encode()
     fields = {"Host": f"{address[0]}:{address[1]}", "Connection": "close", **headers}
     if body is not None:
@@ -152,7 +153,8 @@ def _encode_request(address: Address, method: str, path: str, body: Any, headers
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + content
 
 
-def _decode_head(head: bytes) -> tuple[int, dict[str, str]]:
+def decode_head(head: bytes) -> tuple[int, dict[str, str]]:
+    """Return status and fields of a response's head."""
     first, *lines = head.decode("latin-1").split("\r\n")
     fields = (line.partition(":") for line in lines if line)
     return int(first.split()[1]), {name.lower(): value.strip() for name, _, value in fields}

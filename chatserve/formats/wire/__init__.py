@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from chatserve.contracts.wire import StreamFormat, WireFormat
+from chatserve.contracts.streams import StreamFormat
+from chatserve.contracts.wire import WireFormat
 from chatserve.formats.wire.anthropic import Anthropic
 from chatserve.formats.wire.gradio import Gradio
 from chatserve.formats.wire.native import Native

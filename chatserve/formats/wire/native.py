@@ -7,7 +7,7 @@ of JSON. Event names and ids come from closed sets; no text of a user or a model
 from __future__ import annotations
 
 from chatserve.codec import dumps, encode_payload
-from chatserve.contracts.wire import StreamForm
+from chatserve.contracts.streams import StreamForm
 from chatserve.core.events import EVENT_NAMES, Bye, Delta, NumberedEvent
 from chatserve.settings import Settings
 

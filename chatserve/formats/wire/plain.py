@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatserve.contracts.wire import StreamForm
+from chatserve.contracts.streams import StreamForm
 from chatserve.core.events import (
     Delta,
     Done,

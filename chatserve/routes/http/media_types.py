@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -127,14 +127,13 @@ class MediaRange(NamedTuple):
         return self.media_type == media_type
 
 
-def choose_media_type(accept: str, offers: Sequence[str], default: str) -> str:
+@lru_cache(maxsize=256)
+def choose_media_type(accept: str, offers: tuple[str, ...], default: str) -> str:
     """Return which of the offered types a client wants most, the first of several that it wants equally.
 
     What is named exactly goes before what only a wildcard allows. A client that does not care, or that wants nothing of
     what there is, gets the default.
     """
-    if not accept or accept == "*/*":
-        return default
     ranges = read_accept(accept)
     weights = {offer: _weight_of(offer, ranges) for offer in offers}
     best = max(offers, key=lambda offer: weights[offer], default=default)
@@ -150,7 +149,6 @@ def _weight_of(offer: str, ranges: Iterable[MediaRange]) -> tuple[float, int]:
     return (0.0, _EVERYTHING) if found is None else (found.weight, found.specificity)
 
 
-@lru_cache(maxsize=256)
 def read_accept(accept: str) -> tuple[MediaRange, ...]:
     """Return the ranges of an `Accept` header; elements that are none are left out."""
     found = (_read_range(element) for element in _ELEMENT.findall(accept[:MAX_ACCEPT]))

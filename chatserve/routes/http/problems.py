@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,6 +22,7 @@ from chatserve.core.types import Turn, TurnError
 
 logger = logging.getLogger("chatserve.http")
 MEDIA_TYPE = "application/problem+json"
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 def problem(
@@ -30,7 +31,7 @@ def problem(
     """Return a problem document; `members` are added to it."""
     value = {
         "type": "about:blank",
-        "title": HTTPStatus(status_code).phrase,
+        "title": _PHRASES.get(status_code, "Error"),
         "status": status_code,
         "code": code,
         "detail": detail,

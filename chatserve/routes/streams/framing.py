@@ -8,7 +8,7 @@ from typing import Final
 from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 
-from chatserve.contracts.wire import StreamReply
+from chatserve.contracts.streams import StreamReply
 
 REFUSED_RETRY_MS: Final = 5000
 """When a client may come back to a server that takes no more streams."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from chatserve.contracts.wire import StreamReply, WordEncoder
+from chatserve.contracts.streams import StreamReply, untold_failure
 from chatserve.engine import Reader, TurnEngine
 from chatserve.routes.streams.framing import farewell_of, head_of, opening_of
 from chatserve.routes.streams.outlets import MAX_PIECE_BYTES, SERVER_SEND, drop_connection, open_outlet
@@ -188,11 +188,9 @@ class LogStream(Response):
 
     def _last_words(self) -> bytes | None:
         """Return what ends the stream; None: it is cut."""
-        reader, encoder = self._reader, self._reply.encoder
         if self._cursor.is_at_end:
-            has_failed = isinstance(encoder, WordEncoder) and encoder.failure is not None
-            return None if has_failed else self._reply.form.ending
-        if reader.closed_by == "server":
+            return self._reply.form.ending if untold_failure(self._reply.encoder) is None else None
+        if self._reader.closed_by == "server":
             return farewell_of(self._reply)
         is_whole = self._cursor.turn_id is None and not self._cursor.has_more
         return b"" if is_whole else None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chatserve.contracts.streams import OfNothing, OfSession, OfTurn, StreamReply, untold_failure
 from chatserve.contracts.turns import TurnRecord
-from chatserve.contracts.wire import OfNothing, OfSession, OfTurn, StreamReply, WordEncoder
 from chatserve.core.errors import Overloaded, ShuttingDown, TurnFailed
 from chatserve.core.types import TurnError
 from chatserve.engine import Reader, RunningTurn, TurnEngine
@@ -27,8 +25,6 @@ async def stream_response(
         RequestError: there is nothing to read, or too many read.
         TurnFailed, ShuttingDown, ClientLeft: before the first frame of a form that awaits words.
     """
-    if turn is not None and not turn.is_detached:
-        reply = replace(reply, serves=(turn.turn_id,))
     may_come_back = reply.form.is_resumable and request.method == "GET"
     try:
         reader = await _open_reader(engine, owner_of(request), reply, turn)
@@ -92,11 +88,10 @@ async def _first_words(engine: TurnEngine, request: Request, reader: Reader, rep
     except ClientLeft:
         release_served(engine, reader, reply.serves)
         raise
-    encoder = reply.encoder
     if frames:
         return frames
-    if isinstance(encoder, WordEncoder) and encoder.failure is not None:
-        raise _turn_failed(reader, encoder.failure)
+    if (failure := untold_failure(reply.encoder)) is not None:
+        raise _turn_failed(reader, failure)
     if not reader.cursor.is_at_end:
         raise ShuttingDown("the server is shutting down; ask again")
     return b""

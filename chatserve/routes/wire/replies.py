@@ -7,7 +7,8 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chatserve.contracts.wire import FileReply, JsonReply, OfTurn, Reply, StreamReply
+from chatserve.contracts.streams import OfTurn, StreamReply
+from chatserve.contracts.wire import FileReply, JsonReply, Reply
 from chatserve.engine import RunningTurn, TurnEngine
 from chatserve.routes.files import FileRoutes
 from chatserve.routes.http.responses import json_response
@@ -31,8 +32,10 @@ class Replies:
             case FileReply(file_id):
                 return await self._files.send(request, file_id)
             case StreamReply():
-                reply = replace(reply, headers=headers | dict(reply.headers))
-                return await stream_response(self._engine, request, reply, _own_turn(reply, exchange))
+                turn = _own_turn(reply, exchange)
+                serves = reply.serves if turn is None or turn.is_detached else (turn.turn_id,)
+                reply = replace(reply, headers=headers | dict(reply.headers), serves=serves)
+                return await stream_response(self._engine, request, reply, turn)
 
 
 def _own_turn(reply: StreamReply, exchange: Exchange | None) -> RunningTurn | None:

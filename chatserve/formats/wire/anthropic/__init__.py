@@ -8,18 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatserve.contracts.wire import (
-    Endpoint,
-    Handling,
-    JsonReply,
-    OfTurn,
-    RawRequest,
-    Reply,
-    StreamForm,
-    StreamReply,
-    Submit,
-    Wait,
-)
+from chatserve.contracts.streams import OfTurn, StreamForm, StreamReply
+from chatserve.contracts.wire import Endpoint, Handling, JsonReply, RawRequest, Reply, Submit, Wait
 from chatserve.core.errors import ChatserveError
 from chatserve.formats.shared.message_array import keep_files, split_turn
 from chatserve.formats.wire.anthropic.errors import refusal, turn_failure

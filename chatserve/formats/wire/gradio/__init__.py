@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
+from chatserve.contracts.streams import OfNothing, OfSession, OfTurn, StreamForm, StreamReply
 from chatserve.contracts.turns import TurnRecord
 from chatserve.contracts.wire import (
     Endpoint,
@@ -20,17 +21,12 @@ from chatserve.contracts.wire import (
     FindTurn,
     Handling,
     JsonReply,
-    OfNothing,
-    OfSession,
-    OfTurn,
     Pause,
     RawRequest,
     Reply,
     Step,
     StopSession,
     StopTurn,
-    StreamForm,
-    StreamReply,
     Submit,
     Wait,
 )

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from typing import Final
 
 from chatserve.codec import dumps, escape_line_ends
-from chatserve.contracts.wire import StreamForm
+from chatserve.contracts.streams import StreamForm
 from chatserve.core.events import (
     Delta,
     Done,

@@ -6,17 +6,8 @@ requests become turns and turns become replies; the modules beside it know what 
 
 from __future__ import annotations
 
-from chatserve.contracts.wire import (
-    ChatProfile,
-    Endpoint,
-    Handling,
-    OfTurn,
-    RawRequest,
-    Reply,
-    StreamReply,
-    Submit,
-    Wait,
-)
+from chatserve.contracts.streams import OfTurn, StreamReply
+from chatserve.contracts.wire import ChatProfile, Endpoint, Handling, RawRequest, Reply, Submit, Wait
 from chatserve.core.errors import ChatserveError
 from chatserve.core.types import Json
 from chatserve.formats.shared.openai_endpoints import chat_of, headers_of, prefixes_of, reply

@@ -11,18 +11,17 @@ import contextlib
 from collections.abc import Generator
 from typing import Any
 
+from chatserve.contracts.streams import OfTurn, StreamReply
 from chatserve.contracts.turns import TURN_OPEN, TurnRecord
 from chatserve.contracts.wire import (
     DeleteSession,
     FindTurn,
     ForgetTurn,
     Handling,
-    OfTurn,
     RawRequest,
     ReadBranch,
     Step,
     StopTurn,
-    StreamReply,
     Submit,
     Wait,
 )
