@@ -15,6 +15,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+import uvicorn
 
 from chatserve import ChatServer
 from chatserve import app as app_module
@@ -29,7 +30,8 @@ from tests.formats.ndjson import Ndjson
 from tests.support.engine import WAIT_S, until, within
 from tests.support.http import Address, Cut, Stream, address_of, open_stream, request
 from tests.support.server import serve
-from tests.support.serving import open_slowly, served
+from tests.support.serving import address_of as where
+from tests.support.serving import open_slowly, running
 
 ALL_ROWS = [pytest.param(row, id=row.name) for row in (*ROWS, NDJSON)]
 RESUMABLE = [pytest.param(row, id=row.name) for row in (ROWS[0], NDJSON)]
@@ -120,11 +122,12 @@ class Client:
 
 @dataclass
 class Service:
-    """A served application, and the connections of its clients."""
+    """A served application, and the connections of its clients. `server` is None where that is another process."""
 
     address: Address
     app: ChatServer
     stack: AsyncExitStack
+    server: uvicorn.Server | None = None
 
     @property
     def engine(self) -> TurnEngine:
@@ -165,14 +168,12 @@ def ndjson_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def serving(
-    function: Any, *, http: str = "httptools", pace: Pace | None = None, **settings: Any
-) -> AsyncIterator[Service]:
+async def serving(function: Any, *, http: str = "httptools", **settings: Any) -> AsyncIterator[Service]:
     app = ChatServer(store="memory://", **settings)
-    app.pace = pace or app.pace
+    app.pace = Pace(read_events=4)  # a client that is behind gets its words in many pieces
     app.chat(name=CHAT, yields="deltas")(function)
-    async with served(http, app) as address, asyncio.timeout(2 * WAIT_S), AsyncExitStack() as stack:
-        yield Service(address, app, stack)
+    async with running(http, app) as server, asyncio.timeout(2 * WAIT_S), AsyncExitStack() as stack:
+        yield Service(where(server), app, stack, server)
 
 
 # --- what every stream has --------------------------------------------------------------------------------------------
@@ -346,7 +347,7 @@ async def test_slow_reader_whose_session_is_deleted_gets_all_words_of_its_turn(r
 
 @pytest.mark.parametrize("row", ALL_ROWS)
 async def test_reader_is_cut_when_the_words_it_lacks_are_deleted(row: FormatRow) -> None:
-    async with serving(flood, pace=Pace(read_events=4)) as service:
+    async with serving(flood) as service:
         client = await service.slow_client_of_an_ended_turn(row)
         (reader,) = service.engine.readers._readers
         reader.cursor.log.forget_filed()  # as a log does that grows too long for memory
@@ -370,6 +371,9 @@ async def test_client_that_takes_nothing_is_dropped(row: FormatRow, http: str) -
             assert len(service.engine.readers) == 1
         service.engine.readers.tick(100, 2)
         await until(lambda: len(service.engine.readers) == 0)
+        assert service.server is not None
+        connections = service.server.server_state.connections
+        await until(lambda: not connections)  # though what it was sent last was never taken
         await client.read()
     assert not client.is_whole
     assert not is_whole_answer(client.told)
@@ -379,11 +383,15 @@ async def test_client_that_takes_nothing_is_dropped(row: FormatRow, http: str) -
 async def test_client_that_takes_little_is_not_dropped(row: FormatRow) -> None:
     async with serving(flood) as service:
         client = await service.slow_client_of_an_ended_turn(row)
+        source, taken = client.stream.reader, client.stream.reader = client.stream.reader, asyncio.StreamReader(2**24)
         while len(service.engine.readers):
-            for _ in range(12):
-                await client.read_on()
+            for _ in range(40):
+                taken.feed_data(await source.read(2048))
             service.engine.readers.tick(100, 2)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
+        while rest := await source.read(2**16):
+            taken.feed_data(rest)
+        taken.feed_eof()
         await client.read()
     assert client.is_whole
     assert is_whole_answer(client.told)

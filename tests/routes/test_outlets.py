@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import uvicorn
 
 from chatserve import ChatServer
 from chatserve.contracts.streams import OfTurn, StreamReply
@@ -20,6 +19,7 @@ from chatserve.routes.streams.log_stream import LogStream
 from chatserve.routes.streams.outlets import SERVER_SEND, ChunkedOutlet, Cork, open_outlet
 from tests.support import engine as support
 from tests.support.engine import NATIVE, WAIT_S, Engine, open_engine, until, within
+from tests.support.serving import served
 from tests.support.sse import read_events
 
 WORDS = 300
@@ -38,19 +38,6 @@ def chat_app(**settings: Any) -> ChatServer:
             await asyncio.sleep(pause_s)
 
     return app
-
-
-@asynccontextmanager
-async def served(http: str, app: Any) -> AsyncIterator[tuple[str, int]]:
-    """Serve an application with uvicorn in this loop; yield its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=http, log_level="error", lifespan="off"))
-    serving = asyncio.create_task(server.serve())
-    await until(lambda: server.started)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[:2]
-    finally:
-        server.should_exit = True
-        await within(serving)
 
 
 @pytest.fixture

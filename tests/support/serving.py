@@ -8,27 +8,37 @@ from typing import Any
 
 import uvicorn
 
-from chatserve.cli.listeners import listen, port_of
+from chatserve.cli.listeners import listen
 from tests.support.engine import until, within
-from tests.support.http import Stream, decode_head, encode_request
-
-Address = tuple[str, int]
+from tests.support.http import Address, Stream, decode_head, encode_request
 
 
 @asynccontextmanager
-async def served(http: str, app: Any) -> AsyncIterator[Address]:
-    """Serve an application with uvicorn in this loop, on sockets as the command line's; yield its address."""
+async def running(http: str, app: Any) -> AsyncIterator[uvicorn.Server]:
+    """Serve an application with uvicorn in this loop, on sockets as the command line's."""
+    server = uvicorn.Server(uvicorn.Config(app, http=http, log_level="critical", lifespan="off"))
     listeners = listen("127.0.0.1", 0)
-    config = uvicorn.Config(app, http=http, log_level="critical", lifespan="off")
-    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(listeners))
     await until(lambda: server.started)
     try:
-        yield "127.0.0.1", port_of(listeners)
+        yield server
     finally:
         server.should_exit = True
         server.force_exit = True
         await within(serving)
+
+
+def address_of(server: uvicorn.Server) -> Address:
+    """Return where a server listens."""
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    return host, port
+
+
+@asynccontextmanager
+async def served(http: str, app: Any) -> AsyncIterator[Address]:
+    """Serve an application as `running` does; yield its address."""
+    async with running(http, app) as server:
+        yield address_of(server)
 
 
 async def open_slowly(address: Address, method: str, path: str, body: Any, headers: Any) -> Stream:
