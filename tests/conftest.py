@@ -5,10 +5,27 @@ from typing import Any
 
 import pytest
 
+LONGEST_FIRST = tuple(
+    f"tests/{start}"
+    for start in ("routes/test_openapi_conformance", "faults/", "clients/", "examples/", "cli/", "test_")
+)
+"""Where tests start servers, browsers and clients. Workers that begin with these files end at the same time."""
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the files that take long at the head of the queue that the workers share."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_place_in_queue)
+
+
+def _place_in_queue(item: pytest.Item) -> int:
+    places = (place for place, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start))
+    return next(places, len(LONGEST_FIRST))
 
 
 @pytest.hookimpl(wrapper=True)

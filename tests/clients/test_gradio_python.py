@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.environments import run_in
 from tests.support.libraries import require
-from tests.support.programs import require_program
+from tests.support.programs import require_program, unmeasured
 from tests.support.server import Server, serve
 
 DRIVER = Path(__file__).parent / "gradio_driver.py"
@@ -33,7 +33,7 @@ def drive(version: str, url: str, folder: Path, *rows: str) -> list[Any]:
         return run_in(f"gradio-{version}", DRIVER, *arguments)
     require("gradio_client")
     command = [sys.executable, str(DRIVER), *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, env=unmeasured(), capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     return [json.loads(line) for line in ran.stdout.splitlines()]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.libraries import require
+from tests.support.programs import unmeasured
 from tests.support.server import launch
 
 require("schemathesis")
@@ -25,7 +26,9 @@ def run_schemathesis(folder: Path, store: str, seed: int, *options: str) -> None
             *("run", f"{server.url}/openapi.json", "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"),
             *("--seed", str(seed), "--continue-on-failure", "--no-color", *options),
         ]
-        outcome = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=3000, check=False)
+        outcome = subprocess.run(
+            command, cwd=HERE, env=unmeasured(), capture_output=True, text=True, timeout=3000, check=False
+        )
     assert outcome.returncode == 0, outcome.stdout[-20_000:] + outcome.stderr[-5_000:]
 
 

@@ -15,3 +15,8 @@ def require_program(*names: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(f"{missing}, and CI is set")
     pytest.skip(missing)
+
+
+def unmeasured() -> dict[str, str]:
+    """Return an environment for Python programs that run nothing of chatserve: coverage would only slow them down."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
