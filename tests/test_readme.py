@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.documents import Commands, blocks, commands, generalize, is_as_told, serve_text
 from tests.support.libraries import require
-from tests.support.programs import require_program, unmeasured
+from tests.support.programs import UNMEASURED, require_program
 from tests.support.server import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -53,8 +53,9 @@ def test_client_of_another_protocol_gets_the_answer(tmp_path: Path, program: str
     require(program.split()[1])
     with serve_text(APP, tmp_path) as server:
         program = program.replace("http://localhost:8000", server.url)
+        environment = os.environ | UNMEASURED
         command = [sys.executable, "-c", program]
-        ran = subprocess.run(command, env=unmeasured(), capture_output=True, text=True, timeout=60, check=False)
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines() == ["You typed: Hey"]
 

@@ -1,6 +1,7 @@
 """gradio_client of four eras, unmodified, over real sockets: one table of what a client can do, the same for all."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from tests.support.environments import run_in
 from tests.support.libraries import require
-from tests.support.programs import require_program, unmeasured
+from tests.support.programs import UNMEASURED, require_program
 from tests.support.server import Server, serve
 
 DRIVER = Path(__file__).parent / "gradio_driver.py"
@@ -33,7 +34,7 @@ def drive(version: str, url: str, folder: Path, *rows: str) -> list[Any]:
         return run_in(f"gradio-{version}", DRIVER, *arguments)
     require("gradio_client")
     command = [sys.executable, str(DRIVER), *arguments]
-    ran = subprocess.run(command, env=unmeasured(), capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, env=os.environ | UNMEASURED, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     return [json.loads(line) for line in ran.stdout.splitlines()]
 

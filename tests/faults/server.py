@@ -11,6 +11,7 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from tests.support.http import Address, Response, request
+from tests.support.programs import UNMEASURED
 from tests.support.server import Server, serve
 
 APP = "tests/faults/app.py"
@@ -30,7 +31,7 @@ class CrashableServer:
 
     async def start(self, env: Mapping[str, str] | None = None) -> None:
         """Start, and return when requests are answered; `is_up` is the caller's to set."""
-        served = serve(APP, *self._options, env=env, cwd=self.store.parent)
+        served = serve(APP, *self._options, env={**UNMEASURED, **(env or {})}, cwd=self.store.parent)
         self.process = await asyncio.to_thread(self._running.enter_context, served)
 
     async def kill(self) -> None:

@@ -1,5 +1,6 @@
 """schemathesis against a served application: what the OpenAPI document says is what the server does."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.libraries import require
-from tests.support.programs import unmeasured
+from tests.support.programs import UNMEASURED
 from tests.support.server import launch
 
 require("schemathesis")
@@ -27,7 +28,13 @@ def run_schemathesis(folder: Path, store: str, seed: int, *options: str) -> None
             *("--seed", str(seed), "--continue-on-failure", "--no-color", *options),
         ]
         outcome = subprocess.run(
-            command, cwd=HERE, env=unmeasured(), capture_output=True, text=True, timeout=3000, check=False
+            command,
+            cwd=HERE,
+            env=os.environ | UNMEASURED,
+            capture_output=True,
+            text=True,
+            timeout=3000,
+            check=False,
         )
     assert outcome.returncode == 0, outcome.stdout[-20_000:] + outcome.stderr[-5_000:]
 

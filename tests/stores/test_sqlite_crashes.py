@@ -18,6 +18,7 @@ from chatserve.core.errors import SessionUnknown, StoreError, TurnUnknown
 from chatserve.stores.sqlite import SqliteStore
 from chatserve.stores.sqlite.writer import KILL_VARIABLE
 from tests.stores.store_values import OWNER, branch_ids
+from tests.support.programs import UNMEASURED
 
 Rows = dict[str, list[tuple[object, ...]]]
 IMPORTS = """
@@ -97,7 +98,7 @@ def _run(path: Path, *parts: str, kill_at: str = "") -> subprocess.CompletedProc
 def _run_script(script: str, *arguments: str, kill_at: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", script, *arguments],
-        env={**os.environ, KILL_VARIABLE: kill_at, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, **UNMEASURED, KILL_VARIABLE: kill_at, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         timeout=30,

@@ -4,6 +4,7 @@ What a program prints stands behind its `print` or `console.log`: `print(answer)
 about stand in its table "method and path".
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from tests.support.documents import ADDRESS, blocks
 from tests.support.environments import require_environment
 from tests.support.libraries import require
 from tests.support.node import NODE_FOLDER, require_node
-from tests.support.programs import unmeasured
+from tests.support.programs import UNMEASURED
 from tests.support.server import ROOT, Server
 
 PRINTED = re.compile(r"(?:^print|console\.log)\(.*\);?  ?(?:#|//) (.*)$", re.MULTILINE)
@@ -72,7 +73,7 @@ def _run(command: Sequence[str], program: str, server: Server, folder: Path) -> 
     done = subprocess.run(
         [*command, program.replace(f"http://{ADDRESS}", server.url)],
         cwd=folder,
-        env={**unmeasured(), "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        env={**os.environ, **UNMEASURED, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
         capture_output=True,
         text=True,
         timeout=RUN_TIMEOUT_S,

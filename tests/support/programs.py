@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": "", "COVERAGE_PROCESS_START": ""}
+"""Variables for processes that coverage would only slow down: they run nothing of chatserve, or are killed."""
+
 
 def require_program(*names: str) -> str:
     """Return the path of the first of `names` that is installed; skip the test without one, or fail it under CI."""
@@ -15,8 +18,3 @@ def require_program(*names: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(f"{missing}, and CI is set")
     pytest.skip(missing)
-
-
-def unmeasured() -> dict[str, str]:
-    """Return an environment for Python programs that run nothing of chatserve: coverage would only slow them down."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
