@@ -13,9 +13,8 @@ from typing import Final, Literal, TypeAlias
 
 from chatserve.contracts.turns import TURN_OPEN, TurnRecord
 from chatserve.core.types import Json, Turn, TurnStatus
-from chatserve.formats.shared.appended import AppendedAnswer
 from chatserve.formats.wire.openai_responses.ids import conversation_id, response_id
-from chatserve.formats.wire.openai_responses.output import ItemStatus, OutputItems
+from chatserve.formats.wire.openai_responses.output import ItemStatus, answer_items
 
 ResponseStatus: TypeAlias = Literal["queued", "in_progress", "completed", "incomplete", "cancelled", "failed"]
 
@@ -71,10 +70,8 @@ def response_json(record: TurnRecord, base_url: str) -> dict[str, Json]:
 
 def output_of(record: TurnRecord, base_url: str) -> list[dict[str, Json]]:
     """Return the items of a turn's answer so far."""
-    items = OutputItems(base_url)
-    snapshot, _ = record.as_events()
-    items.take_silently(AppendedAnswer().take(snapshot))
-    return items.items() if record.turn.status in TURN_OPEN else items.closed_items(item_status_of(record.turn))
+    status = None if record.turn.status in TURN_OPEN else item_status_of(record.turn)
+    return answer_items(record.messages, base_url, status)
 
 
 def response_object(turn: Turn, output: Sequence[Json]) -> dict[str, Json]:
