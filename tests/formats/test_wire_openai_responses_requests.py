@@ -37,8 +37,8 @@ from chatserve.core.errors import (
 )
 from chatserve.core.types import FilePart, Message, TextPart, ToolCallPart, ToolResultPart, Turn, TurnError
 from chatserve.formats.wire.openai_responses import OpenAIResponses
-from chatserve.formats.wire.openai_responses.documents import DEFAULTS, response_object
-from chatserve.formats.wire.openai_responses.echo import MAX_BYTES, echo_of
+from chatserve.formats.wire.openai_responses.documents import response_object
+from chatserve.formats.wire.openai_responses.echo import DEFAULTS, MAX_BYTES, echo_of
 from chatserve.formats.wire.openai_responses.encode import ResponseEncoder
 from chatserve.formats.wire.openai_responses.requests import ResponseRequest, read_request
 from chatserve.settings import Settings

@@ -13,29 +13,25 @@ from typing import Any, Final
 from chatserve.contracts.formats import AnswerView, Output, OutputNormalizer
 from chatserve.core.errors import AnswerInvalid
 from chatserve.formats.output.anthropic import AnthropicNormalizer
-from chatserve.formats.output.file import FileNormalizer
 from chatserve.formats.output.huggingface import HuggingFaceNormalizer
-from chatserve.formats.output.json_value import JsonValueNormalizer
 from chatserve.formats.output.langchain import LangChainNormalizer
 from chatserve.formats.output.message import MessageNormalizer
 from chatserve.formats.output.message_list import MessageListNormalizer
-from chatserve.formats.output.none import NoneNormalizer
 from chatserve.formats.output.openai_chat import OpenAIChatNormalizer
 from chatserve.formats.output.openai_responses import OpenAIResponsesNormalizer
+from chatserve.formats.output.part import PartNormalizer
 from chatserve.formats.output.text import TextNormalizer
 
 OUTPUT_NORMALIZERS: tuple[type[OutputNormalizer], ...] = (
     TextNormalizer,
-    NoneNormalizer,
     MessageListNormalizer,
     OpenAIChatNormalizer,
     OpenAIResponsesNormalizer,
     AnthropicNormalizer,
     LangChainNormalizer,
     HuggingFaceNormalizer,
-    FileNormalizer,
     MessageNormalizer,
-    JsonValueNormalizer,
+    PartNormalizer,
 )
 """Most specific first: the first normalizer that accepts a value reads it."""
 

@@ -6,13 +6,13 @@ provider and come with their results. Signatures and redacted thinking are left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from chatserve.codec import clean_json
 from chatserve.contracts.formats import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
 from chatserve.core.errors import AnswerInvalid
-from chatserve.core.types import SourcePart, ToolResultPart
+from chatserve.core.types import SourcePart, ToolResultPart, Usage
 from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
 
 _NEEDS: Final[Mapping[str, str]] = {
@@ -55,16 +55,6 @@ class AnthropicNormalizer:
         self._without_arguments: set[tuple[str | None, Any]] = set()
         self._raw: set[str] = set()
         self._streamed = False
-        self._readers: Mapping[str, Callable[[Any], list[Output]]] = {
-            "message_start": self._read_start,
-            "content_block_start": self._read_block_start,
-            "content_block_delta": self._read_delta,
-            "content_block_stop": self._read_block_stop,
-            "message_delta": self._read_message_delta,
-            "error": self._fail,
-            **dict.fromkeys(_REPEATS, self._read_helper_event),
-            "message": self._read_message,
-        }
 
     @staticmethod
     def accepts(value: object) -> bool:
@@ -73,20 +63,31 @@ class AnthropicNormalizer:
         return needed is not None and member(value, needed) is not None
 
     def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
-        read = self._readers.get(member(value, "type"))
-        return () if read is None else read(value)
+        match member(value, "type"):
+            case "content_block_delta":
+                return self._read_delta(value)
+            case "content_block_start":
+                self._streamed, self._place = True, member(value, "index")
+                return self._read_block(member(value, "content_block"), self._place)
+            case "content_block_stop":
+                return self._end_block(member(value, "index"))
+            case "message_start":
+                message = member(value, "message")
+                self._response, self._streamed = member(message, "id"), True
+                self._input_tokens = _input_tokens(member(message, "usage"))
+                return ()
+            case "message_delta":
+                reason = member(member(value, "delta"), "stop_reason")
+                return finished(reason, self._tally(member(value, "usage")))
+            case "message":
+                return self._read_message(value)
+            case "error":
+                error = member(value, "error")
+                raise AnswerInvalid(f"the model's stream failed: {member(error, 'type')}: {member(error, 'message')}")
+            case kind:
+                return self._read_repeated(_REPEATS[kind], value) if kind in _REPEATS else ()
 
-    # raw events
-
-    def _read_start(self, event: Any) -> list[Output]:
-        message = member(event, "message")
-        self._response, self._streamed = member(message, "id"), True
-        self._input_tokens = _input_tokens(member(message, "usage"))
-        return []
-
-    def _read_block_start(self, event: Any) -> list[Output]:
-        self._streamed, self._place = True, member(event, "index")
-        return self._read_block(member(event, "content_block"), self._place)
+    # events
 
     def _read_delta(self, event: Any) -> list[Output]:
         self._streamed, self._place = True, member(event, "index")
@@ -94,6 +95,12 @@ class AnthropicNormalizer:
         kind = member(delta, "type")
         self._raw.add(kind)
         return self._append(kind, delta)
+
+    def _read_repeated(self, kind: str, event: Any) -> list[Output]:
+        if kind in self._raw:
+            return []
+        self._streamed = True
+        return self._append(kind, event)
 
     def _append(self, kind: str, delta: Any) -> list[Output]:
         match kind:
@@ -114,35 +121,17 @@ class AnthropicNormalizer:
             self._without_arguments.discard(key)
         return self._tool_calls.append(key, None, None, text)
 
-    def _read_block_stop(self, event: Any) -> list[Output]:
-        key = (self._response, member(event, "index"))
+    def _end_block(self, place: Any) -> list[Output]:
+        key = (self._response, place)
         if key not in self._without_arguments:
             return []
         self._without_arguments.discard(key)
         return self._tool_calls.append(key, None, None, "{}")
 
-    def _read_message_delta(self, event: Any) -> list[Output]:
-        usage = member(event, "usage")
-        return finished(member(member(event, "delta"), "stop_reason"), self._tally(usage))
-
-    def _tally(self, usage: Any) -> Any:
-        if usage is None:
-            return None
+    def _tally(self, usage: Any) -> Usage | None:
         input_tokens = _input_tokens(usage) or self._input_tokens
-        return self._usage.report(self._response, input_tokens, member(usage, "output_tokens"))
-
-    def _fail(self, event: Any) -> list[Output]:
-        error = member(event, "error")
-        raise AnswerInvalid(f"the model's stream failed: {member(error, 'type')}: {member(error, 'message')}")
-
-    # the helper's events
-
-    def _read_helper_event(self, event: Any) -> list[Output]:
-        kind = _REPEATS[member(event, "type")]
-        if kind in self._raw:
-            return []
-        self._streamed = True
-        return self._append(kind, event)
+        spent = {"input_tokens": input_tokens, "output_tokens": member(usage, "output_tokens")}
+        return self._usage.report(self._response, None if usage is None else spent)
 
     # whole messages
 
@@ -150,15 +139,10 @@ class AnthropicNormalizer:
         response = member(message, "id")
         known = self._streamed and self._response in {response, None}
         self._response, self._streamed = response, False
-        outputs = [] if known else self._read_blocks(member(message, "content") or ())
-        return outputs + finished(member(message, "stop_reason"), self._tally(member(message, "usage")))
-
-    def _read_blocks(self, blocks: Sequence[Any]) -> list[Output]:
         outputs: list[Output] = []
-        for place, block in enumerate(blocks):
-            outputs += self._read_block(block, place)
-            outputs += self._read_block_stop({"index": place})
-        return outputs
+        for place, block in enumerate(() if known else member(message, "content") or ()):
+            outputs += self._read_block(block, place) + self._end_block(place)
+        return outputs + finished(member(message, "stop_reason"), self._tally(member(message, "usage")))
 
     def _read_block(self, block: Any, place: Any) -> list[Output]:
         kind = member(block, "type")

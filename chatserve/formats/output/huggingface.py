@@ -18,7 +18,6 @@ class HuggingFaceNormalizer:
 
     def __init__(self) -> None:
         self._usage = UsageTally()
-        self._generations = 0
 
     @staticmethod
     def accepts(value: object) -> bool:
@@ -37,9 +36,8 @@ class HuggingFaceNormalizer:
         outputs: list[Output] = [TextAppended(text)] if text else []
         if details is None:
             return outputs
-        self._generations += 1
         input_tokens = member(details, "input_length")
         if input_tokens is None:
             input_tokens = len(member(details, "prefill") or ())
-        usage = self._usage.report(self._generations, input_tokens, member(details, "generated_tokens"))
-        return outputs + finished(member(details, "finish_reason"), usage)
+        spent = {"input_tokens": input_tokens, "output_tokens": member(details, "generated_tokens")}
+        return outputs + finished(member(details, "finish_reason"), self._usage.add(spent))

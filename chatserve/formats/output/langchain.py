@@ -59,7 +59,7 @@ class LangChainNormalizer:
             return []
         outputs = _read_reasoning(message) + _read_content(member(message, "content"))
         outputs += self._read_tool_calls(message, message_id, is_chunk=is_chunk)
-        return outputs + self._read_end(message, message_id)
+        return outputs + self._read_end(message)
 
     def _read_tool_calls(self, message: Any, message_id: Any, *, is_chunk: bool) -> list[Output]:
         calls = (
@@ -73,13 +73,10 @@ class LangChainNormalizer:
             outputs += self._tool_calls.append(key, call.get("id"), call.get("name"), call.get("args"))
         return outputs
 
-    def _read_end(self, message: Any, message_id: Any) -> list[Output]:
-        usage, end = member(message, "usage_metadata"), member(message, "response_metadata") or {}
+    def _read_end(self, message: Any) -> list[Output]:
+        end = member(message, "response_metadata") or {}
         reason = end.get("finish_reason") or end.get("stop_reason") or end.get("done_reason")
-        if not usage:
-            return finished(reason, None) if reason else []
-        tokens = member(usage, "input_tokens"), member(usage, "output_tokens")
-        return finished(reason, self._usage.add(message_id, *tokens))
+        return finished(reason, self._usage.add(member(message, "usage_metadata") or None))
 
 
 def _is_langchain_message(value: object) -> bool:

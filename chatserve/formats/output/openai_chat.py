@@ -15,6 +15,7 @@ from chatserve.core.types import SourcePart
 from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
 
 _HELPER_MODULE: Final = "openai.lib.streaming.chat"
+_TOKENS: Final = ("prompt_tokens", "completion_tokens")
 
 
 class OpenAIChatNormalizer:
@@ -49,10 +50,7 @@ class OpenAIChatNormalizer:
             if not member(choice, "index"):
                 reason = member(choice, "finish_reason")
                 outputs += self._read_choice(choice, response)
-        usage = member(value, "usage")
-        if reason is None and usage is None:
-            return outputs
-        return outputs + finished(reason, self._tally(response, usage))
+        return outputs + finished(reason, self._usage.report(response, member(value, "usage"), _TOKENS))
 
     def _read_choice(self, choice: Any, response: Any) -> list[Output]:
         if (delta := member(choice, "delta")) is not None:
@@ -76,11 +74,6 @@ class OpenAIChatNormalizer:
                 key, member(call, "id"), member(function, "name"), member(function, "arguments")
             )
         return outputs + _read_annotations(member(message, "annotations") or ())
-
-    def _tally(self, response: Any, usage: Any) -> Any:
-        if usage is None:
-            return None
-        return self._usage.report(response, member(usage, "prompt_tokens"), member(usage, "completion_tokens"))
 
     def _read_helper_event(self, event: Any) -> list[Output]:
         if event.type == "chunk":

@@ -7,7 +7,7 @@ built-in tools only generated images are kept, as files.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from chatserve.codec import clean_json
@@ -28,6 +28,9 @@ _CALLS: Final[Mapping[str, Literal["server", "client"]]] = {
     "custom_tool_call": "client",
     "mcp_call": "server",
 }
+_ARGUMENTS: Final = frozenset(
+    f"response.{kind}.delta" for kind in ("function_call_arguments", "custom_tool_call_input", "mcp_call_arguments")
+)
 
 
 class OpenAIResponsesNormalizer:
@@ -39,23 +42,6 @@ class OpenAIResponsesNormalizer:
         self._call_ids: dict[str, str] = {}
         self._has_arguments: set[str] = set()
         self._streamed = False
-        self._readers: Mapping[str, Callable[[Any], list[Output]]] = {
-            "response.output_text.delta": self._read_text,
-            "response.refusal.delta": self._read_text,
-            "response.reasoning_text.delta": self._read_reasoning,
-            "response.reasoning_summary_text.delta": self._read_reasoning,
-            "response.reasoning_summary_part.added": self._read_summary_part,
-            "response.output_text.annotation.added": self._read_annotation,
-            "response.output_item.added": self._read_item_added,
-            "response.function_call_arguments.delta": self._read_arguments,
-            "response.custom_tool_call_input.delta": self._read_arguments,
-            "response.mcp_call_arguments.delta": self._read_arguments,
-            "response.output_item.done": self._read_item_done,
-            "response.completed": self._read_end,
-            "response.incomplete": self._read_end,
-            "response.failed": self._fail,
-            "error": self._fail,
-        }  # all other events only repeat or announce these
 
     @staticmethod
     def accepts(value: object) -> bool:
@@ -64,55 +50,44 @@ class OpenAIResponsesNormalizer:
             return member(value, "sequence_number") is not None or kind.startswith("response.")
         return member(value, "object") == "response" and isinstance(member(value, "output"), list)
 
-    def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
-        kind = member(value, "type")
-        if kind is None:
-            return self._read_response(value)
-        read = self._readers.get(kind)
-        return () if read is None else read(value)
+    def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:  # noqa: C901, PLR0911 - one line per event
+        match member(value, "type"):
+            case "response.output_text.delta" | "response.refusal.delta":
+                self._streamed = True
+                return [TextAppended(member(value, "delta"))]
+            case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
+                self._streamed = True
+                return [ReasoningAppended(member(value, "delta"))]
+            case "response.reasoning_summary_part.added":
+                return [ReasoningAppended("\n\n")] if member(value, "summary_index") else []
+            case "response.output_text.annotation.added":
+                return _sources([member(value, "annotation")])
+            case str(kind) if kind in _ARGUMENTS:
+                return self._append_arguments(member(value, "item_id"), member(value, "delta"))
+            case "response.output_item.added":
+                item = member(value, "item")
+                return self._open_call(item) if member(item, "type") in _CALLS else []
+            case "response.output_item.done":
+                item = member(value, "item")
+                return self._close_call(item) if member(item, "type") in _CALLS else _read_image(item)
+            case "response.completed" | "response.incomplete":
+                return self._read_response(member(value, "response"))
+            case "response.failed":
+                raise _failure(member(member(value, "response"), "error"))
+            case "error":
+                raise _failure(value)
+            case None:
+                return self._read_response(value)
+            case _:  # all other events only repeat or announce these
+                return ()
 
-    # events
+    # tool calls
 
-    def _read_text(self, event: Any) -> list[Output]:
-        self._streamed = True
-        return [TextAppended(member(event, "delta"))]
-
-    def _read_reasoning(self, event: Any) -> list[Output]:
-        self._streamed = True
-        return [ReasoningAppended(member(event, "delta"))]
-
-    def _read_summary_part(self, event: Any) -> list[Output]:
-        return [ReasoningAppended("\n\n")] if member(event, "summary_index") else []
-
-    def _read_annotation(self, event: Any) -> list[Output]:
-        return _sources([member(event, "annotation")])
-
-    def _read_item_added(self, event: Any) -> list[Output]:
-        item = member(event, "item")
-        return self._open_call(item) if member(item, "type") in _CALLS else []
-
-    def _read_arguments(self, event: Any) -> list[Output]:
-        item_id, text = member(event, "item_id"), member(event, "delta")
+    def _append_arguments(self, item_id: str, text: str) -> list[Output]:
         if (call_id := self._call_ids.get(item_id)) is None or not text:
             return []
         self._has_arguments.add(item_id)
         return [ToolArgumentsAppended(call_id, text)]
-
-    def _read_item_done(self, event: Any) -> list[Output]:
-        item = member(event, "item")
-        if member(item, "type") in _CALLS:
-            return self._close_call(item)
-        return _read_image(item)
-
-    def _read_end(self, event: Any) -> list[Output]:
-        return self._read_response(member(event, "response"))
-
-    def _fail(self, event: Any) -> list[Output]:
-        response = member(event, "response")
-        error = event if response is None else member(response, "error")
-        raise AnswerInvalid(f"the model's response failed: {member(error, 'code')}: {member(error, 'message')}")
-
-    # tool calls
 
     def _open_call(self, item: Any) -> list[Output]:
         self._streamed = True
@@ -139,7 +114,7 @@ class OpenAIResponsesNormalizer:
 
     def _read_response(self, response: Any) -> list[Output]:
         if member(response, "status") == "failed":
-            self._fail({"response": response})
+            raise _failure(member(response, "error"))
         items = member(response, "output") or []
         outputs = [] if self._streamed else [output for item in items for output in self._read_item(item)]
         self._streamed = False
@@ -147,11 +122,7 @@ class OpenAIResponsesNormalizer:
         if reason is None:
             asks = any(_CALLS.get(member(item, "type")) == "client" for item in items)
             reason = "tool_calls" if asks else "stop"
-        usage = member(response, "usage")
-        if usage is None:
-            return outputs + finished(reason, None)
-        tokens = member(usage, "input_tokens"), member(usage, "output_tokens")
-        return outputs + finished(reason, self._usage.report(member(response, "id"), *tokens))
+        return outputs + finished(reason, self._usage.report(member(response, "id"), member(response, "usage")))
 
     def _read_item(self, item: Any) -> list[Output]:
         kind = member(item, "type")
@@ -163,6 +134,10 @@ class OpenAIResponsesNormalizer:
         if kind == "message":
             return [output for part in member(item, "content") or () for output in _read_content(part)]
         return _read_image(item)
+
+
+def _failure(error: Any) -> AnswerInvalid:
+    return AnswerInvalid(f"the model's response failed: {member(error, 'code')}: {member(error, 'message')}")
 
 
 def _arguments(item: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Plain strings: the whole answer so far, or, in deltas mode, text to append."""
+"""Plain strings: the whole answer so far, or, in deltas mode, text to append. None: nothing to say, or nothing yet."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from chatserve.formats.shared.content import messages_answer, plain_text, read_t
 
 
 class TextNormalizer:
-    """Reads `str` and `TextAppended`. `chat_function` wraps a streamer's text in the latter: it is always appended."""
+    """Reads `str`, None and `TextAppended`.
+
+    `chat_function` wraps a streamer's text in the latter: it is always appended.
+    """
 
     @staticmethod
     def accepts(value: object) -> bool:
-        return isinstance(value, str | TextAppended)
+        return value is None or isinstance(value, str | TextAppended)
 
     def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
-        if isinstance(value, TextAppended):
-            return (value,)
+        if not isinstance(value, str):
+            return () if value is None else (value,)
         if view.yields == "deltas":
             return (TextAppended(plain_text(value)),)
         return messages_answer((read_text(value),), view)

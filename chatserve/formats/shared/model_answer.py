@@ -6,7 +6,7 @@ is an object with attributes or a dict with keys, and `member` reads both.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from chatserve import codec
@@ -31,6 +31,9 @@ FINISH_REASONS: Final[Mapping[str, str]] = {
     "safety": "content_filter",
 }
 """Chatserve's finish reasons by those of OpenAI, Anthropic, Hugging Face and Google (in lower case)."""
+
+TOKENS: Final = ("input_tokens", "output_tokens")
+"""The names of the token counts in most libraries."""
 
 
 def member(value: Any, name: str) -> Any:
@@ -92,20 +95,21 @@ class UsageTally:
     """The tokens of one turn: the sum of the model's responses. Each response may report more than once."""
 
     def __init__(self) -> None:
-        self._by_response: dict[Hashable, Usage] = {}
+        self._by_response: dict[Hashable, list[int]] = {}
 
-    def report(self, response: Hashable, input_tokens: Any, output_tokens: Any) -> Usage:
-        """Set the tokens that a response has used so far; return the sum of the turn."""
-        self._by_response[response] = Usage(_count(input_tokens), _count(output_tokens))
-        usages = self._by_response.values()
-        return Usage(sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages))
+    def report(self, response: Hashable, usage: Any, names: Sequence[str] = TOKENS) -> Usage | None:
+        """Set the tokens that a response has used so far; return the sum of the turn, or None if `usage` is None.
 
-    def add(self, response: Hashable, input_tokens: Any, output_tokens: Any) -> Usage:
-        """Add to the tokens that a response has used; return the sum of the turn."""
-        before = self._by_response.get(response, Usage())
-        return self.report(
-            response, before.input_tokens + _count(input_tokens), before.output_tokens + _count(output_tokens)
-        )
+        `names`: the members of `usage` that count the input and the output.
+        """
+        if usage is None:
+            return None
+        self._by_response[response] = [_count(member(usage, name)) for name in names]
+        return Usage(*map(sum, zip(*self._by_response.values(), strict=True)))
+
+    def add(self, usage: Any) -> Usage | None:
+        """Add tokens to those of the turn; return what `report` returns."""
+        return self.report(len(self._by_response), usage)
 
 
 def _count(tokens: Any) -> int:

@@ -12,34 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from chatserve.contracts.turns import TURN_OPEN, TurnRecord
-from chatserve.core.types import Json, Turn, TurnStatus
-from chatserve.formats.shared.appended import AppendedAnswer
+from chatserve.core.types import Json, Turn, TurnStatus, Usage
+from chatserve.formats.wire.openai_responses.echo import DEFAULTS
 from chatserve.formats.wire.openai_responses.ids import conversation_id, response_id
-from chatserve.formats.wire.openai_responses.output import ItemStatus, OutputItems
+from chatserve.formats.wire.openai_responses.output import ItemStatus, answer_items
 
 ResponseStatus: TypeAlias = Literal["queued", "in_progress", "completed", "incomplete", "cancelled", "failed"]
-
-DEFAULTS: Final[Mapping[str, Json]] = {
-    "instructions": None,
-    "max_output_tokens": None,
-    "max_tool_calls": None,
-    "tools": [],
-    "tool_choice": "auto",
-    "truncation": "disabled",
-    "parallel_tool_calls": True,
-    "text": {"format": {"type": "text"}},
-    "top_p": 1,
-    "temperature": 1,
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "top_logprobs": 0,
-    "reasoning": {"effort": None, "summary": None},
-    "user": None,
-    "metadata": {},
-    "safety_identifier": None,
-    "prompt_cache_key": None,
-}
-"""The values of a response's fields that its request did not have."""
 
 _STATUSES: Final[Mapping[TurnStatus, ResponseStatus]] = {
     "queued": "queued",
@@ -71,10 +49,8 @@ def response_json(record: TurnRecord, base_url: str) -> dict[str, Json]:
 
 def output_of(record: TurnRecord, base_url: str) -> list[dict[str, Json]]:
     """Return the items of a turn's answer so far."""
-    items = OutputItems(base_url)
-    snapshot, _ = record.as_events()
-    items.take_silently(AppendedAnswer().take(snapshot))
-    return items.items() if record.turn.status in TURN_OPEN else items.closed_items(item_status_of(record.turn))
+    status = None if record.turn.status in TURN_OPEN else item_status_of(record.turn)
+    return answer_items(record.messages, base_url, status)
 
 
 def response_object(turn: Turn, output: Sequence[Json]) -> dict[str, Json]:
@@ -114,11 +90,11 @@ def _usage(turn: Turn) -> Json:
     """Return the usage. It is zeros if an ended turn reported none, because clients then expect numbers."""
     if turn.status in TURN_OPEN:
         return None
-    spent = (turn.usage.input_tokens, turn.usage.output_tokens) if turn.usage is not None else (0, 0)
+    spent = turn.usage or Usage()
     return {
-        "input_tokens": spent[0],
+        "input_tokens": spent.input_tokens,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-        "output_tokens": spent[1],
+        "output_tokens": spent.output_tokens,
         "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": sum(spent),
+        "total_tokens": spent.input_tokens + spent.output_tokens,
     }

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from chatserve.codec import dumps
 from chatserve.core.types import Json
-from chatserve.formats.wire.openai_responses.documents import DEFAULTS
 
 MAX_BYTES: Final = 16 * 1024
 """The limit for one field: instructions, tools and schemas may be long."""
@@ -22,8 +21,13 @@ def echo_of(body: Mapping[str, Json], *, input_count: int, is_chain: bool) -> di
 
     `is_chain`: the session was made for a chain of responses and is not a conversation.
     """
-    kept = {name: read(body[name]) for name, read in _FIELDS.items() if body.get(name) is not None}
-    echo = {name: value for name, value in kept.items() if value != DEFAULTS[name] and _is_small(value)}
+    echo: dict[str, Json] = {}
+    for name, (default, read) in _FIELDS.items():
+        value = read(body.get(name))
+        if isinstance(value, dict) and isinstance(default, dict):
+            value = default | value
+        if value is not None and value != default and len(dumps(value)) <= MAX_BYTES:
+            echo[name] = value
     marks = {
         "previous_response_id": body.get("previous_response_id"),
         "conversation": body.get("conversation") is not None,
@@ -34,18 +38,9 @@ def echo_of(body: Mapping[str, Json], *, input_count: int, is_chain: bool) -> di
     return echo | {name: value for name, value in marks.items() if value}
 
 
-def _is_small(value: Json) -> bool:
-    return value is not None and len(dumps(value)) <= MAX_BYTES
-
-
 def _of(*types: type) -> Callable[[Json], Json]:
     """Return a reader of values of these types. A bool is not an int here."""
     return lambda value: value if type(value) in types else None
-
-
-def _completed(name: str) -> Callable[[Json], Json]:
-    """Return a reader of objects that get the default members of this field."""
-    return lambda value: {**DEFAULTS[name], **value} if isinstance(value, dict) else None
 
 
 def _choice(value: Json) -> Json:
@@ -67,32 +62,32 @@ def _tool(tool: dict[str, Any]) -> Json:
         return tool
     nested = tool.get("function")
     flat = {name: value for name, value in tool.items() if name != "function"}
-    return {
-        "description": None,
-        "parameters": None,
-        "strict": None,
-        **(nested if isinstance(nested, dict) else {}),
-        **flat,
-    }
+    required = dict.fromkeys(("description", "parameters", "strict"))
+    return required | (nested if isinstance(nested, dict) else {}) | flat
 
 
-_FIELDS: Final[Mapping[str, Callable[[Json], Json]]] = {
-    "instructions": _of(str),
-    "max_output_tokens": _of(int),
-    "max_tool_calls": _of(int),
-    "tools": _tools,
-    "tool_choice": _choice,
-    "truncation": _of(str),
-    "parallel_tool_calls": _of(bool),
-    "text": _completed("text"),
-    "top_p": _of(int, float),
-    "temperature": _of(int, float),
-    "presence_penalty": _of(int, float),
-    "frequency_penalty": _of(int, float),
-    "top_logprobs": _of(int),
-    "reasoning": _completed("reasoning"),
-    "user": _of(str),
-    "metadata": _metadata,
-    "safety_identifier": _of(str),
-    "prompt_cache_key": _of(str),
+_FIELDS: Final[Mapping[str, tuple[Json, Callable[[Json], Json]]]] = {
+    "instructions": (None, _of(str)),
+    "max_output_tokens": (None, _of(int)),
+    "max_tool_calls": (None, _of(int)),
+    "tools": ([], _tools),
+    "tool_choice": ("auto", _choice),
+    "truncation": ("disabled", _of(str)),
+    "parallel_tool_calls": (True, _of(bool)),
+    "text": ({"format": {"type": "text"}}, _of(dict)),
+    "top_p": (1, _of(int, float)),
+    "temperature": (1, _of(int, float)),
+    "presence_penalty": (0, _of(int, float)),
+    "frequency_penalty": (0, _of(int, float)),
+    "top_logprobs": (0, _of(int)),
+    "reasoning": ({"effort": None, "summary": None}, _of(dict)),
+    "user": (None, _of(str)),
+    "metadata": ({}, _metadata),
+    "safety_identifier": (None, _of(str)),
+    "prompt_cache_key": (None, _of(str)),
 }
+"""The fields that a response repeats, each with its default and its reader. An object gets the members that it lacks
+from its default."""
+
+DEFAULTS: Final[Mapping[str, Json]] = {name: default for name, (default, _) in _FIELDS.items()}
+"""The values of a response's fields that its request did not have."""

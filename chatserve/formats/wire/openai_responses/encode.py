@@ -14,27 +14,11 @@ from dataclasses import replace
 from typing import Final
 
 from chatserve.codec import dumps, dumps_line, escape_line_ends
-from chatserve.core.events import (
-    Delta,
-    Done,
-    Event,
-    Failed,
-    HistoryChanged,
-    MessageOpened,
-    MetadataChanged,
-    NumberedEvent,
-    PartAdded,
-    PartDelta,
-    ReasoningDelta,
-    Replaced,
-    Snapshot,
-    StatusReported,
-    TurnAccepted,
-)
+from chatserve.core.events import Delta, Done, Event, NumberedEvent, Snapshot, TurnAccepted
 from chatserve.core.types import Turn
 from chatserve.formats.shared.appended import AppendedAnswer, Ended
 from chatserve.formats.wire.openai_responses.documents import item_status_of, response_object
-from chatserve.formats.wire.openai_responses.output import OutputItems, WireEvent, Words
+from chatserve.formats.wire.openai_responses.output import OutputItems, TextItem, WireEvent
 
 _DELTA: Final = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
 _DONE: Final = b"data: [DONE]\n\n"
@@ -94,7 +78,7 @@ class ResponseEncoder:
         error = {"type": "error", "sequence_number": number, **said, "error": {"type": "server_error", **said}}
         return b"event: error\ndata: %b\n\n" % dumps_line(error)
 
-    def _enter_words(self, words: Words | None) -> None:
+    def _enter_words(self, words: TextItem | None) -> None:
         """Remember the item that takes plain deltas, and the frame before the text of each of them."""
         if words is None:
             self._words = None
@@ -114,28 +98,15 @@ class ResponseEncoder:
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), dumps_line(numbered))
 
     def _events(self, event: Event) -> Iterator[WireEvent]:
-        match event:
-            case TurnAccepted(turn=turn):
-                yield from self._begin(turn)
-            case Snapshot(turn=Turn() as turn):
-                yield from self._begin(replace(turn, status="running"))
-                yield from self._grow(event)
-            case Done():
-                yield from self._end(event)
-            case (
-                Delta()
-                | HistoryChanged()
-                | MessageOpened()
-                | MetadataChanged()
-                | PartAdded()
-                | PartDelta()
-                | ReasoningDelta()
-                | Replaced()
-                | Failed()
-                | Snapshot()
-                | StatusReported()
-            ):
-                yield from self._grow(event)
+        if isinstance(event, TurnAccepted):
+            yield from self._begin(event.turn)
+        elif isinstance(event, Snapshot) and event.turn is not None:
+            yield from self._begin(replace(event.turn, status="running"))
+        told = self._answer.take(event)
+        if isinstance(event, Done):
+            told = told[-1:]  # calls that are still open were cut off: they get the status of the turn
+        for said in told:
+            yield from self._end(said) if isinstance(said, Ended) else self._items.take(said)
 
     def _begin(self, turn: Turn) -> Iterator[WireEvent]:
         """Yield the events for a response that is created, queued, in progress: each once."""
@@ -149,15 +120,13 @@ class ResponseEncoder:
             self._is_running = True
             yield {"type": "response.in_progress", "response": response}
 
-    def _grow(self, event: Event) -> Iterator[WireEvent]:
-        for said in self._answer.take(event):
-            yield from self._items.take(said)
-
-    def _end(self, done: Done) -> Iterator[WireEvent]:
+    def _end(self, ended: Ended) -> Iterator[WireEvent]:
         """Close the open items, also calls that were cut off, and yield the last event."""
         assert self._turn is not None
-        error = next((said.error for said in self._answer.take(done) if isinstance(said, Ended)), None)
-        turn = replace(self._turn, status=done.status, finish_reason=done.finish_reason, usage=done.usage, error=error)
+        done = ended.done
+        turn = replace(
+            self._turn, status=done.status, finish_reason=done.finish_reason, usage=done.usage, error=ended.error
+        )
         yield from self._items.close(item_status_of(turn))
         response = response_object(turn, self._items.items())
         yield {"type": _LAST[response["status"]], "response": response}

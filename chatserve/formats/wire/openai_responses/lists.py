@@ -8,7 +8,7 @@ Source: OpenAI API reference, "List items", "List input items".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from chatserve.formats.shared.appended import AppendedAnswer
 from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.shared.message_array import field_invalid
 from chatserve.formats.wire.openai_responses.ids import ItemIds
-from chatserve.formats.wire.openai_responses.output import OutputItems
+from chatserve.formats.wire.openai_responses.output import OutputItems, answer_items
 
 Item = dict[str, Any]
 
@@ -44,13 +44,10 @@ def items_of(messages: Sequence[Message], base_url: str) -> list[Item]:
 def without_item(message: Message, item_id: str) -> Message | None:
     """Return a message without the content of one of its items, or None if nothing is left."""
     if message.role == "assistant":
-        kept = tuple(part for part, owner in _owners(message) if owner != item_id)
-    elif message.role == "tool":
-        kept = tuple(
-            part for part, item in zip(message.content, _said_items(message, ""), strict=False) if item["id"] != item_id
-        )
-    else:
-        kept = ()
+        owners = list(_owners(message))
+    else:  # a message of the user is one item, and leaves nothing
+        owners = [item["id"] for item in _said_items(message, "")]
+    kept = tuple(part for part, owner in zip(message.content, owners, strict=False) if owner != item_id)
     is_all = len(kept) == len(message.content)  # data shown in place of text belongs to no part's item
     return replace(message, content=kept) if kept and not is_all else None
 
@@ -91,17 +88,17 @@ def list_object(items: Sequence[Item], *, has_more: bool = False) -> dict[str, J
 def _answer_items(messages: Sequence[Message], base_url: str) -> list[Item]:
     if not messages:
         return []
-    items = OutputItems(base_url)
-    items.take_silently(AppendedAnswer().take(Snapshot(None, tuple(messages))))
-    return items.closed_items("completed" if messages[-1].status is None else "incomplete")
+    return answer_items(messages, base_url, "completed" if messages[-1].status is None else "incomplete")
 
 
-def _owners(message: Message) -> Iterable[tuple[Part, str]]:
-    """Yield the parts of an answer's message, each with the id of the item that holds it."""
-    items, answer = OutputItems(), AppendedAnswer()
-    for count, part in enumerate(message.content, 1):
-        items.take_silently(answer.take(Snapshot(None, (replace(message, content=message.content[:count]),))))
-        yield part, items.last_item_id
+def _owners(message: Message) -> Iterator[str]:
+    """Yield the id of the item that holds each part of an answer's message: the one that grew last."""
+    items, answer, owner = OutputItems(), AppendedAnswer(), ""
+    for count in range(1, len(message.content) + 1):
+        for said in answer.take(Snapshot(None, (replace(message, content=message.content[:count]),))):
+            for event in items.take(said):
+                owner = event["item_id"] if "item_id" in event else event["item"]["id"]
+        yield owner
 
 
 def _client_calls(message: Message) -> Iterable[str]:

@@ -13,13 +13,15 @@ Source: Open Responses specification of 2026-04-24, "Items" and "Streaming"; Ope
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
-from chatserve.core.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
+from chatserve.core.events import Snapshot
+from chatserve.core.frozen import frozen
+from chatserve.core.types import DataPart, FilePart, Json, Message, SourcePart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.appended import (
     BREAK,
+    AppendedAnswer,
     ArgumentsAdded,
     CallClosed,
     CallOpened,
@@ -35,60 +37,82 @@ from chatserve.formats.shared.file_links import file_link
 from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.wire.openai_responses.ids import ItemIds
 
+Item: TypeAlias = dict[str, Any]
 WireEvent: TypeAlias = dict[str, Any]
 ItemStatus: TypeAlias = Literal["completed", "incomplete"]
 
 SERVER_LABEL: Final = "chatserve"
 
 
-class Words:
-    """The open item of text. `is_after_link`: it ends with the link to a file, which later text must not touch."""
+def answer_items(messages: Sequence[Message], base_url: str, status: ItemStatus | None) -> list[Item]:
+    """Return the items of an answer. `status`: that of the items still open at its end; None if it goes on."""
+    items = OutputItems(base_url)
+    for said in AppendedAnswer().take(Snapshot(None, tuple(messages))):
+        items.take(said)
+    if status is not None:
+        items.close(status)
+    return items.items()
 
-    kind: Final = "message"
 
-    def __init__(self, item_id: str, index: int) -> None:
+@frozen
+class TextKind:
+    """The protocol's names for one kind of text. `extra`: members of all events of this text."""
+
+    id_prefix: str
+    part_index: str
+    part_events: str
+    text_events: str
+    extra: Mapping[str, Json]
+
+
+WORDS: Final = TextKind("msg_", "content_index", "response.content_part", "response.output_text", {"logprobs": []})
+REASONING: Final = TextKind(
+    "rs_", "summary_index", "response.reasoning_summary_part", "response.reasoning_summary_text", {}
+)
+
+
+class TextItem:
+    """An item of text or reasoning. `is_after_link`: it ends with the link to a file, which later text must not touch.
+
+    `pieces` is the same list as long as the item exists.
+    """
+
+    def __init__(self, kind: TextKind, item_id: str, index: int) -> None:
+        self.kind = kind
         self.item_id = item_id
         self.index = index
+        self.status: str = "in_progress"
         self.pieces: list[str] = []
         self.annotations: list[Json] = []
         self.is_after_link = False
-        self.place = {"item_id": item_id, "output_index": index, "content_index": 0}
+        self.place = {"item_id": item_id, "output_index": index, kind.part_index: 0}
 
-    def item(self, status: str) -> dict[str, Json]:
+    def item(self) -> Item:
         """Return the item in its current state."""
-        is_empty = status == "in_progress" and not (self.pieces or self.annotations)
-        content = [] if is_empty else [self.part()]
-        return {"id": self.item_id, "type": "message", "role": "assistant", "status": status, "content": content}
+        is_empty = self.status == "in_progress" and not (self.pieces or self.annotations)
+        parts = [] if is_empty else [self._part()]
+        if self.kind is REASONING:
+            return {"id": self.item_id, "type": "reasoning", "summary": parts}
+        return {"id": self.item_id, "type": "message", "role": "assistant", "status": self.status, "content": parts}
 
-    def part(self) -> dict[str, Json]:
-        """Return the part of text in its current state."""
-        self.pieces[:] = ["".join(self.pieces)]
-        return {
-            "type": "output_text",
-            "text": self.pieces[0],
-            "annotations": list(self.annotations),
-            "logprobs": [],
-        }
+    def _part(self) -> dict[str, Json]:
+        text = "".join(self.pieces)
+        if self.kind is REASONING:
+            return {"type": "summary_text", "text": text}
+        return {"type": "output_text", "text": text, "annotations": list(self.annotations), "logprobs": []}
 
     def opened(self) -> Iterator[WireEvent]:
-        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-        yield {"type": "response.output_item.added", "output_index": self.index, "item": self.item("in_progress")}
-        yield {"type": "response.content_part.added", **self.place, "part": part}
+        yield {"type": f"{self.kind.part_events}.added", **self.place, "part": self._part()}
 
     def add(self, text: str) -> WireEvent:
         self.pieces.append(text)
-        return {"type": "response.output_text.delta", **self.place, "delta": text, "logprobs": []}
+        return {"type": f"{self.kind.text_events}.delta", **self.place, "delta": text, **self.kind.extra}
 
     def annotate(self, source: SourcePart) -> WireEvent:
         """Cite a source at the end of the text so far: a source does not say which text it belongs to."""
         end = sum(map(len, self.pieces))
-        annotation = {
-            "type": "url_citation",
-            "start_index": end,
-            "end_index": end,
-            "title": source.title or source.url,
-            "url": source.url,
-        }
+        title = source.title or source.url
+        annotation = {"type": "url_citation", "start_index": end, "end_index": end, "title": title, "url": source.url}
         self.annotations.append(annotation)
         return {
             "type": "response.output_text.annotation.added",
@@ -97,227 +121,173 @@ class Words:
             "annotation": annotation,
         }
 
-    def closed(self, status: ItemStatus) -> Iterator[WireEvent]:
-        part = self.part()
-        yield {"type": "response.output_text.done", **self.place, "text": part["text"], "logprobs": []}
-        yield {"type": "response.content_part.done", **self.place, "part": part}
-        yield _item_done(self.index, self.item(status))
+    def closed(self) -> Iterator[WireEvent]:
+        part = self._part()
+        yield {"type": f"{self.kind.text_events}.done", **self.place, "text": part["text"], **self.kind.extra}
+        yield {"type": f"{self.kind.part_events}.done", **self.place, "part": part}
 
 
-class Reasoning:
-    """The open item of reasoning."""
-
-    kind: Final = "reasoning"
-
-    def __init__(self, item_id: str, index: int) -> None:
-        self.item_id = item_id
-        self.index = index
-        self.pieces: list[str] = []
-        self.place = {"item_id": item_id, "output_index": index, "summary_index": 0}
-
-    def item(self, status: str) -> dict[str, Json]:
-        """Return the item in its current state."""
-        summary = [] if status == "in_progress" and not self.pieces else [self.part()]
-        return {"id": self.item_id, "type": "reasoning", "summary": summary}
-
-    def part(self) -> dict[str, Json]:
-        """Return the summary in its current state."""
-        self.pieces[:] = ["".join(self.pieces)]
-        return {"type": "summary_text", "text": self.pieces[0]}
-
-    def opened(self) -> Iterator[WireEvent]:
-        part = {"type": "summary_text", "text": ""}
-        yield {"type": "response.output_item.added", "output_index": self.index, "item": self.item("in_progress")}
-        yield {"type": "response.reasoning_summary_part.added", **self.place, "part": part}
-
-    def add(self, text: str) -> WireEvent:
-        self.pieces.append(text)
-        return {"type": "response.reasoning_summary_text.delta", **self.place, "delta": text}
-
-    def closed(self, status: ItemStatus) -> Iterator[WireEvent]:
-        part = self.part()
-        yield {"type": "response.reasoning_summary_text.done", **self.place, "text": part["text"]}
-        yield {"type": "response.reasoning_summary_part.done", **self.place, "part": part}
-        yield _item_done(self.index, self.item(status))
-
-
-class Call:
-    """An open call of a tool: an item `function_call`, or `mcp_call` where it runs on the server."""
+class CallItem:
+    """A call of a tool: an item `function_call`, or `mcp_call` where it runs on the server."""
 
     def __init__(self, call: ToolCallPart, item_id: str, index: int) -> None:
         self.call = call
         self.item_id = item_id
         self.index = index
-        self.arguments: list[str] = []
+        self.status: str = "in_progress"
+        self.is_client = call.where == "client"
         self.result: ToolResultPart | None = None
-        self.is_written = False
-        self.place = {"item_id": item_id, "output_index": index}
+        self._arguments: list[str] = []
+        self._is_written = False
+        self._place = {"item_id": item_id, "output_index": index}
         self._events = "response.function_call_arguments" if self.is_client else "response.mcp_call_arguments"
 
-    @property
-    def is_client(self) -> bool:
-        return self.call.where == "client"
-
-    def item(self, status: str) -> dict[str, Json]:
+    def item(self) -> Item:
         """Return the item in its current state."""
-        arguments = "".join(self.arguments)
+        name, arguments = self.call.name, "".join(self._arguments)
         if self.is_client:
             return {
                 "id": self.item_id,
                 "type": "function_call",
-                "status": status,
+                "status": self.status,
                 "call_id": self.call.tool_call_id,
-                "name": self.call.name,
+                "name": name,
                 "arguments": arguments,
             }
-        result = self.result
-        is_error = result is not None and result.is_error
+        output = None if self.result is None else json_text(self.result.output)
+        is_error = self.result is not None and self.result.is_error
+        error = {"type": "mcp_tool_execution_error", "content": [{"type": "text", "text": output}]}
         return {
             "id": self.item_id,
             "type": "mcp_call",
-            "status": "failed" if is_error else status,
+            "status": "failed" if is_error else self.status,
             "server_label": SERVER_LABEL,
-            "name": self.call.name,
+            "name": name,
             "arguments": arguments,
-            "output": None if result is None or is_error else json_text(result.output),
-            "error": _tool_error(result) if result is not None and is_error else None,
+            "output": None if is_error else output,
+            "error": error if is_error else None,
             "approval_request_id": None,
         }
 
     def opened(self) -> Iterator[WireEvent]:
-        yield {"type": "response.output_item.added", "output_index": self.index, "item": self.item("in_progress")}
         if not self.is_client:
-            yield {"type": "response.mcp_call.in_progress", **self.place}
+            yield {"type": "response.mcp_call.in_progress", **self._place}
         if self.call.arguments:
-            yield self.add(self.call.arguments)
+            yield from self.add(self.call.arguments)
 
-    def add(self, text: str) -> WireEvent:
-        self.arguments.append(text)
-        return {"type": f"{self._events}.delta", **self.place, "delta": text}
+    def add(self, text: str) -> Iterator[WireEvent]:
+        if not self._is_written:
+            self._arguments.append(text)
+            yield {"type": f"{self._events}.delta", **self._place, "delta": text}
 
     def written(self) -> Iterator[WireEvent]:
         """Yield the event that the arguments are complete, once."""
-        if not self.is_written:
-            self.is_written = True
-            yield {"type": f"{self._events}.done", **self.place, "arguments": "".join(self.arguments)}
+        if not self._is_written:
+            self._is_written = True
+            yield {"type": f"{self._events}.done", **self._place, "arguments": "".join(self._arguments)}
 
-    def closed(self, status: ItemStatus) -> Iterator[WireEvent]:
+    def closed(self) -> Iterator[WireEvent]:
         yield from self.written()
-        item = self.item(status)
         if not self.is_client:
-            outcome = "completed" if item["status"] == "completed" else "failed"
-            yield {"type": f"response.mcp_call.{outcome}", **self.place}
-        yield _item_done(self.index, item)
+            outcome = "completed" if self.item()["status"] == "completed" else "failed"
+            yield {"type": f"response.mcp_call.{outcome}", **self._place}
 
 
 class OutputItems:
-    """The items of one answer. `base_url` is the server's address; `last_item_id` names the item that grew last."""
+    """The items of one answer. `base_url` is the server's address."""
 
     def __init__(self, base_url: str = "") -> None:
         self._base_url = base_url
         self._ids = ItemIds()
         self._message_id = ""
-        self.last_item_id = ""
-        self._done: dict[int, dict[str, Json]] = {}
-        self._count = 0
-        self._open: Words | Reasoning | None = None
+        self._items: list[TextItem | CallItem] = []
+        self._text: TextItem | None = None  # the open item of text or reasoning
+        self._calls: dict[str, CallItem] = {}
         self._data: list[DataPart] = []
-        self._has_words = False
-        self._calls: dict[str, Call] = {}
-        self._client_calls: set[str] = set()
 
     @property
-    def open_words(self) -> Words | None:
+    def open_words(self) -> TextItem | None:
         """The open item of text if it takes a plain delta unchanged."""
-        words = self._open
-        return words if isinstance(words, Words) and not words.is_after_link else None
+        text = self._text
+        return text if text is not None and text.kind is WORDS and not text.is_after_link else None
 
-    def items(self) -> list[dict[str, Json]]:
+    def items(self) -> list[Item]:
         """Return all items in their current state."""
-        still_open = [*self._calls.values(), *([self._open] if self._open is not None else [])]
-        items = self._done | {item.index: item.item("in_progress") for item in still_open}
-        return [items[index] for index in sorted(items)]
+        return [item.item() for item in self._items]
 
-    def take(self, said: Said) -> Iterable[WireEvent]:  # noqa: PLR0911 - one line per thing said
-        """Take a step of the answer and return its events. Iterate over them before the next step."""
+    def take(self, said: Said) -> list[WireEvent]:
+        """Take a step of the answer and return its events."""
+        return list(self._tell(said))
+
+    def close(self, status: ItemStatus) -> list[WireEvent]:
+        """Close the open items at the end of the answer and return the events."""
+        events = [*self._show_data(), *self._close_text(status)]
+        for item in self._items:
+            events += self._end(item, status)
+        return events
+
+    def _tell(self, said: Said) -> Iterator[WireEvent]:  # noqa: C901 - one case per step
         match said:
             case TextAdded(text):
-                return self._add_words(text)
+                yield from self._add_words(text)
             case ReasoningAdded(text):
-                return self._add_reasoning(text)
+                reasoning = yield from self._open_text(REASONING)
+                yield reasoning.add(text)
             case MessageBegun(message_id):
-                return self._begin_message(message_id)
-            case CallOpened(opened):
-                return self._open_call(opened)
+                yield from self._close_text()
+                self._message_id = message_id
+            case CallOpened(call):
+                yield from self._open_call(call)
             case ArgumentsAdded(tool_call_id, text):
-                call = self._calls.get(tool_call_id)
-                return () if call is None or call.is_written else (call.add(text),)
-            case CallClosed(closed):
-                return self._close_call(closed)
+                if item := self._calls.get(tool_call_id):
+                    yield from item.add(text)
+            case CallClosed(ToolCallPart(tool_call_id)):
+                if item := self._calls.get(tool_call_id):
+                    yield from self._end(item) if item.is_client else item.written()
             case ResultAdded(result):
-                return self._add_result(result)
+                yield from self._add_result(result)
             case PartShown(_, part):
-                return self._show(part)
+                yield from self._show(part)
             case Ended():
-                return ()
+                return
 
-    def take_silently(self, told: Iterable[Said]) -> None:
-        """Take steps without events, for documents."""
-        for said in told:
-            deque(self.take(said), maxlen=0)
+    def _begin(self, item: TextItem | CallItem) -> Iterator[WireEvent]:
+        self._items.append(item)
+        yield {"type": "response.output_item.added", "output_index": item.index, "item": item.item()}
+        yield from item.opened()
 
-    def closed_items(self, status: ItemStatus) -> list[dict[str, Json]]:
-        """Close the open items without events, and return all items."""
-        deque(self.close(status), maxlen=0)
-        return self.items()
+    def _end(self, item: TextItem | CallItem, status: ItemStatus = "completed") -> Iterator[WireEvent]:
+        """End an item, unless it has ended."""
+        if item.status == "in_progress":
+            item.status = status
+            yield from item.closed()
+            yield {"type": "response.output_item.done", "output_index": item.index, "item": item.item()}
 
-    def close(self, status: ItemStatus) -> Iterator[WireEvent]:
-        """Close the open items at the end of the answer."""
-        yield from self._show_data()
-        yield from self._close_open(status)
-        for call in list(self._calls.values()):
-            yield from self._finish_call(call, status)
+    def _new_place(self, id_prefix: str) -> tuple[str, int]:
+        return self._ids.next(id_prefix, self._message_id), len(self._items)
 
-    # words and reasoning
+    # text and reasoning
 
-    def _begin_message(self, message_id: str) -> Iterator[WireEvent]:
-        yield from self._close_open("completed")
-        self._message_id = message_id
+    def _open_text(self, kind: TextKind) -> Generator[WireEvent, None, TextItem]:
+        """Return the open item of this kind. Open one if there is none."""
+        text = self._text
+        if text is None or text.kind is not kind:
+            yield from self._close_text()
+            text = self._text = TextItem(kind, *self._new_place(kind.id_prefix))
+            yield from self._begin(text)
+        return text
+
+    def _close_text(self, status: ItemStatus = "completed") -> Iterator[WireEvent]:
+        text, self._text = self._text, None
+        if text is not None:
+            yield from self._end(text, status)
 
     def _add_words(self, text: str) -> Iterator[WireEvent]:
-        yield from self._open_words()
-        words = self._open
-        assert isinstance(words, Words)
-        self.last_item_id = words.item_id
+        words = yield from self._open_text(WORDS)
         if words.is_after_link:
             words.is_after_link = False
             text = BREAK + text
         yield words.add(text)
-
-    def _add_reasoning(self, text: str) -> Iterator[WireEvent]:
-        if not isinstance(self._open, Reasoning):
-            yield from self._close_open("completed")
-            self._open = Reasoning(*self._new_item("rs_"))
-            yield from self._open.opened()
-        yield self._open.add(text)
-
-    def _open_words(self) -> Iterator[WireEvent]:
-        if not isinstance(self._open, Words):
-            yield from self._close_open("completed")
-            self._open = Words(*self._new_item("msg_"))
-            self._has_words = True
-            yield from self._open.opened()
-
-    def _close_open(self, status: ItemStatus) -> Iterator[WireEvent]:
-        item, self._open = self._open, None
-        if item is not None:
-            self._done[item.index] = item.item(status)
-            yield from item.closed(status)
-
-    def _new_item(self, prefix: str) -> tuple[str, int]:
-        self._count += 1
-        self.last_item_id = self._ids.next(prefix, self._message_id)
-        return self.last_item_id, self._count - 1
 
     # files, sources, data
 
@@ -325,10 +295,7 @@ class OutputItems:
         if isinstance(part, DataPart):
             self._data.append(part)
             return
-        yield from self._open_words()
-        words = self._open
-        assert isinstance(words, Words)
-        self.last_item_id = words.item_id
+        words = yield from self._open_text(WORDS)
         if isinstance(part, SourcePart):
             yield words.annotate(part)
             return
@@ -342,47 +309,25 @@ class OutputItems:
         The protocol would allow an item of a new type, but OpenAI's library for Python reads it as a message, and
         libraries built on it raise an error for the missing content, or ask again.
         """
-        data, self._data = self._data, []
-        if data and not self._has_words:
-            yield from self._add_words("\n".join(json_text(part.data) for part in data))
+        has_words = any(isinstance(item, TextItem) and item.kind is WORDS for item in self._items)
+        if self._data and not has_words:
+            yield from self._add_words("\n".join(json_text(part.data) for part in self._data))
 
     # calls of tools
 
     def _open_call(self, call: ToolCallPart) -> Iterator[WireEvent]:
         """Open a call. OpenAI's helpers identify client calls by `call_id` and raise an error for a second one."""
-        if call.tool_call_id in self._calls or call.tool_call_id in self._client_calls:
+        known = self._calls.get(call.tool_call_id)
+        if known is not None and (known.is_client or known.status == "in_progress"):
             return
-        if call.where == "client":
-            self._client_calls.add(call.tool_call_id)
-        yield from self._close_open("completed")
+        yield from self._close_text()
         prefix = "fc_" if call.where == "client" else "mcp_"
-        opened = self._calls[call.tool_call_id] = Call(call, *self._new_item(prefix))
-        yield from opened.opened()
-
-    def _close_call(self, closed: ToolCallPart) -> Iterator[WireEvent]:
-        call = self._calls.get(closed.tool_call_id)
-        if call is None:
-            return
-        yield from self._finish_call(call, "completed") if call.is_client else call.written()
+        item = self._calls[call.tool_call_id] = CallItem(call, *self._new_place(prefix))
+        yield from self._begin(item)
 
     def _add_result(self, result: ToolResultPart) -> Iterator[WireEvent]:
         """Take the result of a tool on the server. The protocol's output has no results of the client's tools."""
-        call = self._calls.get(result.tool_call_id)
-        if call is not None and not call.is_client:
-            call.result = result
-            yield from self._finish_call(call, "completed")
-
-    def _finish_call(self, call: Call, status: ItemStatus) -> Iterator[WireEvent]:
-        del self._calls[call.call.tool_call_id]
-        self._done[call.index] = call.item(status)
-        self.last_item_id = call.item_id
-        yield from call.closed(status)
-
-
-def _tool_error(result: ToolResultPart) -> dict[str, Json]:
-    text = {"type": "text", "text": json_text(result.output)}
-    return {"type": "mcp_tool_execution_error", "content": [text]}
-
-
-def _item_done(index: int, item: dict[str, Json]) -> WireEvent:
-    return {"type": "response.output_item.done", "output_index": index, "item": item}
+        item = self._calls.get(result.tool_call_id)
+        if item is not None and not item.is_client and item.result is None:
+            item.result = result
+            yield from self._end(item)
