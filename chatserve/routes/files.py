@@ -17,18 +17,17 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
 
 from chatserve.codec import clean_text, file_json
-from chatserve.core.errors import BodyInvalid, FileUnknown, MediaTypeUnsupported
+from chatserve.core.errors import BodyInvalid, FileUnknown, MediaTypeUnsupported, SessionUnknown
 from chatserve.core.types import StoredFile
 from chatserve.engine import TurnEngine
-from chatserve.routes.file_operations import DOWNLOAD_FILE, UPLOAD_FILE
 from chatserve.routes.http.given import claim_id
 from chatserve.routes.http.media_types import Sniffer, is_allowed
 from chatserve.routes.http.requests import owner_of, stream_body
 from chatserve.routes.http.responses import json_response
-from chatserve.routes.openapi.operations import describe
+from chatserve.routes.openapi.operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, Schema, json_of
+from chatserve.routes.openapi.schemas import STRING, record
 from chatserve.stores.file_folder import DEFAULT_MEDIA_TYPE, FileFolder, guess_media_type
 
 MAX_NAME_LENGTH: Final = 255
@@ -47,6 +46,11 @@ DOWNLOAD_HEADERS: Final = {
 }
 """No file is ever run or shown as a page of this server's origin; caches ask again, so that what is deleted is gone."""
 
+_BYTES: Final[Schema] = {"type": "string", "format": "binary"}
+_OF_SESSION: Final = Parameter(
+    "session_id", "query", "the session the file belongs to; it goes with it", STRING, SessionUnknown
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -64,18 +68,32 @@ class FileRoutes:
     engine: TurnEngine
     files: FileFolder
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/files", self.upload, methods=["POST"]),
-            Route("/files/{file_id}", self.download, methods=["GET"]),
-        ]
-
     # upload
 
-    @describe(UPLOAD_FILE)
+    @Operation(
+        "upload_file",
+        "POST /files",
+        (
+            Answer(
+                201,
+                "the file; messages name it by its id",
+                json_of("File"),
+                ("Location", "Idempotency-Replayed"),
+                {"download_file": {"file_id": "$response.body#/id"}},
+            ),
+        ),
+        (
+            Parameter("name", "query", "the name of a raw upload", STRING),
+            _OF_SESSION,
+            IDEMPOTENCY_KEY,
+        ),
+        {"multipart/form-data": record({"file": _BYTES}), "application/octet-stream": _BYTES},
+    )
     async def upload(self, request: Request) -> Response:
-        """Store a file: the multipart field `file`, or the raw body named by `?name=`."""
+        """Upload a file.
+
+        It is the multipart field `file`, or the raw body, named by `?name=`.
+        """
         engine, owner = self.engine, owner_of(request)
         session_id = request.query_params.get("session_id")
         if session_id is not None:
@@ -141,9 +159,19 @@ class FileRoutes:
 
     # download
 
-    @describe(DOWNLOAD_FILE)
+    @Operation(
+        "download_file",
+        "GET /files/{file_id}",
+        (
+            Answer(200, "its bytes, as an attachment", {"*/*": _BYTES}, ("ETag",)),
+            Answer(206, "the byte range that was asked for", {"*/*": _BYTES}, ("ETag",)),
+            Answer(304, "the client has it", headers=("ETag",)),
+            Answer(416, "no such range", {"text/plain": STRING}),
+        ),
+        (Parameter("If-None-Match", "header", "the ETag the client has", STRING),),
+    )
     async def download(self, request: Request) -> Response:
-        """Return a file's bytes, as an attachment; a byte range of them where one is asked for."""
+        """Download a file."""
         return await self.send(request, request.path_params["file_id"])
 
     async def send(self, request: Request, file_id: str) -> Response:

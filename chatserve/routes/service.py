@@ -22,6 +22,8 @@ from chatserve.routes.http.guards import Guards
 from chatserve.routes.http.problems import problem_of
 from chatserve.routes.http.router import LiteralPaths
 from chatserve.routes.info import InfoRoutes
+from chatserve.routes.openapi.document import About
+from chatserve.routes.openapi.operations import routes_of
 from chatserve.routes.sessions.feedback import FeedbackRoutes
 from chatserve.routes.sessions.history import HistoryRoutes
 from chatserve.routes.sessions.sessions import SessionRoutes
@@ -72,8 +74,9 @@ def all_routes(service: Service) -> list[Route]:
     spoken = service.engine.settings.protocols
     protocols = [each for each in service.wire_formats if isinstance(each, WireFormat) and each.name in spoken]
     wire = WireRoutes(service.engine, service.chats, service.files, protocols)
-    info = InfoRoutes(service.engine, service.chats, native, wire.describe(), service.title, service.description)
-    return [*info.routes(), *native, *wire.routes()]
+    about = About(service.title, service.description)
+    info = InfoRoutes(service.engine, service.chats, about, native, wire.describe())
+    return [*routes_of(info), *native, *wire.routes()]
 
 
 def native_routes(service: Service) -> list[Route]:
@@ -87,4 +90,4 @@ def native_routes(service: Service) -> list[Route]:
         TransferRoutes(service.engine, service.files),
         FileRoutes(service.engine, service.files),
     )
-    return [route for noun in nouns for route in noun.routes()]
+    return [route for noun in nouns for route in routes_of(noun)]

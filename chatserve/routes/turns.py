@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from chatserve.chat_function import Chat
 from chatserve.codec import clean_json, message_json, turn_json
 from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.turns import TurnCall
 from chatserve.contracts.wire import OfSession, OfTurn
-from chatserve.core.errors import BodyTooLarge, InputsInvalid
+from chatserve.core.errors import BodyTooLarge, FileUnknown, InputsInvalid
 from chatserve.core.types import FilePart, OnDisconnect, ToolResultPart, WhenBusy
 from chatserve.engine import TurnEngine
 from chatserve.routes.answers import Answers, answer_json
@@ -37,15 +36,19 @@ from chatserve.routes.http.requests import (
     require_json,
 )
 from chatserve.routes.http.responses import json_response
-from chatserve.routes.openapi.operations import describe
-from chatserve.routes.turn_operations import (
-    FOLLOW_SESSION,
-    FOLLOW_TURN,
-    READ_TURN,
-    START_TURN,
-    STOP_SESSION,
-    STOP_TURN,
+from chatserve.routes.openapi.operations import (
+    AFTER_EVENT,
+    EVENTS,
+    LAST_EVENT_ID,
+    Answer,
+    Operation,
+    component,
+    json_of,
 )
+from chatserve.routes.openapi.schemas import list_of, record
+from chatserve.routes.openapi.turn_operations import turn_operation
+
+_STOPPED: Final = record({"stopped": list_of(component("Answer"))})
 
 
 def _whole(value: Any) -> Any:
@@ -99,23 +102,11 @@ class TurnRoutes:
     history_formats: dict[str, HistoryFormat]
     answers: Answers
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/chat", self.start, methods=["POST"]),
-            Route("/chat/{chat}", self.start, methods=["POST"]),
-            Route("/turns/{turn_id}", self.read, methods=["GET"]),
-            Route("/turns/{turn_id}/events", self.follow, methods=["GET"]),
-            Route("/turns/{turn_id}/stop", self.stop, methods=["POST"]),
-            Route("/sessions/{session_id}/events", self.follow_session, methods=["GET"]),
-            Route("/sessions/{session_id}/stop", self.stop_session, methods=["POST"]),
-        ]
-
     # start
 
-    @describe(START_TURN)
+    @turn_operation("start_turn", "POST /chat /chat/{chat}", "turn", FileUnknown)
     async def start(self, request: Request) -> Response:
-        """Start a turn, and answer as the client asked."""
+        """Start a turn."""
         settings = self.engine.settings
         require_json(request)
         body = await read_body(request, max_bytes=settings.max_history_body_bytes)
@@ -155,31 +146,59 @@ class TurnRoutes:
 
     # watch and stop
 
-    @describe(READ_TURN)
+    @Operation(
+        "read_turn",
+        "GET /turns/{turn_id}",
+        (
+            Answer(
+                200,
+                "the turn",
+                json_of("TurnState"),
+                links={"give_feedback": {"message_id": "$response.body#/messages/0/message_id"}},
+            ),
+        ),
+    )
     async def read(self, request: Request) -> Response:
-        """Return a turn's state, and its answer as far as it is."""
+        """Read a turn: its state, and its answer as far as it is."""
         record = await self.engine.get_turn(owner_of(request), request.path_params["turn_id"])
         user_message = None if record.user_message is None else message_json(record.user_message)
         return json_response(turn_json(record.turn) | answer_json(record) | {"user_message": user_message})
 
-    @describe(FOLLOW_TURN)
+    @Operation(
+        "follow_turn",
+        "GET /turns/{turn_id}/events",
+        (
+            Answer(200, "the turn's events from its beginning or after the cursor, until `done`", EVENTS),
+            Answer(204, "the client has them all; a browser stops reconnecting"),
+        ),
+        (LAST_EVENT_ID, AFTER_EVENT),
+    )
     async def follow(self, request: Request) -> Response:
-        """Stream a turn's events; 204 when the client has them all."""
+        """Follow a turn's events."""
         return await self.answers.follow(request, OfTurn(request.path_params["turn_id"], read_cursor(request)))
 
-    @describe(FOLLOW_SESSION)
-    async def follow_session(self, request: Request) -> Response:
-        """Stream a session's events."""
-        return await self.answers.follow(request, OfSession(request.path_params["session_id"], read_cursor(request)))
-
-    @describe(STOP_TURN)
+    @Operation("stop_turn", "POST /turns/{turn_id}/stop", (Answer(200, "what became of it", json_of("Answer")),))
     async def stop(self, request: Request) -> Response:
         """Stop a turn; one that is over stays as it is."""
         return json_response(
             answer_json(await self.engine.stop_turn(owner_of(request), request.path_params["turn_id"]))
         )
 
-    @describe(STOP_SESSION)
+    @Operation(
+        "follow_session",
+        "GET /sessions/{session_id}/events",
+        (Answer(200, "the events after the cursor, or from the open turn on, without end", EVENTS),),
+        (LAST_EVENT_ID, AFTER_EVENT),
+    )
+    async def follow_session(self, request: Request) -> Response:
+        """Follow a session's events."""
+        return await self.answers.follow(request, OfSession(request.path_params["session_id"], read_cursor(request)))
+
+    @Operation(
+        "stop_session",
+        "POST /sessions/{session_id}/stop",
+        (Answer(200, "the turns that were stopped", json_of(_STOPPED)),),
+    )
     async def stop_session(self, request: Request) -> Response:
         """Stop whatever runs and waits in a session."""
         turns = await self.engine.stop_session(owner_of(request), request.path_params["session_id"])

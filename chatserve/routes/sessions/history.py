@@ -14,14 +14,22 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from chatserve.chat_function import Chat
 from chatserve.codec import message_json
 from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.store import Page
 from chatserve.contracts.turns import TurnCall
-from chatserve.core.errors import BodyInvalid, NothingToUndo, SessionExists, SessionUnknown
+from chatserve.core.errors import (
+    BodyInvalid,
+    ChatUnknown,
+    FileUnknown,
+    MessageUnknown,
+    NothingToUndo,
+    SessionBusy,
+    SessionExists,
+    SessionUnknown,
+)
 from chatserve.core.types import (
     FilePart,
     Json,
@@ -47,9 +55,22 @@ from chatserve.routes.http.requests import (
     require_json,
 )
 from chatserve.routes.http.responses import json_response
-from chatserve.routes.openapi.operations import describe
-from chatserve.routes.sessions.operations import CLEAR_HISTORY, EDIT, FORK_SESSION, LIST_MESSAGES, RETRY, UNDO
-from chatserve.routes.sessions.sessions import session_created, session_response
+from chatserve.routes.openapi.operations import (
+    AFTER_ID,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    LIMIT,
+    Answer,
+    Operation,
+    Parameter,
+    component,
+    flag,
+    json_of,
+    page_of,
+)
+from chatserve.routes.openapi.schemas import STRING, VERSION, record
+from chatserve.routes.openapi.turn_operations import turn_operation
+from chatserve.routes.sessions.sessions import CREATED, SESSION, session_created, session_response
 from chatserve.routes.turns import MessageBody, with_message
 
 MESSAGE_FORMATS: Final = ("messages", "tuples", "openai")
@@ -95,6 +116,7 @@ class ForkBody(BaseModel):
     message_id: MessageId | None = Field(None, description="the last message to copy; default: the newest")
 
 
+_UNDONE: Final = record({"session_id": STRING, "version": VERSION, "message": component("Message")})
 AnyBody = TypeVar("AnyBody", bound=BaseModel)
 
 
@@ -107,22 +129,34 @@ class HistoryRoutes:
     history_formats: Mapping[str, HistoryFormat]
     answers: Answers
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/sessions/{session_id}/messages", self.list, methods=["GET"]),
-            Route("/sessions/{session_id}/messages", self.clear, methods=["DELETE"]),
-            Route("/sessions/{session_id}/undo", self.undo, methods=["POST"]),
-            Route("/sessions/{session_id}/retry", self.retry, methods=["POST"]),
-            Route("/sessions/{session_id}/edit", self.edit, methods=["POST"]),
-            Route("/sessions/{session_id}/fork", self.fork, methods=["POST"]),
-        ]
-
     # read
 
-    @describe(LIST_MESSAGES)
+    @Operation(
+        "list_messages",
+        "GET /sessions/{session_id}/messages",
+        (
+            Answer(
+                200,
+                "a page, oldest first: messages, pairs of user and assistant, or OpenAI's messages",
+                page_of({"anyOf": [component("Message"), component("Pair"), component("OpenAIMessage")]}),
+                ("ETag",),
+            ),
+        ),
+        (
+            Parameter(
+                "format",
+                "query",
+                "the shape of the history",
+                {"type": "string", "enum": [*MESSAGE_FORMATS], "default": "messages"},
+            ),
+            flag("branches", "all messages in the order they were made, with `format=messages` only"),
+            AFTER_ID,
+            LIMIT,
+        ),
+        errors=(MessageUnknown,),
+    )
     async def list(self, request: Request) -> Response:
-        """Page through the current branch, or with `branches` through all messages in the order they were made."""
+        """Page through a session's history."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
         shape, branches = request.query_params.get("format", "messages"), read_flag(request, "branches")
         if shape not in MESSAGE_FORMATS:
@@ -160,16 +194,29 @@ class HistoryRoutes:
 
     # move
 
-    @describe(CLEAR_HISTORY)
+    @Operation(
+        "clear_history",
+        "DELETE /sessions/{session_id}/messages",
+        (SESSION,),
+        (IF_MATCH,),
+        errors=(SessionBusy,),
+    )
     async def clear(self, request: Request) -> Response:
-        """Clear the history and the session's state."""
+        """Clear a session's history and state."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
         moved = await self.engine.sessions.move_history(owner, session_id, "clear", if_match(request.headers))
         return session_response(moved.session)
 
-    @describe(UNDO, body=EmptyBody)
+    @Operation(
+        "undo",
+        "POST /sessions/{session_id}/undo",
+        (Answer(200, "the user message of that turn", json_of(_UNDONE), ("ETag",)),),
+        (IF_MATCH,),
+        EmptyBody,
+        errors=(SessionBusy, NothingToUndo),
+    )
     async def undo(self, request: Request) -> Response:
-        """Take the last turn back, and answer with its message."""
+        """Take the last turn back."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
         _ = await self._read(request, EmptyBody)
         moved = await self.engine.sessions.move_history(owner, session_id, "undo", if_match(request.headers))
@@ -178,9 +225,45 @@ class HistoryRoutes:
         value = {"session_id": session_id, "version": version, "message": message_json(moved.message)}
         return json_response(value, 200, {"etag": etag(version)})
 
-    @describe(FORK_SESSION, body=ForkBody)
+    # run again
+
+    @turn_operation("retry", "POST /sessions/{session_id}/retry", RetryBody, MessageUnknown, ChatUnknown, NothingToUndo)
+    async def retry(self, request: Request) -> Response:
+        """Answer a message again.
+
+        The answer there was stays as a branch of its own.
+        """
+        body, raw = await self._read(request, RetryBody)
+        owner, session_id = owner_of(request), request.path_params["session_id"]
+        prompt, chat = await self._prompt(owner, session_id, body.message_id)
+        chat = self.engine.chat(body.chat) if body.chat else chat
+        target = body.message_id and prompt.message_id  # which message is the last one is settled when the turn begins
+        call = _with_input(_call(body, "retry", chat, target), prompt)
+        return await self._run(Asked(request, raw), body, call)
+
+    @turn_operation("edit", "POST /sessions/{session_id}/edit", EditBody, MessageUnknown, ChatUnknown, FileUnknown)
+    async def edit(self, request: Request) -> Response:
+        """Replace a message, and answer the new one.
+
+        The old one stays as a branch of its own.
+        """
+        body, raw = await self._read(request, EditBody)
+        owner = owner_of(request)
+        message = await self.engine.store.get_message(owner, body.message_id)
+        chat = self.engine.chat(body.chat) if body.chat else await self._chat_of(owner, message)
+        call = with_message(_call(body, "edit", chat, body.message_id), body.message)
+        return await self._run(Asked(request, raw), body, call)
+
+    @Operation(
+        "fork_session",
+        "POST /sessions/{session_id}/fork",
+        (CREATED,),
+        (IDEMPOTENCY_KEY,),
+        ForkBody,
+        errors=(MessageUnknown, SessionExists),
+    )
     async def fork(self, request: Request) -> Response:
-        """Copy the history up to a message into a new session."""
+        """Copy a history, up to a message, into a new session."""
         engine, owner, session_id = self.engine, owner_of(request), request.path_params["session_id"]
         body, raw = await self._read(request, ForkBody)
         claim = await claim_id(engine, request, raw, engine.new_id("s_"))
@@ -194,29 +277,6 @@ class HistoryRoutes:
                 raise
             session = await engine.sessions.get(owner, claim.made_id)
         return session_created(session, claim.headers)
-
-    # run again
-
-    @describe(RETRY, body=RetryBody)
-    async def retry(self, request: Request) -> Response:
-        """Answer a message again; the answer there was stays as a branch of its own."""
-        body, raw = await self._read(request, RetryBody)
-        owner, session_id = owner_of(request), request.path_params["session_id"]
-        prompt, chat = await self._prompt(owner, session_id, body.message_id)
-        chat = self.engine.chat(body.chat) if body.chat else chat
-        target = body.message_id and prompt.message_id  # which message is the last one is settled when the turn begins
-        call = _with_input(_call(body, "retry", chat, target), prompt)
-        return await self._run(Asked(request, raw), body, call)
-
-    @describe(EDIT, body=EditBody)
-    async def edit(self, request: Request) -> Response:
-        """Replace a message and answer the new one; the old one stays as a branch of its own."""
-        body, raw = await self._read(request, EditBody)
-        owner = owner_of(request)
-        message = await self.engine.store.get_message(owner, body.message_id)
-        chat = self.engine.chat(body.chat) if body.chat else await self._chat_of(owner, message)
-        call = with_message(_call(body, "edit", chat, body.message_id), body.message)
-        return await self._run(Asked(request, raw), body, call)
 
     async def _run(self, asked: Asked, body: RunBody, call: TurnCall) -> Response:
         request = asked.request

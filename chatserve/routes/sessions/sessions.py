@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from chatserve.codec import clean_json, session_json
 from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.store import SessionChanges
 from chatserve.contracts.turns import NewSession
-from chatserve.core.errors import BodyTooLarge, Forbidden, SessionExists, SessionUnknown
+from chatserve.core.errors import (
+    BodyTooLarge,
+    FileUnknown,
+    Forbidden,
+    SessionBusy,
+    SessionExists,
+    SessionUnknown,
+)
 from chatserve.core.types import Session
 from chatserve.engine import TurnEngine
 from chatserve.routes.http.given import claim_id, linked_messages, place_of_id, read_history
@@ -31,15 +37,36 @@ from chatserve.routes.http.requests import (
     require_json,
 )
 from chatserve.routes.http.responses import json_response
-from chatserve.routes.openapi.operations import describe
-from chatserve.routes.sessions.operations import (
-    CHANGE_SESSION,
-    CREATE_SESSION,
-    DELETE_SESSION,
-    LIST_SESSIONS,
-    READ_SESSION,
+from chatserve.routes.openapi.operations import (
+    AFTER_ID,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    LIMIT,
+    Answer,
+    Operation,
+    component,
+    json_of,
+    page_of,
 )
 
+_NEXT: Final = (
+    "read_session",
+    "change_session",
+    "delete_session",
+    "list_messages",
+    "undo",
+    "retry",
+    "edit",
+    "fork_session",
+)
+SESSION: Final = Answer(200, "the session", json_of("Session"), ("ETag",))
+CREATED: Final = Answer(
+    201,
+    "the session",
+    json_of("Session"),
+    ("ETag", "Location", "Idempotency-Replayed"),
+    {name: {"session_id": "$response.body#/session_id"} for name in _NEXT},
+)
 Title = Annotated[str, Field(max_length=1000)]
 
 
@@ -68,19 +95,19 @@ class SessionRoutes:
     engine: TurnEngine
     history_formats: Mapping[str, HistoryFormat]
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/sessions", self.create, methods=["POST"]),
-            Route("/sessions", self.list, methods=["GET"]),
-            Route("/sessions/{session_id}", self.read, methods=["GET"]),
-            Route("/sessions/{session_id}", self.change, methods=["PATCH"]),
-            Route("/sessions/{session_id}", self.delete, methods=["DELETE"]),
-        ]
-
-    @describe(CREATE_SESSION, body=NewSessionBody)
+    @Operation(
+        "create_session",
+        "POST /sessions",
+        (CREATED,),
+        (IDEMPOTENCY_KEY,),
+        NewSessionBody,
+        errors=(SessionUnknown, SessionExists, FileUnknown),
+    )
     async def create(self, request: Request) -> Response:
-        """Create a session, perhaps with a history; one of a known idempotency key is answered as it is now."""
+        """Create a session, perhaps with a history.
+
+        One of a known idempotency key is answered as it is now.
+        """
         engine, owner = self.engine, owner_of(request)
         body, raw = await self._read_new(request)
         new = await self._new_session(owner, body)
@@ -122,9 +149,15 @@ class SessionRoutes:
             raise SessionUnknown(f"no session {chosen!r}; ids that begin with s_ are the server's to give")
         return chosen
 
-    @describe(LIST_SESSIONS)
+    @Operation(
+        "list_sessions",
+        "GET /sessions",
+        (Answer(200, "a page", page_of(component("Session"))),),
+        (AFTER_ID, LIMIT),
+        errors=(Forbidden, SessionUnknown),
+    )
     async def list(self, request: Request) -> Response:
-        """Page through the caller's sessions, most recently created first."""
+        """Page through one's own sessions, most recently created first."""
         owner = owner_of(request)
         if not owner and not _is_loopback(request):
             raise Forbidden("sessions are listed to callers with an API key, and without one on loopback only")
@@ -132,15 +165,15 @@ class SessionRoutes:
         page = await self.engine.sessions.list(owner, after=after, limit=limit)
         return json_response({"items": [session_json(session) for session in page.items], "next": page.next})
 
-    @describe(READ_SESSION)
+    @Operation("read_session", "GET /sessions/{session_id}", (SESSION,))
     async def read(self, request: Request) -> Response:
-        """Return a session."""
+        """Read a session."""
         session = await self.engine.sessions.get(owner_of(request), request.path_params["session_id"])
         return session_response(session)
 
-    @describe(CHANGE_SESSION, body=SessionChangesBody)
+    @Operation("change_session", "PATCH /sessions/{session_id}", (SESSION,), (IF_MATCH,), SessionChangesBody)
     async def change(self, request: Request) -> Response:
-        """Change title and metadata."""
+        """Change a session's title or metadata."""
         settings = self.engine.settings
         body = await read_model(request, SessionChangesBody, max_bytes=settings.max_body_bytes)
         given = body.model_fields_set
@@ -154,7 +187,13 @@ class SessionRoutes:
         )
         return session_response(self.engine.sessions.as_seen(session))
 
-    @describe(DELETE_SESSION)
+    @Operation(
+        "delete_session",
+        "DELETE /sessions/{session_id}",
+        (Answer(204, "it is gone"),),
+        (IF_MATCH,),
+        errors=(SessionBusy,),
+    )
     async def delete(self, request: Request) -> Response:
         """Delete a session with all that belongs to it."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
