@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,7 +14,7 @@ from chatserve.codec import clean_json, message_json, turn_json
 from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.turns import TurnCall
 from chatserve.contracts.wire import OfSession, OfTurn
-from chatserve.core.errors import BodyTooLarge, FileUnknown, InputsInvalid
+from chatserve.core.errors import FileUnknown, InputsInvalid
 from chatserve.core.types import FilePart, OnDisconnect, ToolResultPart, WhenBusy
 from chatserve.engine import TurnEngine
 from chatserve.routes.answers import Answers, answer_json
@@ -27,12 +27,12 @@ from chatserve.routes.http.given import (
     turn_request,
 )
 from chatserve.routes.http.requests import (
-    decode_body,
+    JsonBody,
     headers_of,
     if_match,
     owner_of,
-    read_body,
     read_cursor,
+    read_model,
     require_json,
 )
 from chatserve.routes.http.responses import json_response
@@ -59,28 +59,25 @@ def _whole(value: Any) -> Any:
 Index = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 
 
-class ToolResultBody(BaseModel):
+class ToolResultBody(JsonBody):
     """What a tool that ran in the client answered."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     tool_call_id: str
     output: Any = None
     is_error: bool = False
 
 
-class MessageBody(BaseModel):
+class MessageBody(JsonBody):
     """A message with more than words: files by id, or results of tools."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     text: str = ""
     files: list[str] = Field(default_factory=list, max_length=100)
     tool_results: list[ToolResultBody] | None = Field(None, min_length=1, max_length=100)
 
 
-class TurnBody(BaseModel):
+class TurnBody(JsonBody):
     """The body of `POST /chat`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     message: str | MessageBody | None = Field(None, description="the user's message; or give `example`")
     session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="go on with this session")
     inputs: dict[str, Any] = Field(
@@ -107,19 +104,13 @@ class TurnRoutes:
     @turn_operation("start_turn", "POST /chat /chat/{chat}", "turn", FileUnknown)
     async def start(self, request: Request) -> Response:
         """Start a turn."""
-        settings = self.engine.settings
         require_json(request)
-        body = await read_body(request, max_bytes=settings.max_history_body_bytes)
-        decoded = decode_body(TurnBody, body)
-        if decoded.history is None and len(body) > settings.max_body_bytes:
-            raise BodyTooLarge(
-                f"the body is larger than {settings.max_body_bytes} bytes", max_bytes=settings.max_body_bytes
-            )
+        body, raw = await read_model(request, TurnBody, self.engine.settings)
         name = request.path_params.get("chat") or next(iter(self.chats))
-        call, place = self._read_call(self.engine.chat(name), decoded), self._place(owner_of(request), decoded)
+        call, place = self._read_call(self.engine.chat(name), body), self._place(owner_of(request), body)
         call = replace(call, if_version=if_match(headers_of(request)))
-        turn = await self.engine.submit(turn_request(self.engine, Asked(request, body), call, place))
-        return await self.answers.answer(request, turn, stream=decoded.stream)
+        turn = await self.engine.submit(turn_request(self.engine, Asked(request, raw), call, place))
+        return await self.answers.answer(request, turn, stream=body.stream)
 
     def _read_call(self, chat: Chat, body: TurnBody) -> TurnCall:
         """Return the call of a body. Raises: InputsInvalid."""

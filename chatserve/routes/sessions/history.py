@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -44,15 +44,14 @@ from chatserve.formats.shared.history_views import render_openai, render_tuples
 from chatserve.routes.answers import Answers
 from chatserve.routes.http.given import Asked, SessionPlace, claim_id, turn_request
 from chatserve.routes.http.requests import (
-    decode_body,
+    JsonBody,
     etag,
     headers_of,
     if_match,
     owner_of,
-    read_body,
     read_flag,
     read_limit,
-    require_json,
+    read_model,
 )
 from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.operations import (
@@ -70,23 +69,20 @@ from chatserve.routes.openapi.operations import (
 )
 from chatserve.routes.openapi.schemas import STRING, VERSION, record
 from chatserve.routes.openapi.turn_operations import turn_operation
-from chatserve.routes.sessions.sessions import CREATED, SESSION, session_created, session_response
+from chatserve.routes.sessions.sessions import CREATED, SESSION, create_once, session_created, session_response
 from chatserve.routes.turns import MessageBody, with_message
 
 MESSAGE_FORMATS: Final = ("messages", "tuples", "openai")
 MessageId = Annotated[str, Field(max_length=80)]
 
 
-class EmptyBody(BaseModel):
+class EmptyBody(JsonBody):
     """The body of requests that say all in their path: none, or an empty object."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
 
-
-class RunBody(BaseModel):
+class RunBody(JsonBody):
     """What retry and edit have in common."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     chat: str | None = Field(None, description="the chat that answers; default: the one that did")
     inputs: dict[str, Any] = Field(default_factory=dict, description="the inputs; those of the first try are not kept")
     stream: bool | None = Field(None, description="true: answer with server-sent events, whatever Accept says")
@@ -109,15 +105,13 @@ class EditBody(RunBody):
     message: str | MessageBody = Field(description="what to say in its place")
 
 
-class ForkBody(BaseModel):
+class ForkBody(JsonBody):
     """The body of `POST /sessions/{session_id}/fork`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     message_id: MessageId | None = Field(None, description="the last message to copy; default: the newest")
 
 
 _UNDONE: Final = record({"session_id": STRING, "version": VERSION, "message": component("Message")})
-AnyBody = TypeVar("AnyBody", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +212,7 @@ class HistoryRoutes:
     async def undo(self, request: Request) -> Response:
         """Take the last turn back."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
-        _ = await self._read(request, EmptyBody)
+        _ = await read_model(request, EmptyBody, self.engine.settings)
         moved = await self.engine.sessions.move_history(owner, session_id, "undo", if_match(request.headers))
         assert moved.message is not None
         version = moved.session.version
@@ -233,7 +227,7 @@ class HistoryRoutes:
 
         The answer there was stays as a branch of its own.
         """
-        body, raw = await self._read(request, RetryBody)
+        body, raw = await read_model(request, RetryBody, self.engine.settings)
         owner, session_id = owner_of(request), request.path_params["session_id"]
         prompt, chat = await self._prompt(owner, session_id, body.message_id)
         chat = self.engine.chat(body.chat) if body.chat else chat
@@ -247,7 +241,7 @@ class HistoryRoutes:
 
         The old one stays as a branch of its own.
         """
-        body, raw = await self._read(request, EditBody)
+        body, raw = await read_model(request, EditBody, self.engine.settings)
         owner = owner_of(request)
         message = await self.engine.store.get_message(owner, body.message_id)
         chat = self.engine.chat(body.chat) if body.chat else await self._chat_of(owner, message)
@@ -265,18 +259,13 @@ class HistoryRoutes:
     async def fork(self, request: Request) -> Response:
         """Copy a history, up to a message, into a new session."""
         engine, owner, session_id = self.engine, owner_of(request), request.path_params["session_id"]
-        body, raw = await self._read(request, ForkBody)
+        body, raw = await read_model(request, ForkBody, self.engine.settings)
         claim = await claim_id(engine, request, raw, engine.new_id("s_"))
         if claim.is_known:  # whatever would stand in the way of another copy by now
             with suppress(SessionUnknown):
                 return session_created(await engine.sessions.get(owner, claim.made_id), claim.headers)
-        try:
-            session = await engine.sessions.fork(owner, session_id, body.message_id, claim.made_id)
-        except SessionExists:
-            if not claim.is_known:
-                raise
-            session = await engine.sessions.get(owner, claim.made_id)
-        return session_created(session, claim.headers)
+        creation = engine.sessions.fork(owner, session_id, body.message_id, claim.made_id)
+        return await create_once(engine, owner, claim, creation)
 
     async def _run(self, asked: Asked, body: RunBody, call: TurnCall) -> Response:
         request = asked.request
@@ -316,13 +305,6 @@ class HistoryRoutes:
     @property
     def _default_chat(self) -> Chat:
         return next(iter(self.chats.values()))
-
-    async def _read(self, request: Request, model: type[AnyBody]) -> tuple[AnyBody, bytes]:
-        settings = self.engine.settings
-        raw = await read_body(request, max_bytes=settings.max_body_bytes)
-        if raw:
-            require_json(request)
-        return decode_body(model, raw), raw
 
 
 def _last_turn_start(messages: Sequence[Message]) -> int:

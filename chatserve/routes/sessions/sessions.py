@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,7 +16,6 @@ from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.store import SessionChanges
 from chatserve.contracts.turns import NewSession
 from chatserve.core.errors import (
-    BodyTooLarge,
     FileUnknown,
     Forbidden,
     SessionBusy,
@@ -25,16 +24,14 @@ from chatserve.core.errors import (
 )
 from chatserve.core.types import Session
 from chatserve.engine import TurnEngine
-from chatserve.routes.http.given import claim_id, linked_messages, place_of_id, read_history
+from chatserve.routes.http.given import Claim, claim_id, linked_messages, place_of_id, read_history
 from chatserve.routes.http.requests import (
-    decode_body,
+    JsonBody,
     etag,
     if_match,
     owner_of,
-    read_body,
     read_limit,
     read_model,
-    require_json,
 )
 from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.operations import (
@@ -70,20 +67,18 @@ CREATED: Final = Answer(
 Title = Annotated[str, Field(max_length=1000)]
 
 
-class NewSessionBody(BaseModel):
+class NewSessionBody(JsonBody):
     """The body of `POST /sessions`; all of it may be left out."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="an id of the client's choice")
     title: Title | None = None
     metadata: dict[str, Any] = Field(default_factory=dict, description="whatever the client wants kept with it")
     history: list[Any] | None = Field(None, description="messages to begin with: a list of messages, or of pairs")
 
 
-class SessionChangesBody(BaseModel):
+class SessionChangesBody(JsonBody):
     """The body of `PATCH /sessions/{session_id}`: what is left out stays; `metadata` is replaced as a whole."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     title: Title | None = Field(None, description="null removes the title")
     metadata: dict[str, Any] = Field(default_factory=dict)
 
@@ -109,28 +104,11 @@ class SessionRoutes:
         One of a known idempotency key is answered as it is now.
         """
         engine, owner = self.engine, owner_of(request)
-        body, raw = await self._read_new(request)
+        body, raw = await read_model(request, NewSessionBody, engine.settings)
         new = await self._new_session(owner, body)
         claim = await claim_id(engine, request, raw, new.session_id)
-        try:
-            session = await engine.store.create_session(replace(new, session_id=claim.made_id), now=engine.clock())
-        except SessionExists:
-            if not claim.is_known:
-                raise
-            session = await engine.sessions.get(owner, claim.made_id)
-        return session_created(session, claim.headers)
-
-    async def _read_new(self, request: Request) -> tuple[NewSessionBody, bytes]:
-        settings = self.engine.settings
-        raw = await read_body(request, max_bytes=settings.max_history_body_bytes)
-        if raw:
-            require_json(request)
-        body = decode_body(NewSessionBody, raw)
-        if body.history is None and len(raw) > settings.max_body_bytes:
-            raise BodyTooLarge(
-                f"the body is larger than {settings.max_body_bytes} bytes", max_bytes=settings.max_body_bytes
-            )
-        return body, raw
+        creation = engine.store.create_session(replace(new, session_id=claim.made_id), now=engine.clock())
+        return await create_once(engine, owner, claim, creation)
 
     async def _new_session(self, owner: str, body: NewSessionBody) -> NewSession:
         messages = linked_messages(read_history(body.history or [], self.history_formats), self.engine)
@@ -174,8 +152,7 @@ class SessionRoutes:
     @Operation("change_session", "PATCH /sessions/{session_id}", (SESSION,), (IF_MATCH,), SessionChangesBody)
     async def change(self, request: Request) -> Response:
         """Change a session's title or metadata."""
-        settings = self.engine.settings
-        body = await read_model(request, SessionChangesBody, max_bytes=settings.max_body_bytes)
+        body, _ = await read_model(request, SessionChangesBody, self.engine.settings)
         given = body.model_fields_set
         changes = SessionChanges(
             title=(body.title or "") if "title" in given else None,
@@ -199,6 +176,21 @@ class SessionRoutes:
         owner, session_id = owner_of(request), request.path_params["session_id"]
         await self.engine.sessions.delete(owner, session_id, if_version=if_match(request.headers))
         return Response(status_code=204)
+
+
+async def create_once(engine: TurnEngine, owner: str, claim: Claim, creation: Awaitable[Session]) -> Response:
+    """Create a session, or return the one that the request's key has created before.
+
+    Raises:
+        SessionExists: there is one of this id, which this key did not create.
+    """
+    try:
+        session = await creation
+    except SessionExists:
+        if not claim.is_known:
+            raise
+        session = await engine.sessions.get(owner, claim.made_id)
+    return session_created(session, claim.headers)
 
 
 def session_response(session: Session, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -19,7 +19,7 @@ from chatserve.routes.http.given import claim_id, place_of_id
 from chatserve.routes.http.requests import etag, owner_of, read_body, read_flag, require_json
 from chatserve.routes.openapi.operations import IDEMPOTENCY_KEY, Answer, Operation, flag, json_of
 from chatserve.routes.sessions.document import ImportedSession, document_json, file_fields, read_document, with_new_ids
-from chatserve.routes.sessions.sessions import CREATED, session_created
+from chatserve.routes.sessions.sessions import CREATED, create_once
 from chatserve.stores.file_folder import FileFolder
 
 
@@ -81,7 +81,8 @@ class TransferRoutes:
     async def import_(self, request: Request) -> Response:
         """Import a session as it was exported."""
         engine, owner = self.engine, owner_of(request)
-        raw = await self._read(request)
+        require_json(request)
+        raw = await read_body(request, max_bytes=engine.settings.max_history_body_bytes)
         imported = await to_thread.run_sync(read_document, raw, owner)
         if read_flag(request, "new_ids"):
             claim = await claim_id(engine, request, raw, engine.new_id("s_"))
@@ -90,18 +91,7 @@ class TransferRoutes:
             session_id = imported.record.session.session_id
             place_of_id(session_id, engine.settings, owner)
             claim = await claim_id(engine, request, raw, session_id)
-        try:
-            session = await self._write(owner, imported)
-        except SessionExists:
-            if not claim.is_known:
-                raise
-            session = await engine.sessions.get(owner, claim.made_id)
-        return session_created(session, claim.headers)
-
-    async def _read(self, request: Request) -> bytes:
-        settings = self.engine.settings
-        require_json(request)
-        return await read_body(request, max_bytes=settings.max_history_body_bytes)
+        return await create_once(engine, owner, claim, self._write(owner, imported))
 
     async def _write(self, owner: str, imported: ImportedSession) -> Session:
         """Write bytes, then records. Raises: SessionExists; what was written for nothing is removed again."""
