@@ -47,7 +47,7 @@ class Service:
 
 
 def build_application(service: Service) -> ASGIApp:
-    """Return the ASGI application of a service. Raises: ConfigurationError (settings of the guards)."""
+    """Return the ASGI application of a service."""
     settings = service.engine.settings
     routes = sorted(all_routes(service), key=lambda route: bool(route.param_convertors))
     application = Starlette(
