@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
@@ -110,45 +110,44 @@ class FileRoutes:
 
     async def _receive(self, request: Request, owner: str) -> tuple[StoredFile, str]:
         """Read and store the upload; return its record and the digest of its bytes."""
-        limit = self.engine.settings.max_upload_bytes
         content_type = _bare_type(request.headers.get("content-type", ""))
-        if content_type != "multipart/form-data":
-            body = stream_body(request, max_bytes=limit)
-            return await self._store(owner, Upload(request.query_params.get("name", ""), content_type, body))
-        body = stream_body(request, max_bytes=limit + MULTIPART_OVERHEAD_BYTES)
-        form = await _parse_form(request, body, max_files=1)
-        try:
-            (file,) = _file_fields(form, "file")
-            return await self._store(owner, _upload_of(file))
-        finally:
-            await form.close()
+        if content_type == "multipart/form-data":
+            (received,) = await self._receive_form(request, "file", max_files=1)
+            return received
+        body = stream_body(request, max_bytes=self.engine.settings.max_upload_bytes)
+        return await self._store(owner, Upload(request.query_params.get("name", ""), content_type, body))
 
     async def receive_all(self, request: Request, field: str) -> tuple[StoredFile, ...]:
         """Store every file of a multipart field. Raises: BodyInvalid, BodyTooLarge, MediaTypeUnsupported."""
-        settings = self.engine.settings
-        limit = settings.max_upload_bytes * MAX_FILES_AT_ONCE + MULTIPART_OVERHEAD_BYTES
-        body = stream_body(request, max_bytes=limit)
-        form = await _parse_form(request, body, max_files=MAX_FILES_AT_ONCE)
+        received = await self._receive_form(request, field, max_files=MAX_FILES_AT_ONCE)
+        return tuple(stored for stored, _ in received)
+
+    async def _receive_form(self, request: Request, field: str, *, max_files: int) -> list[tuple[StoredFile, str]]:
+        limit = self.engine.settings.max_upload_bytes * max_files + MULTIPART_OVERHEAD_BYTES
+        form = await _parse_form(request, stream_body(request, max_bytes=limit), max_files=max_files)
         try:
-            uploads = [_upload_of(file) for file in _file_fields(form, field)]
-            return tuple([(await self._store(owner_of(request), upload))[0] for upload in uploads])
+            uploads = [_upload_of(file) for file in form.getlist(field) if isinstance(file, UploadFile)]
+            if not uploads:
+                raise BodyInvalid(f"the multipart body has no file in the field `{field}`")
+            return [await self._store(owner_of(request), upload) for upload in uploads]
         finally:
             await form.close()
 
     async def _store(self, owner: str, upload: Upload) -> tuple[StoredFile, str]:
         engine, file_id, name = self.engine, self.engine.new_id("f_"), clean_name(upload.name)
-        watch = _Watch(upload.chunks)
-        size = await self.files.write(file_id, name, watch.chunks(), max_bytes=engine.settings.max_upload_bytes)
+        sniffer, digest = Sniffer(), sha256()
+        chunks = _shown(upload.chunks, sniffer.feed, digest.update)
+        size = await self.files.write(file_id, name, chunks, max_bytes=engine.settings.max_upload_bytes)
         try:
             named_type = await to_thread.run_sync(guess_media_type, name)  # may read the system's tables
-            media_type = watch.sniffer.media_type((upload.declared_type, named_type))
+            media_type = sniffer.media_type((upload.declared_type, named_type))
             self._check_type(media_type)
             stored = StoredFile(file_id, owner, None, name, media_type, size, engine.clock())
             await engine.store.add_file(stored)
         except BaseException:
             await self.files.remove([file_id])
             raise
-        return stored, watch.digest.hexdigest()
+        return stored, digest.hexdigest()
 
     def _check_type(self, media_type: str) -> None:
         allowed = self.engine.settings.upload_types
@@ -188,19 +187,12 @@ class FileRoutes:
         return FileResponse(path, media_type=media_type, headers=headers)
 
 
-class _Watch:
-    """Bytes on their way to the folder, with an eye on what they are."""
-
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self.sniffer = Sniffer()
-        self.digest = sha256()
-        self._chunks = chunks
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        async for chunk in self._chunks:
-            self.sniffer.feed(chunk)
-            self.digest.update(chunk)
-            yield chunk
+async def _shown(chunks: AsyncIterator[bytes], *watchers: Callable[[bytes], None]) -> AsyncIterator[bytes]:
+    """Pass bytes on, shown to each watcher on their way."""
+    async for chunk in chunks:
+        for watch in watchers:
+            watch(chunk)
+        yield chunk
 
 
 async def _parse_form(request: Request, body: AsyncIterator[bytes], *, max_files: int) -> FormData:
@@ -216,13 +208,6 @@ async def _parse_form(request: Request, body: AsyncIterator[bytes], *, max_files
         return await parser.parse()
     except MultiPartException as error:
         raise BodyInvalid(f"the multipart body cannot be read: {error.message}") from error
-
-
-def _file_fields(form: FormData, field: str) -> list[UploadFile]:
-    files = [file for file in form.getlist(field) if isinstance(file, UploadFile)]
-    if not files:
-        raise BodyInvalid(f"the multipart body has no file in the field `{field}`")
-    return files
 
 
 def _upload_of(file: UploadFile) -> Upload:
