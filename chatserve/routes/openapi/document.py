@@ -50,9 +50,8 @@ from chatserve.routes.openapi.chat_schemas import (
     schema_name,
     turn_schema,
 )
-from chatserve.routes.openapi.event_schemas import event_schemas
 from chatserve.routes.openapi.operations import Answer, Operation, Parameter, Schema, component, operation_of
-from chatserve.routes.openapi.schemas import STRING, answer_schemas, value_schemas
+from chatserve.routes.openapi.schemas import STRING, answer_schemas, event_schemas, value_schemas
 from chatserve.routes.sessions.document import document_schemas
 from chatserve.routes.sessions.history import EditBody
 from chatserve.routes.turns import MessageBody, TurnBody
