@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
@@ -17,18 +17,17 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
 
 from chatserve.codec import clean_text, file_json
-from chatserve.core.errors import BodyInvalid, FileUnknown, MediaTypeUnsupported
+from chatserve.core.errors import BodyInvalid, FileUnknown, MediaTypeUnsupported, SessionUnknown
 from chatserve.core.types import StoredFile
 from chatserve.engine import TurnEngine
-from chatserve.routes.file_operations import DOWNLOAD_FILE, UPLOAD_FILE
 from chatserve.routes.http.given import claim_id
 from chatserve.routes.http.media_types import Sniffer, is_allowed
 from chatserve.routes.http.requests import owner_of, stream_body
 from chatserve.routes.http.responses import json_response
-from chatserve.routes.openapi.operations import describe
+from chatserve.routes.openapi.operations import IDEMPOTENCY_KEY, Answer, Operation, Parameter, Schema, json_of
+from chatserve.routes.openapi.schemas import STRING, record
 from chatserve.stores.file_folder import DEFAULT_MEDIA_TYPE, FileFolder, guess_media_type
 
 MAX_NAME_LENGTH: Final = 255
@@ -47,6 +46,11 @@ DOWNLOAD_HEADERS: Final = {
 }
 """No file is ever run or shown as a page of this server's origin; caches ask again, so that what is deleted is gone."""
 
+_BYTES: Final[Schema] = {"type": "string", "format": "binary"}
+_OF_SESSION: Final = Parameter(
+    "session_id", "query", "the session the file belongs to; it goes with it", STRING, SessionUnknown
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -64,18 +68,35 @@ class FileRoutes:
     engine: TurnEngine
     files: FileFolder
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/files", self.upload, methods=["POST"]),
-            Route("/files/{file_id}", self.download, methods=["GET"]),
-        ]
-
     # upload
 
-    @describe(UPLOAD_FILE)
+    @Operation(
+        "upload_file",
+        "POST /files",
+        (
+            Answer(
+                201,
+                "the file; messages name it by its id",
+                json_of("File"),
+                ("Location", "Idempotency-Replayed"),
+                {"download_file": {"file_id": "$response.body#/id"}},
+            ),
+        ),
+        (
+            Parameter("name", "query", "the name of a raw upload", STRING),
+            _OF_SESSION,
+            IDEMPOTENCY_KEY,
+        ),
+        {
+            "multipart/form-data": record({"file": _BYTES}, additionalProperties=True),
+            "application/octet-stream": _BYTES,
+        },
+    )
     async def upload(self, request: Request) -> Response:
-        """Store a file: the multipart field `file`, or the raw body named by `?name=`."""
+        """Upload a file.
+
+        It is the multipart field `file`, or the raw body, named by `?name=`.
+        """
         engine, owner = self.engine, owner_of(request)
         session_id = request.query_params.get("session_id")
         if session_id is not None:
@@ -92,45 +113,44 @@ class FileRoutes:
 
     async def _receive(self, request: Request, owner: str) -> tuple[StoredFile, str]:
         """Read and store the upload; return its record and the digest of its bytes."""
-        limit = self.engine.settings.max_upload_bytes
         content_type = _bare_type(request.headers.get("content-type", ""))
-        if content_type != "multipart/form-data":
-            body = stream_body(request, max_bytes=limit)
-            return await self._store(owner, Upload(request.query_params.get("name", ""), content_type, body))
-        body = stream_body(request, max_bytes=limit + MULTIPART_OVERHEAD_BYTES)
-        form = await _parse_form(request, body, max_files=1)
-        try:
-            (file,) = _file_fields(form, "file")
-            return await self._store(owner, _upload_of(file))
-        finally:
-            await form.close()
+        if content_type == "multipart/form-data":
+            (received,) = await self._receive_form(request, "file", max_files=1)
+            return received
+        body = stream_body(request, max_bytes=self.engine.settings.max_upload_bytes)
+        return await self._store(owner, Upload(request.query_params.get("name", ""), content_type, body))
 
     async def receive_all(self, request: Request, field: str) -> tuple[StoredFile, ...]:
         """Store every file of a multipart field. Raises: BodyInvalid, BodyTooLarge, MediaTypeUnsupported."""
-        settings = self.engine.settings
-        limit = settings.max_upload_bytes * MAX_FILES_AT_ONCE + MULTIPART_OVERHEAD_BYTES
-        body = stream_body(request, max_bytes=limit)
-        form = await _parse_form(request, body, max_files=MAX_FILES_AT_ONCE)
+        received = await self._receive_form(request, field, max_files=MAX_FILES_AT_ONCE)
+        return tuple(stored for stored, _ in received)
+
+    async def _receive_form(self, request: Request, field: str, *, max_files: int) -> list[tuple[StoredFile, str]]:
+        limit = self.engine.settings.max_upload_bytes * max_files + MULTIPART_OVERHEAD_BYTES
+        form = await _parse_form(request, stream_body(request, max_bytes=limit), max_files=max_files)
         try:
-            uploads = [_upload_of(file) for file in _file_fields(form, field)]
-            return tuple([(await self._store(owner_of(request), upload))[0] for upload in uploads])
+            uploads = [_upload_of(file) for file in form.getlist(field) if isinstance(file, UploadFile)]
+            if not uploads:
+                raise BodyInvalid(f"the multipart body has no file in the field `{field}`")
+            return [await self._store(owner_of(request), upload) for upload in uploads]
         finally:
             await form.close()
 
     async def _store(self, owner: str, upload: Upload) -> tuple[StoredFile, str]:
         engine, file_id, name = self.engine, self.engine.new_id("f_"), clean_name(upload.name)
-        watch = _Watch(upload.chunks)
-        size = await self.files.write(file_id, name, watch.chunks(), max_bytes=engine.settings.max_upload_bytes)
+        sniffer, digest = Sniffer(), sha256()
+        chunks = _shown(upload.chunks, sniffer.feed, digest.update)
+        size = await self.files.write(file_id, name, chunks, max_bytes=engine.settings.max_upload_bytes)
         try:
             named_type = await to_thread.run_sync(guess_media_type, name)  # may read the system's tables
-            media_type = watch.sniffer.media_type((upload.declared_type, named_type))
+            media_type = sniffer.media_type((upload.declared_type, named_type))
             self._check_type(media_type)
             stored = StoredFile(file_id, owner, None, name, media_type, size, engine.clock())
             await engine.store.add_file(stored)
         except BaseException:
             await self.files.remove([file_id])
             raise
-        return stored, watch.digest.hexdigest()
+        return stored, digest.hexdigest()
 
     def _check_type(self, media_type: str) -> None:
         allowed = self.engine.settings.upload_types
@@ -141,9 +161,19 @@ class FileRoutes:
 
     # download
 
-    @describe(DOWNLOAD_FILE)
+    @Operation(
+        "download_file",
+        "GET /files/{file_id}",
+        (
+            Answer(200, "its bytes, as an attachment", {"*/*": _BYTES}, ("ETag",)),
+            Answer(206, "the byte range that was asked for", {"*/*": _BYTES}, ("ETag",)),
+            Answer(304, "the client has it", headers=("ETag",)),
+            Answer(416, "no such range", {"text/plain": STRING}),
+        ),
+        (Parameter("If-None-Match", "header", "the ETag the client has", STRING),),
+    )
     async def download(self, request: Request) -> Response:
-        """Return a file's bytes, as an attachment; a byte range of them where one is asked for."""
+        """Download a file."""
         return await self.send(request, request.path_params["file_id"])
 
     async def send(self, request: Request, file_id: str) -> Response:
@@ -160,19 +190,12 @@ class FileRoutes:
         return FileResponse(path, media_type=media_type, headers=headers)
 
 
-class _Watch:
-    """Bytes on their way to the folder, with an eye on what they are."""
-
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self.sniffer = Sniffer()
-        self.digest = sha256()
-        self._chunks = chunks
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        async for chunk in self._chunks:
-            self.sniffer.feed(chunk)
-            self.digest.update(chunk)
-            yield chunk
+async def _shown(chunks: AsyncIterator[bytes], *watchers: Callable[[bytes], None]) -> AsyncIterator[bytes]:
+    """Pass bytes on, shown to each watcher on their way."""
+    async for chunk in chunks:
+        for watch in watchers:
+            watch(chunk)
+        yield chunk
 
 
 async def _parse_form(request: Request, body: AsyncIterator[bytes], *, max_files: int) -> FormData:
@@ -188,13 +211,6 @@ async def _parse_form(request: Request, body: AsyncIterator[bytes], *, max_files
         return await parser.parse()
     except MultiPartException as error:
         raise BodyInvalid(f"the multipart body cannot be read: {error.message}") from error
-
-
-def _file_fields(form: FormData, field: str) -> list[UploadFile]:
-    files = [file for file in form.getlist(field) if isinstance(file, UploadFile)]
-    if not files:
-        raise BodyInvalid(f"the multipart body has no file in the field `{field}`")
-    return files
 
 
 def _upload_of(file: UploadFile) -> Upload:

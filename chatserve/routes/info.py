@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from chatserve.chat_function import Chat
 from chatserve.core.errors import ShuttingDown, StoreError, StoreFull
@@ -16,7 +15,7 @@ from chatserve.core.types import Json
 from chatserve.engine import TurnEngine
 from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.document import About, openapi_document
-from chatserve.routes.openapi.operations import Answer, Operation, describe
+from chatserve.routes.openapi.operations import Answer, Operation, json_of, routes_of
 from chatserve.routes.openapi.schemas import BOOLEAN, STRING, list_of, record
 
 _CHAT_SCHEMA = record(
@@ -58,47 +57,26 @@ class InfoRoutes:
     """
 
     def __init__(
-        self,
-        engine: TurnEngine,
-        chats: Mapping[str, Chat],
-        described: Sequence[BaseRoute],
-        protocols: Json,
-        title: str,
-        description: str,
+        self, engine: TurnEngine, chats: Mapping[str, Chat], about: About, described: Sequence[Route], protocols: Json
     ) -> None:
         self._engine = engine
         self._chats = chats
+        self._about = about
+        self._routes = (*routes_of(self), *described)
         self._protocols = protocols
-        self._title = title
-        self._description = description
-        self._routes = (*self.routes(), *described)
         self._document: Json = None
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/", self.tell, methods=["GET"]),
-            Route("/openapi.json", self.document, methods=["GET"]),
-            Route("/health/live", self.live, methods=["GET"]),
-            Route("/health/ready", self.ready, methods=["GET"]),
-        ]
-
-    @describe(
-        Operation(
-            "read_service",
-            "Tell what is served here",
-            (Answer(200, "the chats and endpoints", {"application/json": _SERVICE_SCHEMA}),),
-            uses_store=False,
-        )
+    @Operation(
+        "read_service", "GET /", (Answer(200, "the chats and endpoints", json_of(_SERVICE_SCHEMA)),), uses_store=False
     )
     async def tell(self, request: Request) -> Response:
-        """Return what is served here."""
+        """Tell what is served here."""
         root_path = request.scope.get("root_path", "")
         document = await self._describe(root_path)
         return json_response(
             {
-                "title": self._title,
-                "description": self._description,
+                "title": self._about.title,
+                "description": self._about.description,
                 "chats": [chat_json(chat, root_path) for chat in self._chats.values()],
                 "endpoints": _endpoints(document, root_path),
                 "protocols": self._protocols,
@@ -107,50 +85,37 @@ class InfoRoutes:
             }
         )
 
-    @describe(
-        Operation(
-            "read_openapi",
-            "Describe the API",
-            (Answer(200, "this document", {"application/json": {"type": "object"}}),),
-            uses_store=False,
-        )
+    @Operation(
+        "read_openapi",
+        "GET /openapi.json",
+        (Answer(200, "this document", json_of({"type": "object"})),),
+        uses_store=False,
     )
     async def document(self, request: Request) -> Response:
-        """Return the OpenAPI document."""
+        """Describe the API."""
         return json_response(await self._describe(request.scope.get("root_path", "")))
 
     async def _describe(self, root_path: str) -> Json:
         """Return the document, made when first asked for: a server starts quickly, and nothing of it changes later."""
         if self._document is None:
-            self._document = await to_thread.run_sync(self._make_document, root_path)
+            self._document = await to_thread.run_sync(
+                openapi_document, self._routes, self._chats, self._about, root_path
+            )
         return self._document
 
-    def _make_document(self, root_path: str) -> Json:
-        about = About(self._title, self._description, chatserve_version())
-        return openapi_document(self._routes, self._chats, about, root_path)
-
-    @describe(
-        Operation(
-            "check_live",
-            "Tell that the process answers",
-            (Answer(200, "it does", {"application/json": _STATUS_SCHEMA}),),
-            uses_store=False,
-        )
-    )
+    @Operation("check_live", "GET /health/live", (Answer(200, "it does", json_of(_STATUS_SCHEMA)),), uses_store=False)
     async def live(self, _request: Request) -> Response:
         """Tell that the process answers."""
         return json_response({"status": "live"})
 
-    @describe(
-        Operation(
-            "check_ready",
-            "Tell whether new turns are taken",
-            (Answer(200, "they are", {"application/json": _STATUS_SCHEMA}),),
-            errors=(ShuttingDown, StoreError),
-        )
+    @Operation(
+        "check_ready", "GET /health/ready", (Answer(200, "they are", json_of(_STATUS_SCHEMA)),), errors=(ShuttingDown,)
     )
     async def ready(self, _request: Request) -> Response:
-        """Tell whether new turns are taken: not while draining, nor without a store."""
+        """Tell whether new turns are taken.
+
+        They are not while the server drains, nor without a store.
+        """
         if self._engine.is_draining:
             raise ShuttingDown("the server is about to stop")
         try:
@@ -185,11 +150,3 @@ def chat_json(chat: Chat, root_path: str = "") -> dict[str, Json]:
         "feedback": list(options.feedback),
         "url": f"{root_path}/chat/{options.name}",
     }
-
-
-def chatserve_version() -> str:
-    """Return the version that is installed."""
-    try:
-        return metadata.version("chatserve")
-    except metadata.PackageNotFoundError:
-        return "0+source"

@@ -23,6 +23,8 @@ from chatserve.routes.http.guards import Guards
 from chatserve.routes.http.problems import problem_of
 from chatserve.routes.http.router import LiteralPaths
 from chatserve.routes.info import InfoRoutes
+from chatserve.routes.openapi.document import About
+from chatserve.routes.openapi.operations import routes_of
 from chatserve.routes.sessions.feedback import FeedbackRoutes
 from chatserve.routes.sessions.history import HistoryRoutes
 from chatserve.routes.sessions.sessions import SessionRoutes
@@ -46,7 +48,7 @@ class Service:
 
 
 def build_application(service: Service) -> ASGIApp:
-    """Return the ASGI application of a service. Raises: ConfigurationError (settings of the guards)."""
+    """Return the ASGI application of a service."""
     settings = service.engine.settings
     routes = sorted(all_routes(service), key=lambda route: bool(route.param_convertors))
     application = Starlette(
@@ -73,8 +75,9 @@ def all_routes(service: Service) -> list[Route]:
     spoken = service.engine.settings.protocols
     protocols = [each for each in service.wire_formats if isinstance(each, WireFormat) and each.name in spoken]
     wire = WireRoutes(service.engine, service.chats, service.files, protocols)
-    info = InfoRoutes(service.engine, service.chats, native, wire.describe(), service.title, service.description)
-    return [*info.routes(), *native, *wire.routes()]
+    about = About(service.title, service.description)
+    info = InfoRoutes(service.engine, service.chats, about, native, wire.describe())
+    return [*routes_of(info), *native, *wire.routes()]
 
 
 def native_routes(service: Service) -> list[Route]:
@@ -88,4 +91,4 @@ def native_routes(service: Service) -> list[Route]:
         TransferRoutes(service.engine, service.files),
         FileRoutes(service.engine, service.files),
     )
-    return [route for noun in nouns for route in noun.routes()]
+    return [route for noun in nouns for route in routes_of(noun)]

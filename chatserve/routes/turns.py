@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from chatserve.chat_function import Chat
 from chatserve.codec import clean_json, message_json, turn_json
 from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.streams import OfSession, OfTurn
 from chatserve.contracts.turns import TurnCall
-from chatserve.core.errors import BodyTooLarge, InputsInvalid
+from chatserve.core.errors import FileUnknown, InputsInvalid
 from chatserve.core.types import FilePart, OnDisconnect, ToolResultPart, WhenBusy
 from chatserve.engine import TurnEngine
 from chatserve.routes.answers import Answers, answer_json
@@ -28,24 +27,28 @@ from chatserve.routes.http.given import (
     turn_request,
 )
 from chatserve.routes.http.requests import (
-    decode_body,
+    JsonBody,
     headers_of,
     if_match,
     owner_of,
-    read_body,
     read_cursor,
+    read_model,
     require_json,
 )
 from chatserve.routes.http.responses import json_response
-from chatserve.routes.openapi.operations import describe
-from chatserve.routes.turn_operations import (
-    FOLLOW_SESSION,
-    FOLLOW_TURN,
-    READ_TURN,
-    START_TURN,
-    STOP_SESSION,
-    STOP_TURN,
+from chatserve.routes.openapi.operations import (
+    AFTER_EVENT,
+    EVENTS,
+    LAST_EVENT_ID,
+    Answer,
+    Operation,
+    component,
+    json_of,
 )
+from chatserve.routes.openapi.schemas import list_of, record
+from chatserve.routes.openapi.turn_operations import turn_operation
+
+_STOPPED: Final = record({"stopped": list_of(component("Answer"))})
 
 
 def _whole(value: Any) -> Any:
@@ -56,28 +59,25 @@ def _whole(value: Any) -> Any:
 Index = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 
 
-class ToolResultBody(BaseModel):
+class ToolResultBody(JsonBody):
     """What a tool that ran in the client answered."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     tool_call_id: str
     output: Any = None
     is_error: bool = False
 
 
-class MessageBody(BaseModel):
+class MessageBody(JsonBody):
     """A message with more than words: files by id, or results of tools."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     text: str = ""
     files: list[str] = Field(default_factory=list, max_length=100)
     tool_results: list[ToolResultBody] | None = Field(None, min_length=1, max_length=100)
 
 
-class TurnBody(BaseModel):
+class TurnBody(JsonBody):
     """The body of `POST /chat`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     message: str | MessageBody | None = Field(None, description="the user's message; or give `example`")
     session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="go on with this session")
     inputs: dict[str, Any] = Field(
@@ -99,36 +99,18 @@ class TurnRoutes:
     history_formats: dict[str, HistoryFormat]
     answers: Answers
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/chat", self.start, methods=["POST"]),
-            Route("/chat/{chat}", self.start, methods=["POST"]),
-            Route("/turns/{turn_id}", self.read, methods=["GET"]),
-            Route("/turns/{turn_id}/events", self.follow, methods=["GET"]),
-            Route("/turns/{turn_id}/stop", self.stop, methods=["POST"]),
-            Route("/sessions/{session_id}/events", self.follow_session, methods=["GET"]),
-            Route("/sessions/{session_id}/stop", self.stop_session, methods=["POST"]),
-        ]
-
     # start
 
-    @describe(START_TURN)
+    @turn_operation("start_turn", "POST /chat /chat/{chat}", "turn", FileUnknown)
     async def start(self, request: Request) -> Response:
-        """Start a turn, and answer as the client asked."""
-        settings = self.engine.settings
+        """Start a turn."""
         require_json(request)
-        body = await read_body(request, max_bytes=settings.max_history_body_bytes)
-        decoded = decode_body(TurnBody, body)
-        if decoded.history is None and len(body) > settings.max_body_bytes:
-            raise BodyTooLarge(
-                f"the body is larger than {settings.max_body_bytes} bytes", max_bytes=settings.max_body_bytes
-            )
+        body, raw = await read_model(request, TurnBody, self.engine.settings)
         name = request.path_params.get("chat") or next(iter(self.chats))
-        call, place = self._read_call(self.engine.chat(name), decoded), self._place(owner_of(request), decoded)
+        call, place = self._read_call(self.engine.chat(name), body), self._place(owner_of(request), body)
         call = replace(call, if_version=if_match(headers_of(request)))
-        turn = await self.engine.submit(turn_request(self.engine, Asked(request, body), call, place))
-        return await self.answers.answer(request, turn, stream=decoded.stream)
+        turn = await self.engine.submit(turn_request(self.engine, Asked(request, raw), call, place))
+        return await self.answers.answer(request, turn, stream=body.stream)
 
     def _read_call(self, chat: Chat, body: TurnBody) -> TurnCall:
         """Return the call of a body. Raises: InputsInvalid."""
@@ -155,31 +137,59 @@ class TurnRoutes:
 
     # watch and stop
 
-    @describe(READ_TURN)
+    @Operation(
+        "read_turn",
+        "GET /turns/{turn_id}",
+        (
+            Answer(
+                200,
+                "the turn",
+                json_of("TurnState"),
+                links={"give_feedback": {"message_id": "$response.body#/messages/0/message_id"}},
+            ),
+        ),
+    )
     async def read(self, request: Request) -> Response:
-        """Return a turn's state, and its answer as far as it is."""
+        """Read a turn: its state, and its answer as far as it is."""
         record = await self.engine.get_turn(owner_of(request), request.path_params["turn_id"])
         user_message = None if record.user_message is None else message_json(record.user_message)
         return json_response(turn_json(record.turn) | answer_json(record) | {"user_message": user_message})
 
-    @describe(FOLLOW_TURN)
+    @Operation(
+        "follow_turn",
+        "GET /turns/{turn_id}/events",
+        (
+            Answer(200, "the turn's events from its beginning or after the cursor, until `done`", EVENTS),
+            Answer(204, "the client has them all; a browser stops reconnecting"),
+        ),
+        (LAST_EVENT_ID, AFTER_EVENT),
+    )
     async def follow(self, request: Request) -> Response:
-        """Stream a turn's events; 204 when the client has them all."""
+        """Follow a turn's events."""
         return await self.answers.follow(request, OfTurn(request.path_params["turn_id"], read_cursor(request)))
 
-    @describe(FOLLOW_SESSION)
-    async def follow_session(self, request: Request) -> Response:
-        """Stream a session's events."""
-        return await self.answers.follow(request, OfSession(request.path_params["session_id"], read_cursor(request)))
-
-    @describe(STOP_TURN)
+    @Operation("stop_turn", "POST /turns/{turn_id}/stop", (Answer(200, "what became of it", json_of("Answer")),))
     async def stop(self, request: Request) -> Response:
         """Stop a turn; one that is over stays as it is."""
         return json_response(
             answer_json(await self.engine.stop_turn(owner_of(request), request.path_params["turn_id"]))
         )
 
-    @describe(STOP_SESSION)
+    @Operation(
+        "follow_session",
+        "GET /sessions/{session_id}/events",
+        (Answer(200, "the events after the cursor, or from the open turn on, without end", EVENTS),),
+        (LAST_EVENT_ID, AFTER_EVENT),
+    )
+    async def follow_session(self, request: Request) -> Response:
+        """Follow a session's events."""
+        return await self.answers.follow(request, OfSession(request.path_params["session_id"], read_cursor(request)))
+
+    @Operation(
+        "stop_session",
+        "POST /sessions/{session_id}/stop",
+        (Answer(200, "the turns that were stopped", json_of(_STOPPED)),),
+    )
     async def stop_session(self, request: Request) -> Response:
         """Stop whatever runs and waits in a session."""
         turns = await self.engine.stop_session(owner_of(request), request.path_params["session_id"])

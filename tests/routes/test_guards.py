@@ -6,6 +6,7 @@ import pytest
 
 from chatserve.core.errors import ConfigurationError
 from chatserve.routes.http.guards import Guards
+from chatserve.settings import read_settings
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -218,7 +219,7 @@ async def test_origin_is_never_reflected() -> None:
 @pytest.mark.parametrize("origin", ["*", "null", "app.example", "https://app.example/", "https://*.example", ""])
 def test_setting_that_is_no_origin_is_a_configuration_error(origin: str) -> None:
     with pytest.raises(ConfigurationError, match="cors_origins"):
-        Guards(inner, allowed_hosts=(), cors_origins=(origin,), body_idle_s=1)
+        read_settings({"cors_origins": (origin,)}, {})
 
 
 # --- sizes -------------------------------------------------------------------------------------------------------

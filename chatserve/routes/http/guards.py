@@ -1,7 +1,7 @@
 """What stands before every route: allowed hosts and origins, limits of a request's head, CORS, headers of responses.
 
 Pure ASGI, one pass over a request's headers, and nothing per event of a stream. Knows no route but `/health/*`, which
-probes ask by address. Source: RFC 9110 sections 7.2 and 15; WHATWG Fetch, "CORS protocol"; contract section 7.
+probes ask by address. Source: RFC 9110 sections 7.2 and 15; WHATWG Fetch, "CORS protocol"; docs/http.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chatserve.core.errors import ConfigurationError, Forbidden, HeadersTooLarge, HostUnknown, RequestError, UrlTooLong
+from chatserve.core.errors import Forbidden, HeadersTooLarge, HostUnknown, RequestError, UrlTooLong
 from chatserve.core.frozen import frozen
 from chatserve.engine import Timeouts
 from chatserve.routes.http.problems import error_response
@@ -47,7 +47,6 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d*)?")
 _HEADER_NAMES: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*]+")
 
 
 @frozen
@@ -63,10 +62,7 @@ class Guards:
     """ASGI middleware around the whole application, its error pages included.
 
     `allowed_hosts` are names without ports, `"*"` for any; `cors_origins` are whole origins, compared exactly;
-    `body_idle_s` is how long a body may pause.
-
-    Raises:
-        ConfigurationError: an origin that is none, `"*"` and `"null"` among them.
+    `body_idle_s` is how long a body may pause. `Settings` has checked them.
     """
 
     def __init__(
@@ -75,7 +71,7 @@ class Guards:
         self._app = app
         self._hosts = frozenset(map(_host_name, allowed_hosts))
         self._answers_any_host = b"*" in self._hosts
-        self._origins = frozenset(map(_checked_origin, cors_origins))
+        self._origins = frozenset(origin.encode() for origin in cors_origins)
         self._vary: tuple[Header, ...] = ((b"vary", b"Origin"),) if self._origins else ()
         self._body_timeouts: BodyTimeouts = Timeouts(body_idle_s, asyncio.Task.cancel)
 
@@ -206,12 +202,3 @@ def _host_name(given: str) -> bytes:
         return b"[" + name + b"]"
     match = _HOST.fullmatch(name)
     return match[1] if match else name
-
-
-def _checked_origin(given: str) -> bytes:
-    if not _ORIGIN.fullmatch(given):
-        raise ConfigurationError(
-            f"setting 'cors_origins': {given!r} is no origin; write scheme, host and port as browsers send them, "
-            "like 'https://app.example' or 'http://localhost:5173' (no path, no '*')"
-        )
-    return given.encode()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
 from typing import Any, Final, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
 from chatserve.codec import loads
 from chatserve.core.errors import BodyInvalid, BodyTooLarge, InputsInvalid, MediaTypeUnsupported, RequestError
-from chatserve.core.types import Json
 from chatserve.engine import Timeouts
+from chatserve.settings import Settings
 
-Body = TypeVar("Body", bound=BaseModel)
-Handler = Callable[[Request], Coroutine[Any, Any, Any]]
+Body = TypeVar("Body", bound="JsonBody")
 
 BodyTimeouts: TypeAlias = Timeouts[asyncio.Task[Any]]
 """Ends the wait of tasks for the next piece of a body."""
@@ -132,34 +131,39 @@ def require_json(request: Request) -> None:
         raise MediaTypeUnsupported(f"the content type must be application/json, not {given!r}")
 
 
-def decode_json(body: bytes) -> Json:
-    """Return the JSON value of a body. Raises: BodyInvalid."""
-    try:
-        return loads(body)
-    except ValueError as error:
-        raise BodyInvalid(f"the body is not JSON that can be read: {error}") from error
+class JsonBody(BaseModel):
+    """A JSON body: an object with members of exactly these types and no others."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def decode_body(model: type[Body], body: bytes) -> Body:
-    """Return the body as `model`; an empty body is an empty object.
+async def read_model(request: Request, model: type[Body], settings: Settings) -> tuple[Body, bytes]:
+    """Return a JSON body, read as `model` and as its bytes. A request without a body is an empty object.
+
+    A body may have `max_body_bytes`; one with a history, where the model takes it, `max_history_body_bytes`.
 
     Raises:
         BodyInvalid: not JSON.
         InputsInvalid: JSON of another shape; `errors` names each field.
+        BodyTooLarge, BodyTimeout, MediaTypeUnsupported: as `read_body` and `require_json`.
     """
-    value = decode_json(body) if body else {}
+    limit, takes_history = settings.max_body_bytes, "history" in model.model_fields
+    raw = await read_body(request, max_bytes=settings.max_history_body_bytes if takes_history else limit)
+    if raw:
+        require_json(request)
+    body = _decode(model, raw)
+    if len(raw) > limit and getattr(body, "history", None) is None:
+        raise _too_large(limit)
+    return body, raw
+
+
+def _decode(model: type[Body], raw: bytes) -> Body:
     try:
-        return model.model_validate(value)
+        return model.model_validate(loads(raw) if raw else {})
     except ValidationError as error:
         raise shape_invalid(error) from error
-
-
-async def read_model(request: Request, model: type[Body], *, max_bytes: int) -> Body:
-    """Read a JSON body as `model`; a request without a body is an empty object. Raises: as its parts."""
-    body = await read_body(request, max_bytes=max_bytes)
-    if body:
-        require_json(request)
-    return decode_body(model, body)
+    except ValueError as error:
+        raise BodyInvalid(f"the body is not JSON that can be read: {error}") from error
 
 
 def shape_invalid(error: ValidationError) -> InputsInvalid:

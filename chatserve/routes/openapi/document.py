@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from importlib import metadata
 from typing import Any, Final
 from urllib.parse import quote
 
-from pydantic import BaseModel
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from chatserve.chat_function import Chat
 from chatserve.core.errors import (
@@ -24,14 +24,18 @@ from chatserve.core.errors import (
     BodyTooLarge,
     ChatFunctionError,
     ChatserveError,
+    FileUnknown,
     Forbidden,
     HeadersTooLarge,
     HostUnknown,
     InputsInvalid,
     MediaTypeUnsupported,
+    MessageUnknown,
     RequestError,
+    SessionUnknown,
     StoreError,
     StoreFull,
+    TurnUnknown,
     UrlTooLong,
 )
 from chatserve.core.types import Json
@@ -46,9 +50,8 @@ from chatserve.routes.openapi.chat_schemas import (
     schema_name,
     turn_schema,
 )
-from chatserve.routes.openapi.event_schemas import event_schemas
 from chatserve.routes.openapi.operations import Answer, Operation, Parameter, Schema, component, operation_of
-from chatserve.routes.openapi.schemas import STRING, answer_schemas, value_schemas
+from chatserve.routes.openapi.schemas import STRING, answer_schemas, event_schemas, value_schemas
 from chatserve.routes.sessions.document import document_schemas
 from chatserve.routes.sessions.history import EditBody
 from chatserve.routes.turns import MessageBody, TurnBody
@@ -67,15 +70,16 @@ HEADERS: Final[Mapping[str, Json]] = {
 
 _PATH_PARAMETER: Final = re.compile(r"{(\w+)}")
 _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_ANY_REQUEST: Final[tuple[type[ChatserveError], ...]] = (
-    RequestError,
-    HostUnknown,
-    UrlTooLong,
-    HeadersTooLarge,
-    ChatserveError,
-)
+_ANY_REQUEST: Final = (RequestError, UrlTooLong, HeadersTooLarge, ChatserveError)
 _ANY_BODY: Final = (BodyInvalid, BodyTimeout, BodyTooLarge, MediaTypeUnsupported, InputsInvalid)
 _ANY_CHAT: Final = (ChatFunctionError, AnswerInvalid, AnswerTooLarge)
+_UNKNOWN: Final[Mapping[str, type[ChatserveError]]] = {
+    "session_id": SessionUnknown,
+    "turn_id": TurnUnknown,
+    "message_id": MessageUnknown,
+    "file_id": FileUnknown,
+}
+"""What is answered to an id in the path that nobody has, or somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +88,25 @@ class About:
 
     title: str
     description: str
-    version: str
 
 
-def openapi_document(routes: Iterable[BaseRoute], chats: Mapping[str, Chat], about: About, root_path: str = "") -> Json:
-    """Return the document that describes these routes; routes that say nothing of themselves are left out."""
+def openapi_document(routes: Iterable[Route], chats: Mapping[str, Chat], about: About, root_path: str = "") -> Json:
+    """Return the document that describes these routes, whose handlers carry their operations."""
     return {
         "openapi": "3.1.1",
-        "info": {"title": about.title, "description": about.description, "version": about.version},
+        "info": {"title": about.title, "description": about.description, "version": chatserve_version()},
         "servers": [{"url": root_path or "/"}],
         "paths": _paths(routes, chats),
         "components": {"schemas": _schemas(chats), "headers": HEADERS},
     }
+
+
+def chatserve_version() -> str:
+    """Return the version that is installed."""
+    try:
+        return metadata.version("chatserve")
+    except metadata.PackageNotFoundError:
+        return "0+source"
 
 
 def _schemas(chats: Mapping[str, Chat]) -> dict[str, Schema]:
@@ -111,35 +122,33 @@ def _schemas(chats: Mapping[str, Chat]) -> dict[str, Schema]:
     return schemas
 
 
-def _paths(routes: Iterable[BaseRoute], chats: Mapping[str, Chat]) -> dict[str, Any]:
+def _paths(routes: Iterable[Route], chats: Mapping[str, Chat]) -> dict[str, Any]:
     paths: defaultdict[str, dict[str, Json]] = defaultdict(dict)
     for route in routes:
-        operation = operation_of(route.endpoint) if isinstance(route, Route) else None
-        if operation is None or not isinstance(route, Route):
-            continue
-        for path, chat in _expanded(route, operation, chats):
-            for method in (route.methods or set()) - {"HEAD"}:
-                paths[path][method.lower()] = _operation(path, method, operation, chat) | _body(operation, chat, chats)
+        operation = operation_of(route.endpoint)
+        assert operation is not None
+        for path, chat in _expanded(route.path_format, operation, chats):
+            described = _operation(path, operation, route.endpoint, chat) | _body(operation, chat, chats)
+            paths[path][operation.method.lower()] = described
     return dict(paths)
 
 
-def _expanded(route: Route, operation: Operation, chats: Mapping[str, Chat]) -> Iterator[tuple[str, Chat | None]]:
-    if CHAT_PARAMETER in route.path_format:
+def _expanded(path: str, operation: Operation, chats: Mapping[str, Chat]) -> Iterator[tuple[str, Chat | None]]:
+    if CHAT_PARAMETER in path:
         for name, chat in chats.items():
-            yield route.path_format.replace(CHAT_PARAMETER, quote(name, safe="")), chat
+            yield path.replace(CHAT_PARAMETER, quote(name, safe="")), chat
     else:
-        yield route.path_format, next(iter(chats.values())) if operation.body == "turn" else None
+        yield path, next(iter(chats.values())) if operation.body == "turn" else None
 
 
-def _operation(path: str, method: str, operation: Operation, chat: Chat | None) -> dict[str, Json]:
-    noun = path.split("/")[1]
+def _operation(path: str, operation: Operation, handler: Callable[..., Any], chat: Chat | None) -> dict[str, Json]:
     is_named = chat is not None and path.count("/") > 1
     described: dict[str, Json] = {
         "operationId": f"{operation.operation_id}_{chat.options.name}" if is_named and chat else operation.operation_id,
-        "summary": operation.summary,
-        "tags": [noun or "service"],
+        "summary": (handler.__doc__ or "").partition("\n")[0].removesuffix("."),
+        "tags": [path.split("/")[1] or "service"],
         "parameters": [*map(_path_parameter, _PATH_PARAMETER.findall(path)), *map(_parameter, operation.parameters)],
-        "responses": _responses(method, operation, is_probe=noun == "health"),
+        "responses": _responses(path, operation),
     }
     if chat is not None:
         described["description"] = chat.options.description or chat.options.title
@@ -168,22 +177,18 @@ def _body(operation: Operation, chat: Chat | None, chats: Mapping[str, Chat]) ->
         assert chat is not None
         body = {"application/json": component(schema_name("Turn", chat.options.name))}
     elif isinstance(body, type):
-        required = _has_required(body)
+        required = any(field.is_required() for field in body.model_fields.values())
         body = {"application/json": body_schema(body, chats.values())}
     content = {media_type: {"schema": schema} for media_type, schema in body.items()}
     return {"requestBody": {"required": required, "content": content}}
 
 
-def _has_required(model: type[BaseModel]) -> bool:
-    return any(field.is_required() for field in model.model_fields.values())
-
-
 # --- responses -------------------------------------------------------------------------------------------------------
 
 
-def _responses(method: str, operation: Operation, *, is_probe: bool) -> Json:
+def _responses(path: str, operation: Operation) -> Json:
     responses: dict[str, Json] = {str(answer.status_code): _answer(answer) for answer in operation.answers}
-    for status_code, codes in sorted(_codes(method, operation, is_probe=is_probe).items()):
+    for status_code, codes in sorted(_codes(path, operation).items()):
         responses[str(status_code)] = _problem(status_code, codes, is_closed=not operation.runs_chat)
     if operation.runs_chat:
         responses["default"] = _problem_content(
@@ -200,8 +205,7 @@ def _answer(answer: Answer) -> Json:
         response["headers"] = {name: _header(name) for name in answer.headers}
     if answer.links:
         response["links"] = {
-            link.operation_id: {"operationId": link.operation_id, "parameters": dict(link.parameters)}
-            for link in answer.links
+            name: {"operationId": name, "parameters": dict(parameters)} for name, parameters in answer.links.items()
         }
     return response
 
@@ -210,21 +214,26 @@ def _header(name: str) -> Json:
     return {"$ref": f"#/components/headers/{name}"}
 
 
-def _codes(method: str, operation: Operation, *, is_probe: bool) -> dict[int, list[str]]:
+def _codes(path: str, operation: Operation) -> dict[int, list[str]]:
     """Return the codes of all problems an operation may answer with, by status."""
-    errors: list[type[ChatserveError]] = [error for error in _ANY_REQUEST if not (is_probe and error is HostUnknown)]
-    if method in _UNSAFE:
+    is_unsafe = operation.method in _UNSAFE
+    errors: list[type[ChatserveError]] = [*_ANY_REQUEST, *operation.errors]
+    errors += [_UNKNOWN[name] for name in _PATH_PARAMETER.findall(path)]
+    errors += [each.error for each in operation.parameters if each.error is not None]
+    if not path.startswith("/health/"):
+        errors.append(HostUnknown)
+    if is_unsafe:
         errors.append(Forbidden)
     if operation.parameters:
         errors.append(BodyInvalid)
     if operation.body is not None:
         errors.extend(_ANY_BODY)
     if operation.uses_store:
-        errors.extend((StoreError, StoreFull) if method in _UNSAFE else (StoreError,))
+        errors.extend((StoreError, StoreFull) if is_unsafe else (StoreError,))
     if operation.runs_chat:
         errors.extend(_ANY_CHAT)
     codes: defaultdict[int, list[str]] = defaultdict(list)
-    for error in dict.fromkeys((*errors, *operation.errors)):
+    for error in errors:
         codes[error.status_code].append(error.code)
     if operation.runs_chat:
         codes[HTTPStatus.GATEWAY_TIMEOUT].append("turn_timeout")

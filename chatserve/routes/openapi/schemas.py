@@ -1,4 +1,4 @@
-"""JSON Schemas of what is answered: values, by their declarations, and what only HTTP knows, such as problems.
+"""JSON Schemas of what is answered: values and events, by their declarations, and what only HTTP knows, like problems.
 
 They say what `chatserve.codec` and the routes write, no more and no less; tests hold real answers against them.
 """
@@ -42,25 +42,11 @@ def list_of(schema: Schema) -> Schema:
 
 
 STRING: Final[Schema] = {"type": "string"}
-NUMBER: Final[Schema] = {"type": "number"}
 BOOLEAN: Final[Schema] = {"type": "boolean"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
-TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 OBJECT: Final[Schema] = {"type": "object"}
-ANY: Final[Schema] = {}
 VERSION: Final[Schema] = COUNT | {"description": "grows with every accepted change of the session"}
 SESSION_ID: Final[Schema] = {"type": ["string", "null"], "description": "null for a turn of which nothing is kept"}
-
-
-def discriminated(names: Mapping[str, str], member: str) -> Schema:
-    """Return the schema of a value that is one of several, told apart by a member."""
-    return {
-        "oneOf": [component(name) for name in names.values()],
-        "discriminator": {
-            "propertyName": member,
-            "mapping": {value: component(name)["$ref"] for value, name in names.items()},
-        },
-    }
 
 
 _ANSWER: Final[Mapping[str, Schema]] = {
@@ -74,13 +60,6 @@ _ANSWER: Final[Mapping[str, Schema]] = {
     "version": nullable(VERSION),
 }
 
-_PROBLEM_OPTIONAL: Final[Mapping[str, Schema]] = {
-    "retryable": BOOLEAN | {"description": "the same request may succeed later"},
-    "turn_id": STRING | {"description": "the turn that failed, or that keeps the session busy"},
-    "session_id": SESSION_ID,
-    "errors": list_of({"type": "object"}) | {"description": "each field that is wrong, with a message"},
-}
-
 PROBLEM: Final[Schema] = {
     "type": "object",
     "description": "RFC 9457 problem document; `code` is stable, `error_id` finds the error in the server's log",
@@ -91,7 +70,10 @@ PROBLEM: Final[Schema] = {
         "code": STRING,
         "detail": STRING,
         "error_id": STRING,
-        **_PROBLEM_OPTIONAL,
+        "retryable": BOOLEAN | {"description": "the same request may succeed later"},
+        "turn_id": STRING | {"description": "the turn that failed, or that keeps the session busy"},
+        "session_id": SESSION_ID,
+        "errors": list_of({"type": "object"}) | {"description": "each field that is wrong, with a message"},
     },
     "required": ["type", "title", "status", "code", "detail", "error_id"],
 }
@@ -105,6 +87,34 @@ def value_schemas() -> dict[str, Schema]:
     for cls, event in EVENT_NAMES.items():
         named[event_schema_name(event)] = types.record(shape_of(cls), event_schema_name(event))
     return schemas_of(named, component("{model}")["$ref"])
+
+
+def event_schemas() -> dict[str, Schema]:
+    """Return the schemas of every event as it is framed, and of the union of all, by name.
+
+    A frame's members are the fields of a server-sent event, all of them text. Source: OpenAPI 3.2, "Special
+    Considerations for Server-Sent Events".
+    """
+    frames = {event: event_schema_name(event).removesuffix("Data") + "Event" for event in EVENT_NAMES.values()}
+    references = {event: component(name) for event, name in frames.items()}
+    mapping = {event: reference["$ref"] for event, reference in references.items()}
+    return {
+        **{name: _frame(event) for event, name in frames.items()},
+        "StreamEvent": {
+            "oneOf": list(references.values()),
+            "discriminator": {"propertyName": "event", "mapping": mapping},
+        },
+    }
+
+
+def _frame(event: str) -> Schema:
+    value = component(event_schema_name(event))
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": value}
+    members: dict[str, Schema] = {"event": {"const": event}, "data": data}
+    seq: Schema = {"type": "string", "pattern": "^[0-9]+$", "description": "the event's number in the session, from 1"}
+    if event == "bye":  # it has no number: the client's cursor stays where it is
+        return record(members, {"id": seq, "retry": COUNT})
+    return record(members | {"id": seq}, {"retry": COUNT})
 
 
 def event_schema_name(event: str) -> str:

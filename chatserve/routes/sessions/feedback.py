@@ -6,26 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from chatserve.chat_function import Chat
 from chatserve.codec import clean_text, message_json
 from chatserve.core.errors import InputsInvalid
 from chatserve.core.types import Feedback, Message
 from chatserve.engine import TurnEngine
-from chatserve.routes.http.requests import etag, if_match, owner_of, read_model
+from chatserve.routes.http.requests import JsonBody, etag, if_match, owner_of, read_model
 from chatserve.routes.http.responses import json_response
-from chatserve.routes.openapi.operations import describe
-from chatserve.routes.sessions.operations import GIVE_FEEDBACK
+from chatserve.routes.openapi.operations import IF_MATCH, Answer, Operation, json_of
 
 
-class FeedbackBody(BaseModel):
+class FeedbackBody(JsonBody):
     """The body of `POST /messages/{message_id}/feedback`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     value: str = Field(description="one of the values the chat declares; GET / lists them")
     comment: Annotated[str, Field(max_length=10_000)] | None = None
 
@@ -37,16 +34,20 @@ class FeedbackRoutes:
     engine: TurnEngine
     chats: Mapping[str, Chat]
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [Route("/messages/{message_id}/feedback", self.give, methods=["POST"])]
-
-    @describe(GIVE_FEEDBACK, body=FeedbackBody)
+    @Operation(
+        "give_feedback",
+        "POST /messages/{message_id}/feedback",
+        (Answer(200, "the message, with the feedback", json_of("Message"), ("ETag",)),),
+        (IF_MATCH,),
+        FeedbackBody,
+    )
     async def give(self, request: Request) -> Response:
-        """Keep a feedback, in place of the one before, and return the message with it."""
+        """Say what one thinks of an answer.
+
+        The feedback takes the place of the one before.
+        """
         engine, owner, message_id = self.engine, owner_of(request), request.path_params["message_id"]
-        settings = engine.settings
-        body = await read_model(request, FeedbackBody, max_bytes=settings.max_body_bytes)
+        body, _ = await read_model(request, FeedbackBody, engine.settings)
         allowed = await self._values_for(owner, await engine.store.get_message(owner, message_id))
         if body.value not in allowed:
             detail = f"value: {body.value!r:.80} is not one of {', '.join(map(repr, allowed))}"

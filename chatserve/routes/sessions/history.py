@@ -9,19 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from chatserve.chat_function import Chat
 from chatserve.codec import message_json
 from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.store import Page
 from chatserve.contracts.turns import TurnCall
-from chatserve.core.errors import BodyInvalid, NothingToUndo, SessionExists, SessionUnknown
+from chatserve.core.errors import (
+    BodyInvalid,
+    ChatUnknown,
+    FileUnknown,
+    MessageUnknown,
+    NothingToUndo,
+    SessionBusy,
+    SessionExists,
+    SessionUnknown,
+)
 from chatserve.core.types import (
     FilePart,
     Json,
@@ -36,36 +44,45 @@ from chatserve.formats.shared.history_views import render_openai, render_tuples
 from chatserve.routes.answers import Answers
 from chatserve.routes.http.given import Asked, SessionPlace, claim_id, turn_request
 from chatserve.routes.http.requests import (
-    decode_body,
+    JsonBody,
     etag,
     headers_of,
     if_match,
     owner_of,
-    read_body,
     read_flag,
     read_limit,
-    require_json,
+    read_model,
 )
 from chatserve.routes.http.responses import json_response
-from chatserve.routes.openapi.operations import describe
-from chatserve.routes.sessions.operations import CLEAR_HISTORY, EDIT, FORK_SESSION, LIST_MESSAGES, RETRY, UNDO
-from chatserve.routes.sessions.sessions import session_created, session_response
+from chatserve.routes.openapi.operations import (
+    AFTER_ID,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    LIMIT,
+    Answer,
+    Operation,
+    Parameter,
+    component,
+    flag,
+    json_of,
+    page_of,
+)
+from chatserve.routes.openapi.schemas import STRING, VERSION, record
+from chatserve.routes.openapi.turn_operations import turn_operation
+from chatserve.routes.sessions.sessions import CREATED, SESSION, create_once, session_created, session_response
 from chatserve.routes.turns import MessageBody, with_message
 
 MESSAGE_FORMATS: Final = ("messages", "tuples", "openai")
 MessageId = Annotated[str, Field(max_length=80)]
 
 
-class EmptyBody(BaseModel):
+class EmptyBody(JsonBody):
     """The body of requests that say all in their path: none, or an empty object."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
 
-
-class RunBody(BaseModel):
+class RunBody(JsonBody):
     """What retry and edit have in common."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     chat: str | None = Field(None, description="the chat that answers; default: the one that did")
     inputs: dict[str, Any] = Field(default_factory=dict, description="the inputs; those of the first try are not kept")
     stream: bool | None = Field(None, description="true: answer with server-sent events, whatever Accept says")
@@ -88,14 +105,13 @@ class EditBody(RunBody):
     message: str | MessageBody = Field(description="what to say in its place")
 
 
-class ForkBody(BaseModel):
+class ForkBody(JsonBody):
     """The body of `POST /sessions/{session_id}/fork`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     message_id: MessageId | None = Field(None, description="the last message to copy; default: the newest")
 
 
-AnyBody = TypeVar("AnyBody", bound=BaseModel)
+_UNDONE: Final = record({"session_id": STRING, "version": VERSION, "message": component("Message")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +123,34 @@ class HistoryRoutes:
     history_formats: Mapping[str, HistoryFormat]
     answers: Answers
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/sessions/{session_id}/messages", self.list, methods=["GET"]),
-            Route("/sessions/{session_id}/messages", self.clear, methods=["DELETE"]),
-            Route("/sessions/{session_id}/undo", self.undo, methods=["POST"]),
-            Route("/sessions/{session_id}/retry", self.retry, methods=["POST"]),
-            Route("/sessions/{session_id}/edit", self.edit, methods=["POST"]),
-            Route("/sessions/{session_id}/fork", self.fork, methods=["POST"]),
-        ]
-
     # read
 
-    @describe(LIST_MESSAGES)
+    @Operation(
+        "list_messages",
+        "GET /sessions/{session_id}/messages",
+        (
+            Answer(
+                200,
+                "a page, oldest first: messages, pairs of user and assistant, or OpenAI's messages",
+                page_of({"anyOf": [component("Message"), component("Pair"), component("OpenAIMessage")]}),
+                ("ETag",),
+            ),
+        ),
+        (
+            Parameter(
+                "format",
+                "query",
+                "the shape of the history",
+                {"type": "string", "enum": [*MESSAGE_FORMATS], "default": "messages"},
+            ),
+            flag("branches", "all messages in the order they were made, with `format=messages` only"),
+            AFTER_ID,
+            LIMIT,
+        ),
+        errors=(MessageUnknown,),
+    )
     async def list(self, request: Request) -> Response:
-        """Page through the current branch, or with `branches` through all messages in the order they were made."""
+        """Page through a session's history."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
         shape, branches = request.query_params.get("format", "messages"), read_flag(request, "branches")
         if shape not in MESSAGE_FORMATS:
@@ -160,47 +188,46 @@ class HistoryRoutes:
 
     # move
 
-    @describe(CLEAR_HISTORY)
+    @Operation(
+        "clear_history",
+        "DELETE /sessions/{session_id}/messages",
+        (SESSION,),
+        (IF_MATCH,),
+        errors=(SessionBusy,),
+    )
     async def clear(self, request: Request) -> Response:
-        """Clear the history and the session's state."""
+        """Clear a session's history and state."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
         moved = await self.engine.sessions.move_history(owner, session_id, "clear", if_match(request.headers))
         return session_response(moved.session)
 
-    @describe(UNDO, body=EmptyBody)
+    @Operation(
+        "undo",
+        "POST /sessions/{session_id}/undo",
+        (Answer(200, "the user message of that turn", json_of(_UNDONE), ("ETag",)),),
+        (IF_MATCH,),
+        EmptyBody,
+        errors=(SessionBusy, NothingToUndo),
+    )
     async def undo(self, request: Request) -> Response:
-        """Take the last turn back, and answer with its message."""
+        """Take the last turn back."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
-        _ = await self._read(request, EmptyBody)
+        _ = await read_model(request, EmptyBody, self.engine.settings)
         moved = await self.engine.sessions.move_history(owner, session_id, "undo", if_match(request.headers))
         assert moved.message is not None
         version = moved.session.version
         value = {"session_id": session_id, "version": version, "message": message_json(moved.message)}
         return json_response(value, 200, {"etag": etag(version)})
 
-    @describe(FORK_SESSION, body=ForkBody)
-    async def fork(self, request: Request) -> Response:
-        """Copy the history up to a message into a new session."""
-        engine, owner, session_id = self.engine, owner_of(request), request.path_params["session_id"]
-        body, raw = await self._read(request, ForkBody)
-        claim = await claim_id(engine, request, raw, engine.new_id("s_"))
-        if claim.is_known:  # whatever would stand in the way of another copy by now
-            with suppress(SessionUnknown):
-                return session_created(await engine.sessions.get(owner, claim.made_id), claim.headers)
-        try:
-            session = await engine.sessions.fork(owner, session_id, body.message_id, claim.made_id)
-        except SessionExists:
-            if not claim.is_known:
-                raise
-            session = await engine.sessions.get(owner, claim.made_id)
-        return session_created(session, claim.headers)
-
     # run again
 
-    @describe(RETRY, body=RetryBody)
+    @turn_operation("retry", "POST /sessions/{session_id}/retry", RetryBody, MessageUnknown, ChatUnknown, NothingToUndo)
     async def retry(self, request: Request) -> Response:
-        """Answer a message again; the answer there was stays as a branch of its own."""
-        body, raw = await self._read(request, RetryBody)
+        """Answer a message again.
+
+        The answer there was stays as a branch of its own.
+        """
+        body, raw = await read_model(request, RetryBody, self.engine.settings)
         owner, session_id = owner_of(request), request.path_params["session_id"]
         prompt, chat = await self._prompt(owner, session_id, body.message_id)
         chat = self.engine.chat(body.chat) if body.chat else chat
@@ -208,15 +235,37 @@ class HistoryRoutes:
         call = _with_input(_call(body, "retry", chat, target), prompt)
         return await self._run(Asked(request, raw), body, call)
 
-    @describe(EDIT, body=EditBody)
+    @turn_operation("edit", "POST /sessions/{session_id}/edit", EditBody, MessageUnknown, ChatUnknown, FileUnknown)
     async def edit(self, request: Request) -> Response:
-        """Replace a message and answer the new one; the old one stays as a branch of its own."""
-        body, raw = await self._read(request, EditBody)
+        """Replace a message, and answer the new one.
+
+        The old one stays as a branch of its own.
+        """
+        body, raw = await read_model(request, EditBody, self.engine.settings)
         owner = owner_of(request)
         message = await self.engine.store.get_message(owner, body.message_id)
         chat = self.engine.chat(body.chat) if body.chat else await self._chat_of(owner, message)
         call = with_message(_call(body, "edit", chat, body.message_id), body.message)
         return await self._run(Asked(request, raw), body, call)
+
+    @Operation(
+        "fork_session",
+        "POST /sessions/{session_id}/fork",
+        (CREATED,),
+        (IDEMPOTENCY_KEY,),
+        ForkBody,
+        errors=(MessageUnknown, SessionExists),
+    )
+    async def fork(self, request: Request) -> Response:
+        """Copy a history, up to a message, into a new session."""
+        engine, owner, session_id = self.engine, owner_of(request), request.path_params["session_id"]
+        body, raw = await read_model(request, ForkBody, self.engine.settings)
+        claim = await claim_id(engine, request, raw, engine.new_id("s_"))
+        if claim.is_known:  # whatever would stand in the way of another copy by now
+            with suppress(SessionUnknown):
+                return session_created(await engine.sessions.get(owner, claim.made_id), claim.headers)
+        creation = engine.sessions.fork(owner, session_id, body.message_id, claim.made_id)
+        return await create_once(engine, owner, claim, creation)
 
     async def _run(self, asked: Asked, body: RunBody, call: TurnCall) -> Response:
         request = asked.request
@@ -256,13 +305,6 @@ class HistoryRoutes:
     @property
     def _default_chat(self) -> Chat:
         return next(iter(self.chats.values()))
-
-    async def _read(self, request: Request, model: type[AnyBody]) -> tuple[AnyBody, bytes]:
-        settings = self.engine.settings
-        raw = await read_body(request, max_bytes=settings.max_body_bytes)
-        if raw:
-            require_json(request)
-        return decode_body(model, raw), raw
 
 
 def _last_turn_start(messages: Sequence[Message]) -> int:

@@ -2,61 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from chatserve.codec import clean_json, session_json
 from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.store import SessionChanges
 from chatserve.contracts.turns import NewSession
-from chatserve.core.errors import BodyTooLarge, Forbidden, SessionExists, SessionUnknown
+from chatserve.core.errors import (
+    FileUnknown,
+    Forbidden,
+    SessionBusy,
+    SessionExists,
+    SessionUnknown,
+)
 from chatserve.core.types import Session
 from chatserve.engine import TurnEngine
-from chatserve.routes.http.given import claim_id, linked_messages, place_of_id, read_history
+from chatserve.routes.http.given import Claim, claim_id, linked_messages, place_of_id, read_history
 from chatserve.routes.http.requests import (
-    decode_body,
+    JsonBody,
     etag,
     if_match,
     owner_of,
-    read_body,
     read_limit,
     read_model,
-    require_json,
 )
 from chatserve.routes.http.responses import json_response
-from chatserve.routes.openapi.operations import describe
-from chatserve.routes.sessions.operations import (
-    CHANGE_SESSION,
-    CREATE_SESSION,
-    DELETE_SESSION,
-    LIST_SESSIONS,
-    READ_SESSION,
+from chatserve.routes.openapi.operations import (
+    AFTER_ID,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    LIMIT,
+    Answer,
+    Operation,
+    component,
+    json_of,
+    page_of,
 )
 
+_NEXT: Final = (
+    "read_session",
+    "change_session",
+    "delete_session",
+    "list_messages",
+    "undo",
+    "retry",
+    "edit",
+    "fork_session",
+)
+SESSION: Final = Answer(200, "the session", json_of("Session"), ("ETag",))
+CREATED: Final = Answer(
+    201,
+    "the session",
+    json_of("Session"),
+    ("ETag", "Location", "Idempotency-Replayed"),
+    {name: {"session_id": "$response.body#/session_id"} for name in _NEXT},
+)
 Title = Annotated[str, Field(max_length=1000)]
 
 
-class NewSessionBody(BaseModel):
+class NewSessionBody(JsonBody):
     """The body of `POST /sessions`; all of it may be left out."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="an id of the client's choice")
     title: Title | None = None
     metadata: dict[str, Any] = Field(default_factory=dict, description="whatever the client wants kept with it")
     history: list[Any] | None = Field(None, description="messages to begin with: a list of messages, or of pairs")
 
 
-class SessionChangesBody(BaseModel):
+class SessionChangesBody(JsonBody):
     """The body of `PATCH /sessions/{session_id}`: what is left out stays; `metadata` is replaced as a whole."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     title: Title | None = Field(None, description="null removes the title")
     metadata: dict[str, Any] = Field(default_factory=dict)
 
@@ -68,42 +90,25 @@ class SessionRoutes:
     engine: TurnEngine
     history_formats: Mapping[str, HistoryFormat]
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/sessions", self.create, methods=["POST"]),
-            Route("/sessions", self.list, methods=["GET"]),
-            Route("/sessions/{session_id}", self.read, methods=["GET"]),
-            Route("/sessions/{session_id}", self.change, methods=["PATCH"]),
-            Route("/sessions/{session_id}", self.delete, methods=["DELETE"]),
-        ]
-
-    @describe(CREATE_SESSION, body=NewSessionBody)
+    @Operation(
+        "create_session",
+        "POST /sessions",
+        (CREATED,),
+        (IDEMPOTENCY_KEY,),
+        NewSessionBody,
+        errors=(SessionUnknown, SessionExists, FileUnknown),
+    )
     async def create(self, request: Request) -> Response:
-        """Create a session, perhaps with a history; one of a known idempotency key is answered as it is now."""
+        """Create a session, perhaps with a history.
+
+        One of a known idempotency key is answered as it is now.
+        """
         engine, owner = self.engine, owner_of(request)
-        body, raw = await self._read_new(request)
+        body, raw = await read_model(request, NewSessionBody, engine.settings)
         new = await self._new_session(owner, body)
         claim = await claim_id(engine, request, raw, new.session_id)
-        try:
-            session = await engine.store.create_session(replace(new, session_id=claim.made_id), now=engine.clock())
-        except SessionExists:
-            if not claim.is_known:
-                raise
-            session = await engine.sessions.get(owner, claim.made_id)
-        return session_created(session, claim.headers)
-
-    async def _read_new(self, request: Request) -> tuple[NewSessionBody, bytes]:
-        settings = self.engine.settings
-        raw = await read_body(request, max_bytes=settings.max_history_body_bytes)
-        if raw:
-            require_json(request)
-        body = decode_body(NewSessionBody, raw)
-        if body.history is None and len(raw) > settings.max_body_bytes:
-            raise BodyTooLarge(
-                f"the body is larger than {settings.max_body_bytes} bytes", max_bytes=settings.max_body_bytes
-            )
-        return body, raw
+        creation = engine.store.create_session(replace(new, session_id=claim.made_id), now=engine.clock())
+        return await create_once(engine, owner, claim, creation)
 
     async def _new_session(self, owner: str, body: NewSessionBody) -> NewSession:
         messages = linked_messages(read_history(body.history or [], self.history_formats), self.engine)
@@ -122,9 +127,15 @@ class SessionRoutes:
             raise SessionUnknown(f"no session {chosen!r}; ids that begin with s_ are the server's to give")
         return chosen
 
-    @describe(LIST_SESSIONS)
+    @Operation(
+        "list_sessions",
+        "GET /sessions",
+        (Answer(200, "a page", page_of(component("Session"))),),
+        (AFTER_ID, LIMIT),
+        errors=(Forbidden, SessionUnknown),
+    )
     async def list(self, request: Request) -> Response:
-        """Page through the caller's sessions, most recently created first."""
+        """Page through one's own sessions, most recently created first."""
         owner = owner_of(request)
         if not owner and not _is_loopback(request):
             raise Forbidden("sessions are listed to callers with an API key, and without one on loopback only")
@@ -132,17 +143,16 @@ class SessionRoutes:
         page = await self.engine.sessions.list(owner, after=after, limit=limit)
         return json_response({"items": [session_json(session) for session in page.items], "next": page.next})
 
-    @describe(READ_SESSION)
+    @Operation("read_session", "GET /sessions/{session_id}", (SESSION,))
     async def read(self, request: Request) -> Response:
-        """Return a session."""
+        """Read a session."""
         session = await self.engine.sessions.get(owner_of(request), request.path_params["session_id"])
         return session_response(session)
 
-    @describe(CHANGE_SESSION, body=SessionChangesBody)
+    @Operation("change_session", "PATCH /sessions/{session_id}", (SESSION,), (IF_MATCH,), SessionChangesBody)
     async def change(self, request: Request) -> Response:
-        """Change title and metadata."""
-        settings = self.engine.settings
-        body = await read_model(request, SessionChangesBody, max_bytes=settings.max_body_bytes)
+        """Change a session's title or metadata."""
+        body, _ = await read_model(request, SessionChangesBody, self.engine.settings)
         given = body.model_fields_set
         changes = SessionChanges(
             title=(body.title or "") if "title" in given else None,
@@ -154,12 +164,33 @@ class SessionRoutes:
         )
         return session_response(self.engine.sessions.as_seen(session))
 
-    @describe(DELETE_SESSION)
+    @Operation(
+        "delete_session",
+        "DELETE /sessions/{session_id}",
+        (Answer(204, "it is gone"),),
+        (IF_MATCH,),
+        errors=(SessionBusy,),
+    )
     async def delete(self, request: Request) -> Response:
         """Delete a session with all that belongs to it."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
         await self.engine.sessions.delete(owner, session_id, if_version=if_match(request.headers))
         return Response(status_code=204)
+
+
+async def create_once(engine: TurnEngine, owner: str, claim: Claim, creation: Awaitable[Session]) -> Response:
+    """Create a session, or return the one that the request's key has created before.
+
+    Raises:
+        SessionExists: there is one of this id, which this key did not create.
+    """
+    try:
+        session = await creation
+    except SessionExists:
+        if not claim.is_known:
+            raise
+        session = await engine.sessions.get(owner, claim.made_id)
+    return session_created(session, claim.headers)
 
 
 def session_response(session: Session, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:

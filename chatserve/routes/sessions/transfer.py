@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 from chatserve.codec import dumps
 from chatserve.contracts.store import SessionRecord
-from chatserve.core.errors import FileUnknown, SessionExists
+from chatserve.core.errors import FileUnknown, SessionExists, SessionUnknown
 from chatserve.core.types import Session, StoredFile
 from chatserve.engine import TurnEngine
-from chatserve.routes.file_operations import EXPORT_SESSION, IMPORT_SESSION
 from chatserve.routes.http.given import claim_id, place_of_id
 from chatserve.routes.http.requests import etag, owner_of, read_body, read_flag, require_json
-from chatserve.routes.openapi.operations import describe
+from chatserve.routes.openapi.operations import IDEMPOTENCY_KEY, Answer, Operation, flag, json_of
 from chatserve.routes.sessions.document import ImportedSession, document_json, file_fields, read_document, with_new_ids
-from chatserve.routes.sessions.sessions import session_created
+from chatserve.routes.sessions.sessions import CREATED, create_once
 from chatserve.stores.file_folder import FileFolder
 
 
@@ -32,18 +30,15 @@ class TransferRoutes:
     engine: TurnEngine
     files: FileFolder
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/sessions/{session_id}/export", self.export, methods=["GET"]),
-            Route("/sessions/import", self.import_, methods=["POST"]),
-        ]
-
     # export
 
-    @describe(EXPORT_SESSION)
+    @Operation(
+        "export_session",
+        "GET /sessions/{session_id}/export",
+        (Answer(200, "the document", json_of("SessionDocument"), ("ETag",)),),
+    )
     async def export(self, request: Request) -> Response:
-        """Return all that belongs to a session, files' bytes included."""
+        """Export a session: all branches, turns and files in one document."""
         record = await self.engine.store.export_session(owner_of(request), request.path_params["session_id"])
         session = record.session
         headers = {
@@ -75,11 +70,19 @@ class TransferRoutes:
 
     # import
 
-    @describe(IMPORT_SESSION)
+    @Operation(
+        "import_session",
+        "POST /sessions/import",
+        (replace(CREATED, links={"export_session": {"session_id": "$response.body#/session_id"}}),),
+        (flag("new_ids", "give session, turns, messages and files new ids: a copy"), IDEMPOTENCY_KEY),
+        json_of("SessionDocument"),
+        errors=(SessionUnknown, SessionExists),
+    )
     async def import_(self, request: Request) -> Response:
-        """Make a session from a document, under its own ids or, with `?new_ids=true`, under new ones."""
+        """Import a session as it was exported."""
         engine, owner = self.engine, owner_of(request)
-        raw = await self._read(request)
+        require_json(request)
+        raw = await read_body(request, max_bytes=engine.settings.max_history_body_bytes)
         imported = await to_thread.run_sync(read_document, raw, owner)
         if read_flag(request, "new_ids"):
             claim = await claim_id(engine, request, raw, engine.new_id("s_"))
@@ -88,18 +91,7 @@ class TransferRoutes:
             session_id = imported.record.session.session_id
             place_of_id(session_id, engine.settings, owner)
             claim = await claim_id(engine, request, raw, session_id)
-        try:
-            session = await self._write(owner, imported)
-        except SessionExists:
-            if not claim.is_known:
-                raise
-            session = await engine.sessions.get(owner, claim.made_id)
-        return session_created(session, claim.headers)
-
-    async def _read(self, request: Request) -> bytes:
-        settings = self.engine.settings
-        require_json(request)
-        return await read_body(request, max_bytes=settings.max_history_body_bytes)
+        return await create_once(engine, owner, claim, self._write(owner, imported))
 
     async def _write(self, owner: str, imported: ImportedSession) -> Session:
         """Write bytes, then records. Raises: SessionExists; what was written for nothing is removed again."""
