@@ -60,6 +60,9 @@ class PlainEncoder:
             case Failed(error):
                 self.failure = error
                 return b""
+            case Done(status="interrupted"):
+                self.failure = TurnError("interrupted", "the turn was interrupted", "", retryable=True)
+                return b""
             case Snapshot():
                 self.failure = None if event.turn is None else event.turn.error
                 texts = [each.text for each in event.messages if each.role == "assistant" and not each.is_thought]
