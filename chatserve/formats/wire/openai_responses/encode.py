@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from chatserve.codec import dumps, dumps_line, escape_line_ends
+from chatserve.codec import dumps, escape_line_ends
 from chatserve.core.events import Delta, Done, Event, NumberedEvent, Snapshot, TurnAccepted
 from chatserve.core.types import Turn
 from chatserve.formats.shared.appended import AppendedAnswer, Ended
+from chatserve.formats.shared.frames import typed_frame
 from chatserve.formats.wire.openai_responses.documents import item_status_of, response_object
 from chatserve.formats.wire.openai_responses.output import OutputItems, TextItem, WireEvent
 
@@ -75,8 +76,8 @@ class ResponseEncoder:
             "param": None,
         }
         number = max(self._number - 1, 0)
-        error = {"type": "error", "sequence_number": number, **said, "error": {"type": "server_error", **said}}
-        return b"event: error\ndata: %b\n\n" % dumps_line(error)
+        error = {"type": "server_error", **said}
+        return typed_frame({"type": "error", "sequence_number": number, **said, "error": error})
 
     def _enter_words(self, words: TextItem | None) -> None:
         """Remember the item that takes plain deltas, and the frame before the text of each of them."""
@@ -94,8 +95,7 @@ class ResponseEncoder:
             if kind not in _LAST_TYPES:
                 return b""
             number = self._after + 1
-        numbered = {"type": kind, "sequence_number": number, **event}
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), dumps_line(numbered))
+        return typed_frame({"type": kind, "sequence_number": number, **event})
 
     def _events(self, event: Event) -> Iterator[WireEvent]:
         if isinstance(event, TurnAccepted):
