@@ -54,29 +54,20 @@ def split_turn(messages: Sequence[ParsedMessage], where: str = "messages") -> Ar
     Raises:
         InputsInvalid: there is nothing to answer: the conversation is empty or ends with the assistant's message.
     """
-    spoken = [message for message in messages if message.role in SPEAKERS]
-    last = spoken[-1].role if spoken else None
-    if last == "tool":
-        return _with_results(messages)
-    if last != "user":
+    last = max((index for index, message in enumerate(messages) if message.role in SPEAKERS), default=None)
+    if last is None or messages[last].role == "assistant":
         said = "there is none" if last is None else "it ends with the assistant's"
         raise field_invalid(where, f"the last one must be the user's or a tool's result; {said}")
-    place = max(index for index, message in enumerate(messages) if message.role == "user")
-    message = messages[place]
-    text = "".join(part.text for part in message.content if isinstance(part, TextPart))
-    files = tuple(part for part in message.content if isinstance(part, FilePart))
-    return ArrayTurn((*messages[:place], *messages[place + 1 :]), text, files)
-
-
-def _with_results(messages: Sequence[ParsedMessage]) -> ArrayTurn:
-    end = len(messages)
-    while messages[end - 1].role != "tool":
-        end -= 1
-    begin = end
-    while begin and messages[begin - 1].role == "tool":
+    begin = last
+    while begin and messages[last].role == messages[begin - 1].role == "tool":
         begin -= 1
-    results = [part for message in messages[begin:end] for part in message.content if isinstance(part, ToolResultPart)]
-    return ArrayTurn((*messages[:begin], *messages[end:]), tool_results=tuple(results))
+    parts = [part for message in messages[begin : last + 1] for part in message.content]
+    return ArrayTurn(
+        (*messages[:begin], *messages[last + 1 :]),
+        "".join(part.text for part in parts if isinstance(part, TextPart)),
+        tuple(part for part in parts if isinstance(part, FilePart)),
+        tuple(part for part in parts if isinstance(part, ToolResultPart)),
+    )
 
 
 def keep_files(messages: Sequence[ParsedMessage], chat: ChatProfile) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
@@ -87,17 +78,14 @@ def keep_files(messages: Sequence[ParsedMessage], chat: ChatProfile) -> Generato
         BodyTooLarge: a file is too large.
     """
     spoken = [message for message in messages if message.role in SPEAKERS]
-    if spoken and _has_files(spoken[-1]) and not chat.takes_files:
+    last = spoken[-1].content if spoken else ()
+    if not chat.takes_files and any(isinstance(part, LocalFile) for part in last):
         raise InputsInvalid(f"the chat {chat.name!r} takes no files; send text", errors=[])
     kept = []
     for message in messages:
-        content = (yield from _keep_parts(message.content, chat)) if _has_files(message) else message.content
+        content = yield from _keep_parts(message.content, chat)
         kept.append(replace(message, content=content))
     return tuple(kept)
-
-
-def _has_files(message: ParsedMessage) -> bool:
-    return any(isinstance(part, LocalFile) for part in message.content)
 
 
 def _keep_parts(parts: Sequence[DraftPart], chat: ChatProfile) -> Generator[Step, Any, tuple[DraftPart, ...]]:
