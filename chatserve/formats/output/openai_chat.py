@@ -43,7 +43,7 @@ class OpenAIChatNormalizer:
     def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
         choices = member(value, "choices")
         if choices is None:
-            return self._read_helper_event(value)
+            return self._read_helper_event(value, view)
         outputs: list[Output] = []
         response, reason = member(value, "id"), None
         for choice in choices:
@@ -75,9 +75,9 @@ class OpenAIChatNormalizer:
             )
         return outputs + _read_annotations(member(message, "annotations") or ())
 
-    def _read_helper_event(self, event: Any) -> list[Output]:
+    def _read_helper_event(self, event: Any, view: AnswerView) -> list[Output]:
         if event.type == "chunk":
-            return list(self.normalize(event.chunk, _ANY_VIEW))
+            return list(self.normalize(event.chunk, view))
         if self._streamed:
             return []
         match event.type:
@@ -87,9 +87,6 @@ class OpenAIChatNormalizer:
                 return self._tool_calls.append(event.index, None, event.name, event.arguments_delta)
             case _:
                 return []
-
-
-_ANY_VIEW: Final = AnswerView(0, None, "", "deltas")
 
 
 def _read_blocks(blocks: Any) -> list[Output]:

@@ -68,6 +68,7 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._ids: dict[Hashable, str] = {}
+        self._without_arguments: set[Hashable] = set()
         self._without_id = 0
 
     def append(
@@ -81,10 +82,23 @@ class ToolCalls:
         """Open the call this piece belongs to, or append to its arguments."""
         text = arguments_text(arguments)
         known = self._ids.get(key)
-        if known is None or (call_id and call_id != known):
+        is_new = known is None or (call_id and call_id != known)
+        if text:
+            self._without_arguments.discard(key)
+        elif is_new:
+            self._without_arguments.add(key)
+        if is_new:
             self._ids[key] = opened = call_id or self._new_id()
             return [ToolCallOpened(ToolCallPart(opened, name or "", text, where))]
-        return [ToolArgumentsAppended(known, text)] if text else []
+        return [ToolArgumentsAppended(self._ids[key], text)] if text else []
+
+    def complete(self, key: Hashable, arguments: Any) -> list[Output]:
+        """Append arguments to the call of a key if it has none yet."""
+        return self.append(key, None, None, arguments) if key in self._without_arguments else []
+
+    def id_of(self, key: Hashable) -> str | None:
+        """Return the id of the last call that was opened with a key."""
+        return self._ids.get(key)
 
     def _new_id(self) -> str:
         self._without_id += 1
