@@ -120,6 +120,14 @@ def split_fields(
     return inputs, {name: value for name, value in fields.items() if name not in inputs}
 
 
+def read_text(fields: Mapping[str, Json], name: str, where: str) -> str:
+    """Return a field that must be text. `where` names its object in errors. Raises: InputsInvalid."""
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise field_invalid(f"{where}.{name}", f"{value!r:.80} is not text")
+    return value
+
+
 def read_tools(body: Mapping[str, Json]) -> list[dict[str, Json]]:
     """Return the tools that a body offers, unchanged. Raises: InputsInvalid."""
     tools = body.get("tools")

@@ -85,14 +85,9 @@ class ContentBlocks:
         self._owes_break = False
 
     @property
-    def takes_text(self) -> bool:
-        """True when the open block takes text unchanged."""
-        return self._kind == "text" and not self._owes_break
-
-    @property
-    def number(self) -> int:
-        """The number of the newest block."""
-        return self._number
+    def open_text(self) -> int | None:
+        """The number of the open block if it takes text unchanged."""
+        return self._number if self._kind == "text" and not self._owes_break else None
 
     def take(self, said: Said) -> Iterator[BlockEvent]:
         """Take a step of the answer; yield the events of its blocks."""

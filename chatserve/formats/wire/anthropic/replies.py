@@ -82,7 +82,8 @@ class MessageEncoder:
         if isinstance(said, Ended):
             return self._end(said)
         frames = b"".join(map(typed_frame, self._blocks.take(said)))
-        self._before = _TEXT_DELTA % self._blocks.number if self._blocks.takes_text else b""
+        number = self._blocks.open_text
+        self._before = b"" if number is None else _TEXT_DELTA % number
         return frames
 
     def _end(self, ended: Ended) -> bytes:

@@ -32,6 +32,7 @@ from chatserve.formats.shared.message_array import (
     field_invalid,
     read_base64,
     read_data_url,
+    read_text,
     words_first,
 )
 
@@ -162,11 +163,7 @@ def _read_part(part: Json, where: str, place: Place) -> DraftPart | None:
 
 
 def _read_text(part: Mapping[str, Json], where: str, _place: Place) -> DraftPart:
-    name = "refusal" if part["type"] == "refusal" else "text"
-    text = part.get(name)
-    if not isinstance(text, str):
-        raise field_invalid(f"{where}.{name}", f"{text!r:.80} is not text")
-    return TextPart(text)
+    return TextPart(read_text(part, "refusal" if part["type"] == "refusal" else "text", where))
 
 
 def _read_image(part: Mapping[str, Json], where: str, place: Place) -> DraftPart:

@@ -8,7 +8,7 @@ Source: OpenAI API reference, "List items", "List input items".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,11 +30,12 @@ def items_of(messages: Sequence[Message], base_url: str) -> list[Item]:
     """Return the items of messages, in order."""
     items: list[Item] = []
     answer: list[Message] = []
-    calls: set[str] = set()
+    calls: set[str] = set()  # those that ran in the client
     for message in messages:
-        if message.role == "assistant" or (message.role == "tool" and answer and not _answers(message, calls)):
+        if message.role == "assistant" or (message.role == "tool" and answer and not _has_result(message, calls)):
             answer.append(message)
-            calls.update(_client_calls(message))
+            parts = [part for part in message.content if isinstance(part, ToolCallPart)]
+            calls.update(part.tool_call_id for part in parts if part.where == "client")
             continue
         items += [*_answer_items(answer, base_url), *_said_items(message, base_url)]
         answer = []
@@ -101,12 +102,7 @@ def _owners(message: Message) -> Iterator[str]:
         yield owner
 
 
-def _client_calls(message: Message) -> Iterable[str]:
-    return (part.tool_call_id for part in message.content if isinstance(part, ToolCallPart) and part.where == "client")
-
-
-def _answers(message: Message, calls: set[str]) -> bool:
-    """Whether a message has results of tools that ran in the client."""
+def _has_result(message: Message, calls: Collection[str]) -> bool:
     return any(isinstance(part, ToolResultPart) and part.tool_call_id in calls for part in message.content)
 
 
