@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 from chatserve.codec import clean_json
 from chatserve.contracts.formats import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
 from chatserve.core.errors import AnswerInvalid
-from chatserve.core.types import SourcePart, ToolResultPart, Usage
-from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
+from chatserve.core.types import ToolResultPart, Usage
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member, sources
 
 _NEEDS: Final[Mapping[str, str]] = {
     "message_start": "message",
@@ -110,7 +110,7 @@ class AnthropicNormalizer:
             case "input_json_delta":
                 return self._tool_calls.append((self._response, self._place), None, None, member(delta, "partial_json"))
             case "citations_delta":
-                return _sources([member(delta, "citation")])
+                return sources([member(delta, "citation")])
             case _:
                 return []
 
@@ -135,7 +135,7 @@ class AnthropicNormalizer:
         kind = member(block, "type")
         if kind == "text":
             text = member(block, "text")
-            return ([TextAppended(text)] if text else []) + _sources(member(block, "citations") or ())
+            return ([TextAppended(text)] if text else []) + sources(member(block, "citations") or ())
         if kind == "thinking":
             thinking = member(block, "thinking")
             return [ReasoningAppended(thinking)] if thinking else []
@@ -164,14 +164,6 @@ def _input_tokens(usage: Any) -> int | None:
     names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
     counts = [count for name in names if isinstance(count := member(usage, name), int)]
     return sum(counts) if counts else None
-
-
-def _sources(citations: Sequence[Any]) -> list[Output]:
-    return [
-        PartAppended(SourcePart(url, member(citation, "title")))
-        for citation in citations
-        if isinstance(url := member(citation, "url"), str)
-    ]
 
 
 def _read_tool_result(block: Any) -> ToolResultPart:

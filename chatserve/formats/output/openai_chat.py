@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from chatserve.contracts.formats import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
-from chatserve.core.types import SourcePart
-from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
+from chatserve.contracts.formats import AnswerView, Output, ReasoningAppended, TextAppended
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member, sources
 
 _HELPER_MODULE: Final = "openai.lib.streaming.chat"
 _TOKENS: Final = ("prompt_tokens", "completion_tokens")
@@ -73,7 +72,8 @@ class OpenAIChatNormalizer:
             outputs += self._tool_calls.append(
                 key, member(call, "id"), member(function, "name"), member(function, "arguments")
             )
-        return outputs + _read_annotations(member(message, "annotations") or ())
+        annotations = member(message, "annotations") or ()
+        return outputs + sources(member(annotation, "url_citation") for annotation in annotations)
 
     def _read_helper_event(self, event: Any, view: AnswerView) -> list[Output]:
         if event.type == "chunk":
@@ -98,8 +98,3 @@ def _read_blocks(blocks: Any) -> list[Output]:
         elif isinstance(thinking := member(block, "thinking"), str):
             outputs.append(ReasoningAppended(thinking))
     return outputs
-
-
-def _read_annotations(annotations: Any) -> list[Output]:
-    citations = [member(annotation, "url_citation") for annotation in annotations]
-    return [PartAppended(SourcePart(member(c, "url"), member(c, "title"))) for c in citations if c is not None]

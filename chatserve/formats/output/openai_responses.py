@@ -19,8 +19,8 @@ from chatserve.contracts.formats import (
     TextAppended,
 )
 from chatserve.core.errors import AnswerInvalid
-from chatserve.core.types import LocalFile, SourcePart, ToolResultPart
-from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
+from chatserve.core.types import LocalFile, ToolResultPart
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member, sources
 
 _CALLS: Final[Mapping[str, Literal["server", "client"]]] = {
     "function_call": "client",
@@ -58,7 +58,7 @@ class OpenAIResponsesNormalizer:
             case "response.reasoning_summary_part.added":
                 return [ReasoningAppended("\n\n")] if member(value, "summary_index") else []
             case "response.output_text.annotation.added":
-                return _sources([member(value, "annotation")])
+                return sources([member(value, "annotation")])
             case str(kind) if kind in _ARGUMENTS:
                 item_id = member(value, "item_id")
                 known = self._tool_calls.id_of(item_id) is not None
@@ -138,15 +138,7 @@ def _arguments(item: Any) -> Any:
 
 def _read_content(part: Any) -> list[Output]:
     text = member(part, "text") or member(part, "refusal")
-    return ([TextAppended(text)] if text else []) + _sources(member(part, "annotations") or ())
-
-
-def _sources(annotations: Sequence[Any]) -> list[Output]:
-    return [
-        PartAppended(SourcePart(member(annotation, "url"), member(annotation, "title")))
-        for annotation in annotations
-        if member(annotation, "type") == "url_citation"
-    ]
+    return ([TextAppended(text)] if text else []) + sources(member(part, "annotations") or ())
 
 
 def _read_image(item: Any) -> list[Output]:

@@ -6,12 +6,12 @@ is an object with attributes or a dict with keys, and `member` reads both.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from chatserve import codec
-from chatserve.contracts.formats import AnswerFinished, Output, ToolArgumentsAppended, ToolCallOpened
-from chatserve.core.types import ToolCallPart, Usage
+from chatserve.contracts.formats import AnswerFinished, Output, PartAppended, ToolArgumentsAppended, ToolCallOpened
+from chatserve.core.types import SourcePart, ToolCallPart, Usage
 
 FINISH_REASONS: Final[Mapping[str, str]] = {
     "stop": "stop",
@@ -50,6 +50,15 @@ def finished(reason: object, usage: Usage | None) -> list[Output]:
     """Return the end of an answer, or nothing if neither reason nor usage is known."""
     known = finish_reason_of(reason)
     return [] if known is None and usage is None else [AnswerFinished(known, usage)]
+
+
+def sources(citations: Iterable[Any]) -> list[Output]:
+    """Return the sources that citations name by an address."""
+    return [
+        PartAppended(SourcePart(url, member(citation, "title")))
+        for citation in citations
+        if isinstance(url := member(citation, "url"), str)
+    ]
 
 
 def arguments_text(arguments: Any) -> str:

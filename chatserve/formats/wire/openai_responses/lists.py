@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from chatserve.core.events import Snapshot
 from chatserve.core.types import FilePart, Json, Message, Part, TextPart, ToolCallPart, ToolResultPart
@@ -18,9 +18,7 @@ from chatserve.formats.shared.appended import AppendedAnswer
 from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.shared.message_array import field_invalid
 from chatserve.formats.wire.openai_responses.ids import ItemIds
-from chatserve.formats.wire.openai_responses.output import OutputItems, answer_items
-
-Item = dict[str, Any]
+from chatserve.formats.wire.openai_responses.output import Item, OutputItems, answer_items
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
