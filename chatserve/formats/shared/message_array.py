@@ -128,6 +128,14 @@ def read_text(fields: Mapping[str, Json], name: str, where: str) -> str:
     return value
 
 
+def read_limit(query: Mapping[str, str], default: int, maximum: int) -> int:
+    """Return the field `limit` of a query: how many entries a page has at most. Raises: InputsInvalid."""
+    given = query.get("limit", str(default))
+    if not (given.isascii() and given.isdecimal() and 1 <= int(given) <= maximum):
+        raise field_invalid("limit", f"{given!r:.80} is not a number from 1 to {maximum}")
+    return int(given)
+
+
 def read_tools(body: Mapping[str, Json]) -> list[dict[str, Json]]:
     """Return the tools that a body offers, unchanged. Raises: InputsInvalid."""
     tools = body.get("tools")

@@ -19,7 +19,7 @@ from chatserve.core.types import Turn
 from chatserve.formats.shared.appended import AppendedAnswer, Ended
 from chatserve.formats.shared.frames import typed_frame
 from chatserve.formats.wire.openai_responses.documents import item_status_of, response_object
-from chatserve.formats.wire.openai_responses.output import OutputItems, TextItem, WireEvent
+from chatserve.formats.wire.openai_responses.output import OutputItems, WireEvent
 
 _DELTA: Final = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
 _DONE: Final = b"data: [DONE]\n\n"
@@ -46,7 +46,7 @@ class ResponseEncoder:
         self._turn: Turn | None = None
         self._is_running = False
         self._words: list[str] | None = None  # the pieces of the open item of words
-        self._before_text = b""
+        self._before_text = b""  # the frame of a plain delta up to its text
 
     def encode(self, numbered: NumberedEvent) -> bytes:
         event, words = numbered[2], self._words
@@ -62,7 +62,10 @@ class ResponseEncoder:
                 data = escape_line_ends(data)
             return self._before_text + data + b',"logprobs":[],"sequence_number":%d}\n\n' % number
         frames = b"".join([self._frame(event) for event in self._events(event)])
-        self._enter_words(self._items.open_words)
+        item = self._items.open_words
+        self._words = None if item is None else item.pieces
+        if item is not None:
+            self._before_text = _DELTA + dumps(item.place)[1:-1] + b',"delta":'
         return frames + _DONE if type(event) is Done else frames
 
     def farewell(self) -> bytes:
@@ -78,14 +81,6 @@ class ResponseEncoder:
         number = max(self._number - 1, 0)
         error = {"type": "server_error", **said}
         return typed_frame({"type": "error", "sequence_number": number, **said, "error": error})
-
-    def _enter_words(self, words: TextItem | None) -> None:
-        """Remember the item that takes plain deltas, and the frame before the text of each of them."""
-        if words is None:
-            self._words = None
-        elif words.pieces is not self._words:
-            self._words = words.pieces
-            self._before_text = _DELTA + dumps(words.place)[1:-1] + b',"delta":'
 
     def _frame(self, event: WireEvent) -> bytes:
         number = self._number

@@ -16,7 +16,7 @@ from chatserve.core.events import Snapshot
 from chatserve.core.types import FilePart, Json, Message, Part, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.appended import AppendedAnswer
 from chatserve.formats.shared.history_content import json_text
-from chatserve.formats.shared.message_array import field_invalid
+from chatserve.formats.shared.message_array import field_invalid, read_limit
 from chatserve.formats.wire.openai_responses.ids import ItemIds
 from chatserve.formats.wire.openai_responses.output import Item, OutputItems, answer_items
 
@@ -57,17 +57,16 @@ def page(items: Sequence[Item], query: Mapping[str, str]) -> dict[str, Json]:
     Raises:
         InputsInvalid: `order`, `limit` or `after` is invalid.
     """
-    order, limit, after = query.get("order", "desc"), query.get("limit", str(DEFAULT_LIMIT)), query.get("after")
+    order, after = query.get("order", "desc"), query.get("after")
     if order not in {"asc", "desc"}:
         raise field_invalid("order", f"{order!r:.80} is neither asc nor desc")
-    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
-        raise field_invalid("limit", f"{limit!r:.80} is not a number from 1 to {MAX_LIMIT}")
+    limit = read_limit(query, DEFAULT_LIMIT, MAX_LIMIT)
     ordered = list(items) if order == "asc" else list(reversed(items))
     ids = [item["id"] for item in ordered]
     if after is not None and after not in ids:
         raise field_invalid("after", f"there is no item {after!r:.200}")
     rest = ordered if after is None else ordered[ids.index(after) + 1 :]
-    return list_object(rest[: int(limit)], has_more=len(rest) > int(limit))
+    return list_object(rest[:limit], has_more=len(rest) > limit)
 
 
 def list_object(items: Sequence[Item], *, has_more: bool = False) -> dict[str, Json]:
