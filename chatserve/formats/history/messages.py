@@ -9,6 +9,7 @@ with both becomes several entries.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from chatserve import codec
@@ -83,21 +84,19 @@ def _render_message(message: Message, options: RenderOptions) -> list[dict[str, 
 
 def _split(message: Message, options: RenderOptions) -> Iterator[dict[str, Any]]:
     """Yield the entries of a message: one for each tool result, and one for the parts before, between and after."""
-    waiting: list[Part] = []
-    has_results = False
-    for part in message.content:
-        if not isinstance(part, ToolResultPart):
-            waiting.append(part)
-            continue
-        if waiting:
-            yield _entry(message.role, waiting, options)
-            waiting = []
-        has_results = True
-        text = json_text(part.output)
-        content = [_text(text)] if options.multimodal else text
-        yield {"role": "tool", "content": content, "tool_call_id": part.tool_call_id}
-    if waiting or not has_results:
-        yield _entry(message.role, waiting, options)
+    for is_result, parts in groupby(message.content, key=lambda part: isinstance(part, ToolResultPart)):
+        if is_result:
+            yield from (_result_entry(part, options) for part in parts if isinstance(part, ToolResultPart))
+        else:
+            yield _entry(message.role, tuple(parts), options)
+    if not message.content:
+        yield _entry(message.role, (), options)
+
+
+def _result_entry(result: ToolResultPart, options: RenderOptions) -> dict[str, Any]:
+    text = json_text(result.output)
+    content = [_text(text)] if options.multimodal else text
+    return {"role": "tool", "content": content, "tool_call_id": result.tool_call_id}
 
 
 def _entry(role: str, parts: Sequence[Part], options: RenderOptions) -> dict[str, Any]:

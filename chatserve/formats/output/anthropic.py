@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 from chatserve.codec import clean_json
 from chatserve.contracts.formats import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
 from chatserve.core.errors import AnswerInvalid
-from chatserve.core.types import SourcePart, ToolResultPart, Usage
-from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
+from chatserve.core.types import ToolResultPart, Usage
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member, sources
 
 _NEEDS: Final[Mapping[str, str]] = {
     "message_start": "message",
@@ -52,7 +52,6 @@ class AnthropicNormalizer:
         self._response: str | None = None
         self._input_tokens: int | None = None
         self._place: Any = None
-        self._without_arguments: set[tuple[str | None, Any]] = set()
         self._raw: set[str] = set()
         self._streamed = False
 
@@ -70,7 +69,7 @@ class AnthropicNormalizer:
                 self._streamed, self._place = True, member(value, "index")
                 return self._read_block(member(value, "content_block"), self._place)
             case "content_block_stop":
-                return self._end_block(member(value, "index"))
+                return self._tool_calls.complete((self._response, member(value, "index")), "{}")
             case "message_start":
                 message = member(value, "message")
                 self._response, self._streamed = member(message, "id"), True
@@ -109,24 +108,11 @@ class AnthropicNormalizer:
             case "thinking_delta":
                 return [ReasoningAppended(member(delta, "thinking"))]
             case "input_json_delta":
-                return self._append_arguments(member(delta, "partial_json"))
+                return self._tool_calls.append((self._response, self._place), None, None, member(delta, "partial_json"))
             case "citations_delta":
-                return _sources([member(delta, "citation")])
+                return sources([member(delta, "citation")])
             case _:
                 return []
-
-    def _append_arguments(self, text: str) -> list[Output]:
-        key = (self._response, self._place)
-        if text:
-            self._without_arguments.discard(key)
-        return self._tool_calls.append(key, None, None, text)
-
-    def _end_block(self, place: Any) -> list[Output]:
-        key = (self._response, place)
-        if key not in self._without_arguments:
-            return []
-        self._without_arguments.discard(key)
-        return self._tool_calls.append(key, None, None, "{}")
 
     def _tally(self, usage: Any) -> Usage | None:
         input_tokens = _input_tokens(usage) or self._input_tokens
@@ -141,14 +127,15 @@ class AnthropicNormalizer:
         self._response, self._streamed = response, False
         outputs: list[Output] = []
         for place, block in enumerate(() if known else member(message, "content") or ()):
-            outputs += self._read_block(block, place) + self._end_block(place)
+            outputs += self._read_block(block, place)
+            outputs += self._tool_calls.complete((response, place), "{}")
         return outputs + finished(member(message, "stop_reason"), self._tally(member(message, "usage")))
 
     def _read_block(self, block: Any, place: Any) -> list[Output]:
         kind = member(block, "type")
         if kind == "text":
             text = member(block, "text")
-            return ([TextAppended(text)] if text else []) + _sources(member(block, "citations") or ())
+            return ([TextAppended(text)] if text else []) + sources(member(block, "citations") or ())
         if kind == "thinking":
             thinking = member(block, "thinking")
             return [ReasoningAppended(thinking)] if thinking else []
@@ -159,11 +146,8 @@ class AnthropicNormalizer:
         return []
 
     def _open_call(self, block: Any, place: Any) -> list[Output]:
-        key = (self._response, place)
+        key, where = (self._response, place), _CALLS[member(block, "type")]
         arguments = member(block, "input") or None
-        if arguments is None:
-            self._without_arguments.add(key)
-        where = _CALLS[member(block, "type")]
         return self._tool_calls.append(key, member(block, "id"), member(block, "name"), arguments, where)
 
 
@@ -180,14 +164,6 @@ def _input_tokens(usage: Any) -> int | None:
     names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
     counts = [count for name in names if isinstance(count := member(usage, name), int)]
     return sum(counts) if counts else None
-
-
-def _sources(citations: Sequence[Any]) -> list[Output]:
-    return [
-        PartAppended(SourcePart(url, member(citation, "title")))
-        for citation in citations
-        if isinstance(url := member(citation, "url"), str)
-    ]
 
 
 def _read_tool_result(block: Any) -> ToolResultPart:

@@ -8,6 +8,7 @@ pairs. A list without messages is data.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from chatserve.formats.shared.content import (
     read_message,
     read_text,
 )
+from chatserve.formats.shared.model_answer import member
 
 
 class MessageListNormalizer:
@@ -73,20 +75,12 @@ Split = tuple[bool, tuple[ParsedMessage, ...]]
 
 
 def _split_messages(entries: list[Any], current: Any) -> Split:
-    asked = 0
-    for entry in entries:
-        if not is_message(entry) or not _is_users(entry, current):
-            break
-        asked += 1
+    asked = len(list(takewhile(lambda entry: is_message(entry) and _is_users(entry, current), entries)))
     return asked > 0, tuple(_read_entry(entry, number) for number, entry in enumerate(entries[asked:], asked))
 
 
 def _is_users(entry: Any, current: Any) -> bool:
-    role = entry.get("role") if isinstance(entry, dict) else entry.role
-    if role != "user":
-        return False
-    content = entry.get("content") if isinstance(entry, dict) else entry.content
-    return bool(_is_current(read_content(content), current))
+    return member(entry, "role") == "user" and _is_current(read_content(member(entry, "content")), current)
 
 
 def _is_pair(entry: Any) -> bool:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from chatserve.contracts.formats import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
-from chatserve.core.types import SourcePart
-from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
+from chatserve.contracts.formats import AnswerView, Output, ReasoningAppended, TextAppended
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member, sources
 
 _HELPER_MODULE: Final = "openai.lib.streaming.chat"
 _TOKENS: Final = ("prompt_tokens", "completion_tokens")
@@ -43,7 +42,7 @@ class OpenAIChatNormalizer:
     def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
         choices = member(value, "choices")
         if choices is None:
-            return self._read_helper_event(value)
+            return self._read_helper_event(value, view)
         outputs: list[Output] = []
         response, reason = member(value, "id"), None
         for choice in choices:
@@ -73,11 +72,12 @@ class OpenAIChatNormalizer:
             outputs += self._tool_calls.append(
                 key, member(call, "id"), member(function, "name"), member(function, "arguments")
             )
-        return outputs + _read_annotations(member(message, "annotations") or ())
+        annotations = member(message, "annotations") or ()
+        return outputs + sources(member(annotation, "url_citation") for annotation in annotations)
 
-    def _read_helper_event(self, event: Any) -> list[Output]:
+    def _read_helper_event(self, event: Any, view: AnswerView) -> list[Output]:
         if event.type == "chunk":
-            return list(self.normalize(event.chunk, _ANY_VIEW))
+            return list(self.normalize(event.chunk, view))
         if self._streamed:
             return []
         match event.type:
@@ -89,9 +89,6 @@ class OpenAIChatNormalizer:
                 return []
 
 
-_ANY_VIEW: Final = AnswerView(0, None, "", "deltas")
-
-
 def _read_blocks(blocks: Any) -> list[Output]:
     """Read content that is a list of text and thinking blocks; some servers send it like that."""
     outputs: list[Output] = []
@@ -101,8 +98,3 @@ def _read_blocks(blocks: Any) -> list[Output]:
         elif isinstance(thinking := member(block, "thinking"), str):
             outputs.append(ReasoningAppended(thinking))
     return outputs
-
-
-def _read_annotations(annotations: Any) -> list[Output]:
-    citations = [member(annotation, "url_citation") for annotation in annotations]
-    return [PartAppended(SourcePart(member(c, "url"), member(c, "title"))) for c in citations if c is not None]

@@ -17,11 +17,10 @@ from chatserve.contracts.formats import (
     PartAppended,
     ReasoningAppended,
     TextAppended,
-    ToolArgumentsAppended,
 )
 from chatserve.core.errors import AnswerInvalid
-from chatserve.core.types import LocalFile, SourcePart, ToolResultPart
-from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
+from chatserve.core.types import LocalFile, ToolResultPart
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member, sources
 
 _CALLS: Final[Mapping[str, Literal["server", "client"]]] = {
     "function_call": "client",
@@ -39,8 +38,6 @@ class OpenAIResponsesNormalizer:
     def __init__(self) -> None:
         self._tool_calls = ToolCalls()
         self._usage = UsageTally()
-        self._call_ids: dict[str, str] = {}
-        self._has_arguments: set[str] = set()
         self._streamed = False
 
     @staticmethod
@@ -61,9 +58,11 @@ class OpenAIResponsesNormalizer:
             case "response.reasoning_summary_part.added":
                 return [ReasoningAppended("\n\n")] if member(value, "summary_index") else []
             case "response.output_text.annotation.added":
-                return _sources([member(value, "annotation")])
+                return sources([member(value, "annotation")])
             case str(kind) if kind in _ARGUMENTS:
-                return self._append_arguments(member(value, "item_id"), member(value, "delta"))
+                item_id = member(value, "item_id")
+                known = self._tool_calls.id_of(item_id) is not None
+                return self._tool_calls.append(item_id, None, None, member(value, "delta")) if known else []
             case "response.output_item.added":
                 item = member(value, "item")
                 return self._open_call(item) if member(item, "type") in _CALLS else []
@@ -83,31 +82,23 @@ class OpenAIResponsesNormalizer:
 
     # tool calls
 
-    def _append_arguments(self, item_id: str, text: str) -> list[Output]:
-        if (call_id := self._call_ids.get(item_id)) is None or not text:
-            return []
-        self._has_arguments.add(item_id)
-        return [ToolArgumentsAppended(call_id, text)]
-
     def _open_call(self, item: Any) -> list[Output]:
         self._streamed = True
-        item_id, kind = member(item, "id"), member(item, "type")
-        call_id = self._call_ids[item_id] = member(item, "call_id") or item_id
-        arguments = _arguments(item)
-        if arguments:
-            self._has_arguments.add(item_id)
-        return self._tool_calls.append(item_id, call_id, member(item, "name"), arguments, _CALLS[kind])
+        item_id, where = member(item, "id"), _CALLS[member(item, "type")]
+        call_id = member(item, "call_id") or item_id
+        return self._tool_calls.append(item_id, call_id, member(item, "name"), _arguments(item), where)
 
     def _close_call(self, item: Any) -> list[Output]:
-        item_id, outputs = member(item, "id"), list[Output]()
-        if item_id not in self._call_ids:
-            outputs += self._open_call(item)
-        elif item_id not in self._has_arguments:
-            outputs += self._tool_calls.append(item_id, None, None, _arguments(item))
+        item_id = member(item, "id")
+        if self._tool_calls.id_of(item_id) is None:
+            outputs = self._open_call(item)
+        else:
+            outputs = self._tool_calls.complete(item_id, _arguments(item))
         if member(item, "type") == "mcp_call":
             error = clean_json(member(item, "error"))
             output = error if error is not None else clean_json(member(item, "output"))
-            outputs.append(PartAppended(ToolResultPart(self._call_ids[item_id], output, error is not None)))
+            call_id = self._tool_calls.id_of(item_id) or item_id
+            outputs.append(PartAppended(ToolResultPart(call_id, output, error is not None)))
         return outputs
 
     # whole responses
@@ -147,15 +138,7 @@ def _arguments(item: Any) -> Any:
 
 def _read_content(part: Any) -> list[Output]:
     text = member(part, "text") or member(part, "refusal")
-    return ([TextAppended(text)] if text else []) + _sources(member(part, "annotations") or ())
-
-
-def _sources(annotations: Sequence[Any]) -> list[Output]:
-    return [
-        PartAppended(SourcePart(member(annotation, "url"), member(annotation, "title")))
-        for annotation in annotations
-        if member(annotation, "type") == "url_citation"
-    ]
+    return ([TextAppended(text)] if text else []) + sources(member(part, "annotations") or ())
 
 
 def _read_image(item: Any) -> list[Output]:

@@ -8,7 +8,7 @@ come from one place. Knows no wire format.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias
 
@@ -253,7 +253,7 @@ class AppendedAnswer:
                 self._open = told
                 yield from self._retell_words(told, message)
                 yield from self._tell_new_parts(told, message, number)
-            number += sum(1 for _ in _shown_parts(message))
+            number += len(_shown_parts(message))
 
     def _tell_new(self, message: Message, number: int) -> Iterator[Said]:
         """Tell a message that is new, part by part, as its events would have told it."""
@@ -269,10 +269,9 @@ class AppendedAnswer:
                 yield from self._add_part(message.message_id, f"p{number}", part)
 
     def _tell_new_parts(self, told: _Told, message: Message, number: int) -> Iterator[Said]:
-        known = told.parts
-        for place, part in enumerate(_shown_parts(message), 1):
-            if place > known:
-                yield from self._add_part(message.message_id, f"p{number + place}", part)
+        parts = _shown_parts(message)
+        for place in range(told.parts, len(parts)):
+            yield from self._add_part(message.message_id, f"p{number + place + 1}", parts[place])
 
     def _retell_words(self, told: _Told, message: Message) -> Iterator[Said]:
         if told.is_silent:
@@ -304,12 +303,8 @@ def _end_of(text: str, before: str) -> str:
     return text[len(before) :] if text.startswith(before) else BREAK + text
 
 
-def _shown_parts(message: Message) -> Iterable[Part]:
-    return (
-        part
-        for part in message.content
-        if isinstance(part, FilePart | DataPart | SourcePart | ToolCallPart | ToolResultPart)
-    )
+def _shown_parts(message: Message) -> list[Part]:
+    return [part for part in message.content if not isinstance(part, TextPart | ReasoningPart)]
 
 
 def tell_whole(record: TurnRecord) -> list[Said]:

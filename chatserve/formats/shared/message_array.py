@@ -54,29 +54,20 @@ def split_turn(messages: Sequence[ParsedMessage], where: str = "messages") -> Ar
     Raises:
         InputsInvalid: there is nothing to answer: the conversation is empty or ends with the assistant's message.
     """
-    spoken = [message for message in messages if message.role in SPEAKERS]
-    last = spoken[-1].role if spoken else None
-    if last == "tool":
-        return _with_results(messages)
-    if last != "user":
+    last = max((index for index, message in enumerate(messages) if message.role in SPEAKERS), default=None)
+    if last is None or messages[last].role == "assistant":
         said = "there is none" if last is None else "it ends with the assistant's"
         raise field_invalid(where, f"the last one must be the user's or a tool's result; {said}")
-    place = max(index for index, message in enumerate(messages) if message.role == "user")
-    message = messages[place]
-    text = "".join(part.text for part in message.content if isinstance(part, TextPart))
-    files = tuple(part for part in message.content if isinstance(part, FilePart))
-    return ArrayTurn((*messages[:place], *messages[place + 1 :]), text, files)
-
-
-def _with_results(messages: Sequence[ParsedMessage]) -> ArrayTurn:
-    end = len(messages)
-    while messages[end - 1].role != "tool":
-        end -= 1
-    begin = end
-    while begin and messages[begin - 1].role == "tool":
+    begin = last
+    while begin and messages[last].role == messages[begin - 1].role == "tool":
         begin -= 1
-    results = [part for message in messages[begin:end] for part in message.content if isinstance(part, ToolResultPart)]
-    return ArrayTurn((*messages[:begin], *messages[end:]), tool_results=tuple(results))
+    parts = [part for message in messages[begin : last + 1] for part in message.content]
+    return ArrayTurn(
+        (*messages[:begin], *messages[last + 1 :]),
+        "".join(part.text for part in parts if isinstance(part, TextPart)),
+        tuple(part for part in parts if isinstance(part, FilePart)),
+        tuple(part for part in parts if isinstance(part, ToolResultPart)),
+    )
 
 
 def keep_files(messages: Sequence[ParsedMessage], chat: ChatProfile) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
@@ -87,17 +78,14 @@ def keep_files(messages: Sequence[ParsedMessage], chat: ChatProfile) -> Generato
         BodyTooLarge: a file is too large.
     """
     spoken = [message for message in messages if message.role in SPEAKERS]
-    if spoken and _has_files(spoken[-1]) and not chat.takes_files:
+    last = spoken[-1].content if spoken else ()
+    if not chat.takes_files and any(isinstance(part, LocalFile) for part in last):
         raise InputsInvalid(f"the chat {chat.name!r} takes no files; send text", errors=[])
     kept = []
     for message in messages:
-        content = (yield from _keep_parts(message.content, chat)) if _has_files(message) else message.content
+        content = yield from _keep_parts(message.content, chat)
         kept.append(replace(message, content=content))
     return tuple(kept)
-
-
-def _has_files(message: ParsedMessage) -> bool:
-    return any(isinstance(part, LocalFile) for part in message.content)
 
 
 def _keep_parts(parts: Sequence[DraftPart], chat: ChatProfile) -> Generator[Step, Any, tuple[DraftPart, ...]]:
@@ -130,6 +118,22 @@ def split_fields(
     fields = {name: value for name, value in body.items() if name not in structure}
     inputs = {name: fields[name] for name in chat.input_names if fields.get(name) is not None}
     return inputs, {name: value for name, value in fields.items() if name not in inputs}
+
+
+def read_text(fields: Mapping[str, Json], name: str, where: str) -> str:
+    """Return a field that must be text. `where` names its object in errors. Raises: InputsInvalid."""
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise field_invalid(f"{where}.{name}", f"{value!r:.80} is not text")
+    return value
+
+
+def read_limit(query: Mapping[str, str], default: int, maximum: int) -> int:
+    """Return the field `limit` of a query: how many entries a page has at most. Raises: InputsInvalid."""
+    given = query.get("limit", str(default))
+    if not (given.isascii() and given.isdecimal() and 1 <= int(given) <= maximum):
+        raise field_invalid("limit", f"{given!r:.80} is not a number from 1 to {maximum}")
+    return int(given)
 
 
 def read_tools(body: Mapping[str, Json]) -> list[dict[str, Json]]:

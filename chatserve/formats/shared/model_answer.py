@@ -6,12 +6,12 @@ is an object with attributes or a dict with keys, and `member` reads both.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from chatserve import codec
-from chatserve.contracts.formats import AnswerFinished, Output, ToolArgumentsAppended, ToolCallOpened
-from chatserve.core.types import ToolCallPart, Usage
+from chatserve.contracts.formats import AnswerFinished, Output, PartAppended, ToolArgumentsAppended, ToolCallOpened
+from chatserve.core.types import SourcePart, ToolCallPart, Usage
 
 FINISH_REASONS: Final[Mapping[str, str]] = {
     "stop": "stop",
@@ -52,6 +52,15 @@ def finished(reason: object, usage: Usage | None) -> list[Output]:
     return [] if known is None and usage is None else [AnswerFinished(known, usage)]
 
 
+def sources(citations: Iterable[Any]) -> list[Output]:
+    """Return the sources that citations name by an address."""
+    return [
+        PartAppended(SourcePart(url, member(citation, "title")))
+        for citation in citations
+        if isinstance(url := member(citation, "url"), str)
+    ]
+
+
 def arguments_text(arguments: Any) -> str:
     """Return the arguments of a tool call as JSON text. They may be JSON text already, or a value."""
     if arguments is None:
@@ -68,6 +77,7 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._ids: dict[Hashable, str] = {}
+        self._without_arguments: set[Hashable] = set()
         self._without_id = 0
 
     def append(
@@ -81,10 +91,23 @@ class ToolCalls:
         """Open the call this piece belongs to, or append to its arguments."""
         text = arguments_text(arguments)
         known = self._ids.get(key)
-        if known is None or (call_id and call_id != known):
+        is_new = known is None or (call_id and call_id != known)
+        if text:
+            self._without_arguments.discard(key)
+        elif is_new:
+            self._without_arguments.add(key)
+        if is_new:
             self._ids[key] = opened = call_id or self._new_id()
             return [ToolCallOpened(ToolCallPart(opened, name or "", text, where))]
-        return [ToolArgumentsAppended(known, text)] if text else []
+        return [ToolArgumentsAppended(self._ids[key], text)] if text else []
+
+    def complete(self, key: Hashable, arguments: Any) -> list[Output]:
+        """Append arguments to the call of a key if it has none yet."""
+        return self.append(key, None, None, arguments) if key in self._without_arguments else []
+
+    def id_of(self, key: Hashable) -> str | None:
+        """Return the id of the last call that was opened with a key."""
+        return self._ids.get(key)
 
     def _new_id(self) -> str:
         self._without_id += 1

@@ -5,19 +5,21 @@ Shared by the wire formats, which must not import one another. `openai_errors` m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from chatserve.contracts.wire import ChatProfile, JsonReply, RawRequest
+from chatserve.contracts.wire import ChatProfile, Endpoint, JsonReply, RawRequest
 from chatserve.core.errors import ChatUnknown
 from chatserve.core.types import Json
 from chatserve.formats.shared.message_array import field_invalid
 from chatserve.settings import Settings
 
 
-def prefixes_of(settings: Settings) -> tuple[str, ...]:
-    """Return the prefixes of the paths: `/v1`, and the one of the setting `openai_prefix`."""
+def under_prefixes(endpoints: Sequence[Endpoint], settings: Settings) -> tuple[Endpoint, ...]:
+    """Return endpoints under `/v1`, and under the setting `openai_prefix`."""
     own = settings.openai_prefix.strip("/")
-    return tuple(dict.fromkeys(("/v1", *([f"/{own}"] if own else ()))))
+    prefixes = dict.fromkeys(("/v1", f"/{own}" if own else "/v1"))
+    return tuple(replace(each, path=prefix + each.path) for prefix in prefixes for each in endpoints)
 
 
 def chat_of(named: Mapping[str, Json], request: RawRequest) -> ChatProfile:

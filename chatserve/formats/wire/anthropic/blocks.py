@@ -9,7 +9,7 @@ itself by then is left out, because clients would run it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from chatserve.codec import dumps, loads
 from chatserve.core.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
@@ -31,31 +31,8 @@ SIGNATURE: Final = "unsigned"
 """The value of the signature that the API requires for reasoning. Nothing checks it."""
 
 Kind: TypeAlias = Literal["text", "thinking", "tool_use"]
-DeltaKind: TypeAlias = Literal["text", "thinking", "input_json", "signature"]
-
-
-class BlockStarted(NamedTuple):
-    """A block opens, without content."""
-
-    number: int
-    block: Mapping[str, Json]
-
-
-class BlockGrown(NamedTuple):
-    """The open block grows by a text."""
-
-    number: int
-    kind: DeltaKind
-    text: str
-
-
-class BlockStopped(NamedTuple):
-    """The open block is complete."""
-
-    number: int
-
-
-BlockStep: TypeAlias = BlockStarted | BlockGrown | BlockStopped
+BlockEvent: TypeAlias = dict[str, Any]
+"""An event of the protocol: a block starts, grows by a delta, or stops."""
 
 
 class _OpenCall:
@@ -108,17 +85,12 @@ class ContentBlocks:
         self._owes_break = False
 
     @property
-    def takes_text(self) -> bool:
-        """True when the open block takes text unchanged."""
-        return self._kind == "text" and not self._owes_break
+    def open_text(self) -> int | None:
+        """The number of the open block if it takes text unchanged."""
+        return self._number if self._kind == "text" and not self._owes_break else None
 
-    @property
-    def number(self) -> int:
-        """The number of the newest block."""
-        return self._number
-
-    def take(self, said: Said) -> Iterator[BlockStep]:
-        """Take a step of the answer; yield the steps of its blocks."""
+    def take(self, said: Said) -> Iterator[BlockEvent]:
+        """Take a step of the answer; yield the events of its blocks."""
         call = self._call
         if call is None:
             yield from self._tell(said)
@@ -132,7 +104,7 @@ class ContentBlocks:
         else:
             self._waiting.append(said)
 
-    def _tell(self, said: Said) -> Iterator[BlockStep]:
+    def _tell(self, said: Said) -> Iterator[BlockEvent]:
         match said:
             case MessageBegun():
                 yield from self.close()
@@ -152,7 +124,7 @@ class ContentBlocks:
             case _:
                 return
 
-    def finish(self, *, is_completed: bool) -> Iterator[BlockStep]:
+    def finish(self, *, is_completed: bool) -> Iterator[BlockEvent]:
         """Add the blocks that were held back, and close. Calls of an answer that was cut off may be incomplete."""
         yield from self.close()
         for call in self._held.values() if is_completed else ():
@@ -161,35 +133,35 @@ class ContentBlocks:
             yield from self._add_words("\n".join(dumps(value).decode() for value in self._data))
         yield from self.close()
 
-    def close(self) -> Iterator[BlockStep]:
+    def close(self) -> Iterator[BlockEvent]:
         """Close the open block, if there is one."""
         if self._kind is None:
             return
         if self._kind == "thinking":
-            yield BlockGrown(self._number, "signature", SIGNATURE)
-        yield BlockStopped(self._number)
+            yield self._delta("signature_delta", signature=SIGNATURE)
+        yield {"type": "content_block_stop", "index": self._number}
         self._kind = self._call = None
 
-    def _end_call(self) -> Iterator[BlockStep]:
+    def _end_call(self) -> Iterator[BlockEvent]:
         yield from self.close()
         waiting, self._waiting = self._waiting, []
         for said in waiting:
             yield from self.take(said)
 
-    def _add_words(self, text: str) -> Iterator[BlockStep]:
+    def _add_words(self, text: str) -> Iterator[BlockEvent]:
         """Add text to the answer. A break after each message keeps them apart for clients that join all text."""
         if self._owes_break:
             text, self._owes_break = BREAK + text, False
         self._has_words = True
         yield from self._grow("text", text)
 
-    def _grow(self, kind: Literal["text", "thinking"], text: str) -> Iterator[BlockStep]:
+    def _grow(self, kind: Literal["text", "thinking"], text: str) -> Iterator[BlockEvent]:
         if self._kind != kind:
             empty = {"text": ""} if kind == "text" else {"thinking": "", "signature": ""}
             yield from self._start(kind, empty)
-        yield BlockGrown(self._number, kind, text)
+        yield self._delta(f"{kind}_delta", **{kind: text})
 
-    def _show(self, part: FilePart | DataPart | SourcePart) -> Iterator[BlockStep]:
+    def _show(self, part: FilePart | DataPart | SourcePart) -> Iterator[BlockEvent]:
         if isinstance(part, DataPart):
             self._data.append(part.data)
         elif isinstance(part, FilePart):
@@ -197,28 +169,32 @@ class ContentBlocks:
             yield from self._add_words(file_link(part, self._base_url))
             self._owes_break = True
 
-    def _add_arguments(self, tool_call_id: str, text: str) -> Iterator[BlockStep]:
+    def _add_arguments(self, tool_call_id: str, text: str) -> Iterator[BlockEvent]:
         if tool_call_id in self._held:
             yield from self._open_call(self._held.pop(tool_call_id))
         if self._call is not None:
             self._call.add(text)
-            yield BlockGrown(self._number, "input_json", text)
+            yield self._delta("input_json_delta", partial_json=text)
             if self._waiting and self._call.is_whole:
                 yield from self._end_call()
 
-    def _open_call(self, call: ToolCallPart) -> Iterator[BlockStep]:
+    def _open_call(self, call: ToolCallPart) -> Iterator[BlockEvent]:
         self._has_calls = True
         yield from self._start("tool_use", {"id": call.tool_call_id, "name": call.name, "input": {}})
         self._call = _OpenCall(call.tool_call_id)
         if call.arguments:
             self._call.add(call.arguments)
-            yield BlockGrown(self._number, "input_json", call.arguments)
+            yield self._delta("input_json_delta", partial_json=call.arguments)
 
-    def _start(self, kind: Kind, members: Mapping[str, Json]) -> Iterator[BlockStep]:
+    def _start(self, kind: Kind, members: Mapping[str, Json]) -> Iterator[BlockEvent]:
         yield from self.close()
         self._number += 1
         self._kind = kind
-        yield BlockStarted(self._number, {"type": kind, **members})
+        block = {"type": kind, **members}
+        yield {"type": "content_block_start", "index": self._number, "content_block": block}
+
+    def _delta(self, kind: str, **text: str) -> BlockEvent:
+        return {"type": "content_block_delta", "index": self._number, "delta": {"type": kind, **text}}
 
 
 def _is_object(text: str) -> bool:

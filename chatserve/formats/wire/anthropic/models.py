@@ -7,7 +7,7 @@ from typing import Final
 from chatserve.codec import encode_time
 from chatserve.contracts.wire import ChatProfile, RawRequest
 from chatserve.core.types import Json
-from chatserve.formats.shared.message_array import field_invalid
+from chatserve.formats.shared.message_array import field_invalid, read_limit
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 1000
@@ -33,7 +33,7 @@ def model_of(chat: ChatProfile, request: RawRequest) -> dict[str, Json]:
 def model_list(request: RawRequest) -> dict[str, Json]:
     """Return one page of the chats: `limit` of them, after `after_id` or before `before_id`. Raises: InputsInvalid."""
     names = list(request.chats)
-    limit = _limit(request.query.get("limit"))
+    limit = read_limit(request.query, DEFAULT_LIMIT, MAX_LIMIT)
     after, before = request.query.get("after_id"), request.query.get("before_id")
     begin = 0 if after is None else _place(names, after, "after_id") + 1
     end = len(names) if before is None else _place(names, before, "before_id")
@@ -44,14 +44,6 @@ def model_list(request: RawRequest) -> dict[str, Json]:
         "first_id": page[0] if page else None,
         "last_id": page[-1] if page else None,
     }
-
-
-def _limit(given: str | None) -> int:
-    if given is None:
-        return DEFAULT_LIMIT
-    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_LIMIT):
-        raise field_invalid("limit", f"{given!r:.80} is not a number from 1 to {MAX_LIMIT}")
-    return int(given)
 
 
 def _place(names: list[str], name: str, field: str) -> int:

@@ -6,7 +6,7 @@ Source: platform.claude.com, "Streaming messages". Every frame has an `event:` l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from chatserve.codec import dumps_line, loads
 from chatserve.contracts.turns import TurnRecord
@@ -14,7 +14,8 @@ from chatserve.core.events import Delta, Done, NumberedEvent
 from chatserve.core.frozen import frozen
 from chatserve.core.types import Json, Usage
 from chatserve.formats.shared.appended import AppendedAnswer, Ended, Said, tell_whole
-from chatserve.formats.wire.anthropic.blocks import BlockGrown, BlockStarted, BlockStep, ContentBlocks, DeltaKind
+from chatserve.formats.shared.frames import typed_frame
+from chatserve.formats.wire.anthropic.blocks import BlockEvent, ContentBlocks
 from chatserve.formats.wire.anthropic.errors import error_document, turn_error
 
 PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -26,12 +27,10 @@ _STOP_REASONS: Final[Mapping[str, str]] = {
 }
 """Stop reasons by finish reason. Any other reason, as for a stopped answer, becomes `end_turn`."""
 
-_FIELDS: Final[Mapping[DeltaKind, str]] = {
-    "text": "text",
-    "thinking": "thinking",
-    "input_json": "partial_json",
-    "signature": "signature",
-}
+_TEXT_DELTA: Final = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":'
+)
+"""The frame of a delta of text, up to its text. The text and `}}` follow."""
 
 
 @frozen
@@ -73,74 +72,28 @@ class MessageEncoder:
         """Return the last frame of a stream that the server leaves before the turn has ended."""
         message = "the server is shutting down before the answer's end; ask again"
         details = {"error_code": "shutting_down"}
-        return _frame("error", error_document(503, message, details, self._heading.request_id))
+        return typed_frame(error_document(503, message, details, self._heading.request_id))
 
     def _begin(self) -> bytes:
         self._is_begun = True
-        message = _document(self._heading, [], Ending(None, Usage()))
-        return _frame("message_start", {"type": "message_start", "message": message}) + PING
+        return typed_frame({"type": "message_start", "message": _document(self._heading, [], None)}) + PING
 
     def _frames_of(self, said: Said) -> bytes:
         if isinstance(said, Ended):
             return self._end(said)
-        frames = b"".join(map(_block_frame, self._blocks.take(said)))
-        self._before = _before_delta(self._blocks.number, "text") if self._blocks.takes_text else b""
+        frames = b"".join(map(typed_frame, self._blocks.take(said)))
+        number = self._blocks.open_text
+        self._before = b"" if number is None else _TEXT_DELTA % number
         return frames
 
     def _end(self, ended: Ended) -> bytes:
         if ended.error is not None:
-            return _frame("error", turn_error(ended.error, self._heading.request_id))
-        ending = Ending.of(ended.done)
-        delta = {"container": None, "stop_details": None, "stop_reason": ending.stop_reason, "stop_sequence": None}
-        rest = self._blocks.finish(is_completed=ended.done.status == "completed")
-        closing = b"".join(map(_block_frame, rest))
-        changed = _frame("message_delta", {"type": "message_delta", "delta": delta, "usage": ending.usage_json})
-        return closing + changed + _frame("message_stop", {"type": "message_stop"})
-
-
-class Ending(NamedTuple):
-    """Why an answer has ended (None: it has not), and its usage."""
-
-    stop_reason: str | None
-    usage: Usage
-
-    @classmethod
-    def of(cls, done: Done) -> Ending:
-        """Return the ending of a turn. Its usage is zero if the chat function reported none."""
-        return cls(_STOP_REASONS.get(done.finish_reason, "end_turn"), done.usage or Usage())
-
-    @property
-    def usage_json(self) -> dict[str, Json]:
-        """The usage as JSON. Nothing comes from a cache."""
-        return {
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "input_tokens": self.usage.input_tokens,
-            "output_tokens": self.usage.output_tokens,
-        }
-
-
-def _before_delta(number: int, kind: DeltaKind) -> bytes:
-    """Return a delta's frame up to its text. The text and `}}` follow."""
-    return (
-        f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{number},'
-        f'"delta":{{"type":"{kind}_delta","{_FIELDS[kind]}":'
-    ).encode()
-
-
-def _block_frame(step: BlockStep) -> bytes:
-    match step:
-        case BlockGrown(number, kind, text):
-            return b"%b%b}}\n\n" % (_before_delta(number, kind), dumps_line(text))
-        case BlockStarted(number, block):
-            event = {"type": "content_block_start", "index": number, "content_block": block}
-            return _frame("content_block_start", event)
-        case _:
-            return _frame("content_block_stop", {"type": "content_block_stop", "index": step.number})
-
-
-def _frame(name: str, event: Json) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), dumps_line(event))
+            return typed_frame(turn_error(ended.error, self._heading.request_id))
+        done = ended.done
+        delta = {"container": None, "stop_details": None, "stop_reason": _stop_reason(done), "stop_sequence": None}
+        closing = map(typed_frame, self._blocks.finish(is_completed=done.status == "completed"))
+        changed = typed_frame({"type": "message_delta", "delta": delta, "usage": _usage(done.usage)})
+        return b"".join(closing) + changed + typed_frame({"type": "message_stop"})
 
 
 # --- the document ------------------------------------------------------------------------------------------------
@@ -149,15 +102,14 @@ def _frame(name: str, event: Json) -> bytes:
 def message_document(record: TurnRecord, heading: Heading) -> dict[str, Json]:
     """Return the message of a turn that has ended and not failed."""
     blocks = ContentBlocks(heading.base_url)
-    steps: list[BlockStep] = []
-    for said in tell_whole(record):
-        steps.extend(blocks.take(said))
+    events = [event for said in tell_whole(record) for event in blocks.take(said)]
     _, done = record.as_events()
-    steps.extend(blocks.finish(is_completed=done.status == "completed"))
-    return _document(heading, _content(steps), Ending.of(done))
+    events.extend(blocks.finish(is_completed=done.status == "completed"))
+    return _document(heading, _content(events), done)
 
 
-def _document(heading: Heading, content: list[dict[str, Json]], ending: Ending) -> dict[str, Json]:
+def _document(heading: Heading, content: list[dict[str, Json]], done: Done | None) -> dict[str, Json]:
+    """Return a message. `done` is None for one that has not ended."""
     return {
         "id": heading.message_id,
         "type": "message",
@@ -166,29 +118,43 @@ def _document(heading: Heading, content: list[dict[str, Json]], ending: Ending) 
         "container": None,
         "content": content,
         "stop_details": None,
-        "stop_reason": ending.stop_reason,
+        "stop_reason": _stop_reason(done) if done else None,
         "stop_sequence": None,
-        "usage": ending.usage_json,
+        "usage": _usage(done.usage if done else None),
     }
 
 
-def _content(steps: Iterable[BlockStep]) -> list[dict[str, Json]]:
-    """Build the blocks from the steps of their stream."""
+def _stop_reason(done: Done) -> str:
+    return _STOP_REASONS.get(done.finish_reason, "end_turn")
+
+
+def _usage(usage: Usage | None) -> dict[str, Json]:
+    """Return the usage: zeros if the chat function reported none. Nothing comes from a cache."""
+    spent = usage or Usage()
+    return {
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "input_tokens": spent.input_tokens,
+        "output_tokens": spent.output_tokens,
+    }
+
+
+def _content(events: Iterable[BlockEvent]) -> list[dict[str, Json]]:
+    """Build the blocks from the events of their stream."""
     content: list[dict[str, Json]] = []
     arguments = ""
-    for step in steps:
-        match step:
-            case BlockStarted(_, block):
+    for event in events:
+        match event:
+            case {"content_block": block}:
                 content.append(dict(block))
                 arguments = ""
-            case BlockGrown(_, "input_json", text):
+            case {"delta": {"partial_json": text}}:
                 arguments += text
-            case BlockGrown(_, kind, text):
-                content[-1][_FIELDS[kind]] += text
+            case {"delta": delta}:
+                for name in delta.keys() - {"type"}:
+                    content[-1][name] += delta[name]
             case _ if content[-1]["type"] == "tool_use":
                 content[-1]["input"] = _read_arguments(arguments)
-            case _:
-                pass
     return content
 
 

@@ -25,12 +25,11 @@ def estimate_tokens(body: Json) -> int:
     size = _bytes_of(body.get("system")) + _bytes_of(messages)
     if tools := body.get("tools"):
         size += len(dumps(tools))
-    images = _images_in(messages)
-    return -(-size // BYTES_PER_TOKEN) + MESSAGE_TOKENS * len(messages) + IMAGE_TOKENS * images
+    return -(-size // BYTES_PER_TOKEN) + MESSAGE_TOKENS * len(messages)
 
 
 def _bytes_of(value: Json) -> int:
-    """Count the bytes of text in a value, without images."""
+    """Count the bytes of text in a value. An image counts as the text that costs as much."""
     if isinstance(value, str):
         return len(value.encode())
     if isinstance(value, list):
@@ -38,17 +37,9 @@ def _bytes_of(value: Json) -> int:
     if not isinstance(value, dict):
         return 0 if value is None else len(dumps(value))
     if value.get("type") == "image":
-        return 0
+        return IMAGE_TOKENS * BYTES_PER_TOKEN
     if value.get("type") == "base64":
         return int(_bytes_of(value.get("data")) / _BASE64_BYTES)
     if value.get("type") == "tool_use":
         return _bytes_of(value.get("name")) + len(dumps(value.get("input")))
     return sum(_bytes_of(each) for key, each in value.items() if key not in _NOT_READ)
-
-
-def _images_in(value: Json) -> int:
-    if isinstance(value, list):
-        return sum(map(_images_in, value))
-    if not isinstance(value, dict):
-        return 0
-    return 1 if value.get("type") == "image" else _images_in(value.get("content"))

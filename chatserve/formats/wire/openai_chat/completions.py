@@ -136,19 +136,18 @@ def finish_reason(done: Done, deltas: Deltas) -> str:
 
 def _add_up(deltas: Iterable[DeltaObject]) -> dict[str, Json]:
     """Return the message that the deltas add up to."""
-    texts: dict[str, list[str]] = {}
+    texts: dict[str, str] = {}
     annotations: list[Json] = []
     calls: list[Json] = []
     for delta in deltas:
         for name in ("content", "reasoning_content", "reasoning"):
             if name in delta:
-                texts.setdefault(name, []).append(delta[name])
+                texts[name] = texts.get(name, "") + delta[name]
         annotations.extend(delta.get("annotations", ()))
         for call in delta.get("tool_calls", ()):
             _add_call(calls, call)
-    words = {name: "".join(pieces) for name, pieces in texts.items()}
-    content = words.pop("content", None if calls else "")
-    message = {"role": "assistant", "content": content, "refusal": None, "annotations": annotations, **words}
+    content = texts.pop("content", None if calls else "")
+    message = {"role": "assistant", "content": content, "refusal": None, "annotations": annotations, **texts}
     return message | ({"tool_calls": calls} if calls else {})
 
 

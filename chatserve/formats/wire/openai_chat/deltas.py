@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 
 from chatserve.codec import dumps
 from chatserve.core.events import Done
-from chatserve.core.types import DataPart, FilePart, Json, SourcePart, ToolCallPart
+from chatserve.core.types import DataPart, FilePart, Json, SourcePart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.appended import (
     BREAK,
     ArgumentsAdded,
@@ -59,7 +59,7 @@ class Deltas:
         self._owes_reasoning_break = False
         self._annotations: list[Json] = []
 
-    def tell(self, said: Said) -> Iterator[DeltaObject]:
+    def tell(self, said: Said) -> Iterator[DeltaObject]:  # noqa: C901 - one case per step
         """Yield the deltas of a step."""
         match said:
             case TextAdded(text):
@@ -69,17 +69,19 @@ class Deltas:
             case MessageBegun(is_thought=is_thought):
                 self.owes_break = self.told_length > 0 and not is_thought
                 self._owes_reasoning_break = self._has_reasoning
-            case CallOpened(call):
-                self._hold(call)
+            case CallOpened(ToolCallPart(tool_call_id, where="client") as call):
+                if tool_call_id not in self._indices:
+                    self._held[tool_call_id] = call
             case ArgumentsAdded(tool_call_id, text):
                 yield from self._arguments(tool_call_id, text)
-            case ResultAdded(result):
-                self._answer_call(result.tool_call_id)
+            case ResultAdded(ToolResultPart(tool_call_id)):
+                self._held.pop(tool_call_id, None)
+                self._answered.add(tool_call_id)
             case PartShown(part=part):
                 yield from self._part(part)
             case Ended(done):
                 yield from self._rest(done)
-            case CallClosed():
+            case CallOpened() | CallClosed():
                 return
 
     def last(self) -> DeltaObject:
@@ -108,14 +110,6 @@ class Deltas:
         return {"reasoning_content": text, "reasoning": text}
 
     # calls
-
-    def _hold(self, call: ToolCallPart) -> None:
-        if call.where == "client" and call.tool_call_id not in self._indices:
-            self._held[call.tool_call_id] = call
-
-    def _answer_call(self, tool_call_id: str) -> None:
-        self._held.pop(tool_call_id, None)
-        self._answered.add(tool_call_id)
 
     def _arguments(self, tool_call_id: str, text: str) -> Iterator[DeltaObject]:
         if tool_call_id in self._held:

@@ -6,11 +6,13 @@ requests become turns and turns become replies; the modules beside it know what 
 
 from __future__ import annotations
 
+from typing import Final
+
 from chatserve.contracts.streams import OfTurn, StreamReply
 from chatserve.contracts.wire import ChatProfile, Endpoint, Handling, RawRequest, Reply, Submit, Wait
 from chatserve.core.errors import ChatserveError
 from chatserve.core.types import Json
-from chatserve.formats.shared.openai_endpoints import chat_of, headers_of, prefixes_of, reply
+from chatserve.formats.shared.openai_endpoints import chat_of, headers_of, reply, under_prefixes
 from chatserve.formats.shared.openai_errors import reply_to_error, reply_to_failure
 from chatserve.formats.wire.openai_chat.completions import Completion, CompletionEncoder, describe
 from chatserve.formats.wire.openai_chat.requests import read_request
@@ -23,18 +25,10 @@ class OpenAIChat:
     name = "openai_chat"
 
     def __init__(self, settings: Settings) -> None:
-        self.endpoints = tuple(endpoint for prefix in prefixes_of(settings) for endpoint in _endpoints(prefix))
+        self.endpoints = under_prefixes(_ENDPOINTS, settings)
 
     def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
         return reply_to_error(error, request)
-
-
-def _endpoints(prefix: str) -> tuple[Endpoint, ...]:
-    return (
-        Endpoint("GET", f"{prefix}/models", "list the chats as models", list_models),
-        Endpoint("GET", f"{prefix}/models/{{model}}", "describe a chat as a model", retrieve_model),
-        Endpoint("POST", f"{prefix}/chat/completions", "answer a conversation, streamed or whole", create_completion),
-    )
 
 
 # --- models ------------------------------------------------------------------------------------------------------
@@ -79,3 +73,10 @@ def create_completion(request: RawRequest) -> Handling:
     if record.turn.status == "failed":
         return reply_to_failure(record.turn.error, request)
     return reply(describe(record, completion), request)
+
+
+_ENDPOINTS: Final = (
+    Endpoint("GET", "/models", "list the chats as models", list_models),
+    Endpoint("GET", "/models/{model}", "describe a chat as a model", retrieve_model),
+    Endpoint("POST", "/chat/completions", "answer a conversation, streamed or whole", create_completion),
+)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from chatserve.contracts.formats import ParsedMessage
@@ -30,6 +32,7 @@ from chatserve.formats.shared.message_array import (
     field_invalid,
     read_base64,
     read_data_url,
+    read_text,
     words_first,
 )
 
@@ -85,12 +88,9 @@ def _read_answer(message: Mapping[str, Json], place: Place) -> ParsedMessage:
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     thought = (ReasoningPart(reasoning),) if isinstance(reasoning, str) else ()
     calls = _read_calls(message, place)
-    content = words_first(_read_content(message, place)) if _says_something(message) or not calls else ()
+    says_something = message.get("content") or message.get("refusal") or not calls
+    content = words_first(_read_content(message, place)) if says_something else ()
     return ParsedMessage("assistant", (*thought, *content, *calls))
-
-
-def _says_something(message: Mapping[str, Json]) -> bool:
-    return bool(message.get("content") or message.get("refusal"))
 
 
 def _read_result(message: Mapping[str, Json], place: Place) -> ParsedMessage:
@@ -103,17 +103,11 @@ def _read_result(message: Mapping[str, Json], place: Place) -> ParsedMessage:
 
 def _joined_results(messages: Sequence[ParsedMessage]) -> Iterator[ParsedMessage]:
     """Yield the messages, with consecutive tool results joined: they answer the calls of one message."""
-    results: tuple[DraftPart, ...] = ()
-    for message in messages:
-        if message.role == "tool":
-            results += message.content
-            continue
-        if results:
-            yield ParsedMessage("tool", results)
-            results = ()
-        yield message
-    if results:
-        yield ParsedMessage("tool", results)
+    for role, group in groupby(messages, key=attrgetter("role")):
+        if role == "tool":
+            yield ParsedMessage(role, tuple(part for message in group for part in message.content))
+        else:
+            yield from group
 
 
 # --- calls of tools ----------------------------------------------------------------------------------------------
@@ -169,11 +163,7 @@ def _read_part(part: Json, where: str, place: Place) -> DraftPart | None:
 
 
 def _read_text(part: Mapping[str, Json], where: str, _place: Place) -> DraftPart:
-    name = "refusal" if part["type"] == "refusal" else "text"
-    text = part.get(name)
-    if not isinstance(text, str):
-        raise field_invalid(f"{where}.{name}", f"{text!r:.80} is not text")
-    return TextPart(text)
+    return TextPart(read_text(part, "refusal" if part["type"] == "refusal" else "text", where))
 
 
 def _read_image(part: Mapping[str, Json], where: str, place: Place) -> DraftPart:

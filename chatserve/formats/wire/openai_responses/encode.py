@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from chatserve.codec import dumps, dumps_line, escape_line_ends
+from chatserve.codec import dumps, escape_line_ends
 from chatserve.core.events import Delta, Done, Event, NumberedEvent, Snapshot, TurnAccepted
 from chatserve.core.types import Turn
 from chatserve.formats.shared.appended import AppendedAnswer, Ended
+from chatserve.formats.shared.frames import typed_frame
 from chatserve.formats.wire.openai_responses.documents import item_status_of, response_object
-from chatserve.formats.wire.openai_responses.output import OutputItems, TextItem, WireEvent
+from chatserve.formats.wire.openai_responses.output import OutputItems, WireEvent
 
 _DELTA: Final = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
 _DONE: Final = b"data: [DONE]\n\n"
@@ -45,7 +46,7 @@ class ResponseEncoder:
         self._turn: Turn | None = None
         self._is_running = False
         self._words: list[str] | None = None  # the pieces of the open item of words
-        self._before_text = b""
+        self._before_text = b""  # the frame of a plain delta up to its text
 
     def encode(self, numbered: NumberedEvent) -> bytes:
         event, words = numbered[2], self._words
@@ -61,7 +62,10 @@ class ResponseEncoder:
                 data = escape_line_ends(data)
             return self._before_text + data + b',"logprobs":[],"sequence_number":%d}\n\n' % number
         frames = b"".join([self._frame(event) for event in self._events(event)])
-        self._enter_words(self._items.open_words)
+        item = self._items.open_words
+        self._words = None if item is None else item.pieces
+        if item is not None:
+            self._before_text = _DELTA + dumps(item.place)[1:-1] + b',"delta":'
         return frames + _DONE if type(event) is Done else frames
 
     def farewell(self) -> bytes:
@@ -75,16 +79,8 @@ class ResponseEncoder:
             "param": None,
         }
         number = max(self._number - 1, 0)
-        error = {"type": "error", "sequence_number": number, **said, "error": {"type": "server_error", **said}}
-        return b"event: error\ndata: %b\n\n" % dumps_line(error)
-
-    def _enter_words(self, words: TextItem | None) -> None:
-        """Remember the item that takes plain deltas, and the frame before the text of each of them."""
-        if words is None:
-            self._words = None
-        elif words.pieces is not self._words:
-            self._words = words.pieces
-            self._before_text = _DELTA + dumps(words.place)[1:-1] + b',"delta":'
+        error = {"type": "server_error", **said}
+        return typed_frame({"type": "error", "sequence_number": number, **said, "error": error})
 
     def _frame(self, event: WireEvent) -> bytes:
         number = self._number
@@ -94,8 +90,7 @@ class ResponseEncoder:
             if kind not in _LAST_TYPES:
                 return b""
             number = self._after + 1
-        numbered = {"type": kind, "sequence_number": number, **event}
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), dumps_line(numbered))
+        return typed_frame({"type": kind, "sequence_number": number, **event})
 
     def _events(self, event: Event) -> Iterator[WireEvent]:
         if isinstance(event, TurnAccepted):

@@ -18,21 +18,20 @@ from chatserve.contracts.wire import FindFiles, FindMessage, Step
 from chatserve.core.errors import MessageUnknown
 from chatserve.core.types import DraftPart, Json, Message, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.history_content import json_text
-from chatserve.formats.shared.message_array import DEFAULT_MEDIA_TYPE, field_invalid, read_base64, read_data_url
+from chatserve.formats.shared.message_array import (
+    DEFAULT_MEDIA_TYPE,
+    field_invalid,
+    read_base64,
+    read_data_url,
+    read_text,
+)
 from chatserve.formats.wire.openai_responses.ids import message_id
 
 Item: TypeAlias = Mapping[str, Json]
 Reading: TypeAlias = Generator[Step, Any, None]
 
 _ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
-_TEXT_KEYS: Final[Mapping[str, str]] = {
-    "input_text": "text",
-    "output_text": "text",
-    "text": "text",
-    "summary_text": "text",
-    "reasoning_text": "text",
-    "refusal": "refusal",
-}
+_TEXTS: Final = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text", "refusal"})
 
 
 def read_input(
@@ -76,7 +75,7 @@ class _ItemReader:
             case "function_call" | "mcp_call":
                 self._read_call(item, where)
             case "function_call_output":
-                result = ToolResultPart(_text(item, "call_id", where), _result_of(item.get("output")))
+                result = ToolResultPart(read_text(item, "call_id", where), _result_of(item.get("output")))
                 self.messages.append(ParsedMessage("tool", (result,)))
             case _:
                 return
@@ -97,11 +96,11 @@ class _ItemReader:
     def _read_call(self, item: Item, where: str) -> None:
         """Read a call of an earlier answer, with its result if it ran on the server. Each call counts once."""
         is_client = item.get("type") == "function_call"
-        call_id = _text(item, "call_id" if is_client else "id", where)
+        call_id = read_text(item, "call_id" if is_client else "id", where)
         if call_id in self._calls:
             return
         self._calls.add(call_id)
-        name, arguments = _text(item, "name", where), item.get("arguments")
+        name, arguments = read_text(item, "name", where), item.get("arguments")
         call = ToolCallPart(call_id, name, arguments if isinstance(arguments, str) else "{}")
         if is_client:
             self._join_assistant(call)
@@ -119,7 +118,7 @@ class _ItemReader:
 
     def _refer(self, item: Item, where: str) -> Reading:
         """Add the whole message that an item of an earlier response belongs to, once."""
-        item_id = _text(item, "id", where)
+        item_id = read_text(item, "id", where)
         known_id = message_id(item_id)
         if known_id in self._referred:
             return
@@ -139,8 +138,8 @@ def _read_parts(content: Sequence[Json], where: str) -> Generator[Step, Any, tup
     for place, part in enumerate(content):
         at = f"{where}[{place}]"
         kind = part.get("type") if isinstance(part, dict) else None
-        if isinstance(kind, str) and kind in _TEXT_KEYS:
-            parts.append(TextPart(_text(part, _TEXT_KEYS[kind], at)))
+        if isinstance(kind, str) and kind in _TEXTS:
+            parts.append(TextPart(read_text(part, "refusal" if kind == "refusal" else "text", at)))
         elif kind in {"input_image", "input_file"}:
             parts.append((yield from _read_file(part, at)))
         elif kind == "input_audio":
@@ -184,13 +183,6 @@ def _type_of(item: Json, where: str) -> str:
         if isinstance(kind, str):
             return kind
     raise field_invalid(where, f"{item!r:.80} is not an item; it has neither a type nor a role")
-
-
-def _text(item: Item, key: str, where: str) -> str:
-    value = item.get(key)
-    if not isinstance(value, str):
-        raise field_invalid(f"{where}.{key}", f"{value!r:.80} is not text")
-    return value
 
 
 def _result_of(output: Json) -> Json:

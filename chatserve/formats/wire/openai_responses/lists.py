@@ -8,19 +8,17 @@ Source: OpenAI API reference, "List items", "List input items".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from chatserve.core.events import Snapshot
 from chatserve.core.types import FilePart, Json, Message, Part, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.appended import AppendedAnswer
 from chatserve.formats.shared.history_content import json_text
-from chatserve.formats.shared.message_array import field_invalid
+from chatserve.formats.shared.message_array import field_invalid, read_limit
 from chatserve.formats.wire.openai_responses.ids import ItemIds
-from chatserve.formats.wire.openai_responses.output import OutputItems, answer_items
-
-Item = dict[str, Any]
+from chatserve.formats.wire.openai_responses.output import Item, OutputItems, answer_items
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
@@ -30,11 +28,12 @@ def items_of(messages: Sequence[Message], base_url: str) -> list[Item]:
     """Return the items of messages, in order."""
     items: list[Item] = []
     answer: list[Message] = []
-    calls: set[str] = set()
+    calls: set[str] = set()  # those that ran in the client
     for message in messages:
-        if message.role == "assistant" or (message.role == "tool" and answer and not _answers(message, calls)):
+        if message.role == "assistant" or (message.role == "tool" and answer and not _has_result(message, calls)):
             answer.append(message)
-            calls.update(_client_calls(message))
+            parts = [part for part in message.content if isinstance(part, ToolCallPart)]
+            calls.update(part.tool_call_id for part in parts if part.where == "client")
             continue
         items += [*_answer_items(answer, base_url), *_said_items(message, base_url)]
         answer = []
@@ -58,17 +57,16 @@ def page(items: Sequence[Item], query: Mapping[str, str]) -> dict[str, Json]:
     Raises:
         InputsInvalid: `order`, `limit` or `after` is invalid.
     """
-    order, limit, after = query.get("order", "desc"), query.get("limit", str(DEFAULT_LIMIT)), query.get("after")
+    order, after = query.get("order", "desc"), query.get("after")
     if order not in {"asc", "desc"}:
         raise field_invalid("order", f"{order!r:.80} is neither asc nor desc")
-    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
-        raise field_invalid("limit", f"{limit!r:.80} is not a number from 1 to {MAX_LIMIT}")
+    limit = read_limit(query, DEFAULT_LIMIT, MAX_LIMIT)
     ordered = list(items) if order == "asc" else list(reversed(items))
     ids = [item["id"] for item in ordered]
     if after is not None and after not in ids:
         raise field_invalid("after", f"there is no item {after!r:.200}")
     rest = ordered if after is None else ordered[ids.index(after) + 1 :]
-    return list_object(rest[: int(limit)], has_more=len(rest) > int(limit))
+    return list_object(rest[:limit], has_more=len(rest) > limit)
 
 
 def list_object(items: Sequence[Item], *, has_more: bool = False) -> dict[str, Json]:
@@ -101,12 +99,7 @@ def _owners(message: Message) -> Iterator[str]:
         yield owner
 
 
-def _client_calls(message: Message) -> Iterable[str]:
-    return (part.tool_call_id for part in message.content if isinstance(part, ToolCallPart) and part.where == "client")
-
-
-def _answers(message: Message, calls: set[str]) -> bool:
-    """Whether a message has results of tools that ran in the client."""
+def _has_result(message: Message, calls: Collection[str]) -> bool:
     return any(isinstance(part, ToolResultPart) and part.tool_call_id in calls for part in message.content)
 
 

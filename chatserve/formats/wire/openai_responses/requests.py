@@ -15,7 +15,7 @@ Source: OpenAI API reference, "Create a model response". Knows no engine and no 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import replace
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from chatserve.contracts.formats import ParsedMessage
@@ -99,7 +99,6 @@ def read_request(request: RawRequest) -> Generator[Step, Any, ResponseRequest]:
         )
     place = yield from _place_of(body)
     call = yield from _call_of(body, chat, place, is_kept=is_kept)
-    call = replace(call, is_detached=is_background)
     return ResponseRequest(call, body.get("stream") is True, is_background)
 
 
@@ -124,17 +123,13 @@ def _place_of(body: Body) -> Generator[Step, Any, _Place]:
 
 def find_previous(previous: Json) -> Generator[Step, Any, TurnRecord]:
     """Look up the previous response. Raises: PreviousResponseUnknown, PreviousResponseOpen."""
-    unknown = PreviousResponseUnknown(
-        f"Previous response with id {previous!r:.200} not found.", param="previous_response_id"
-    )
-    if not isinstance(previous, str):
-        raise unknown
-    try:
-        record = yield from FindTurn(turn_id(previous))
-    except TurnUnknown:
-        raise unknown from None
-    if not record.turn.session_id:  # it was not stored
-        raise unknown
+    record: TurnRecord | None = None
+    with suppress(TurnUnknown):
+        record = yield from FindTurn(turn_id(previous if isinstance(previous, str) else ""))
+    if record is None or not record.turn.session_id:  # it was not stored
+        raise PreviousResponseUnknown(
+            f"Previous response with id {previous!r:.200} not found.", param="previous_response_id"
+        )
     if record.turn.status in TURN_OPEN:
         raise PreviousResponseOpen(
             f"response {previous!r:.200} has not ended; wait for its end, or cancel it", param="previous_response_id"
@@ -171,6 +166,7 @@ def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> 
         params=params | ({"instructions": body["instructions"]} if "instructions" in body else {}),
         tools=tuple(map(_tool, read_tools(body))),
         on_disconnect=None if is_kept else "stop",
+        is_detached=body.get("background") is True,
         echo=echo_of(body, input_count=len(turn.history), is_chain=place.is_chain),
     )
 

@@ -57,11 +57,8 @@ def create_response(request: RawRequest) -> Handling:
         raise ConversationUnknown(f"Conversation not found: {error.detail}", param="conversation") from None
     if asked.is_streamed:
         return StreamReply(OfTurn(started.turn_id), ResponseEncoder(request.base_url), headers_of(request))
-    if asked.is_background:
-        record = yield from FindTurn(started.turn_id)
-        return reply(response_json(record, request.base_url), request)
-    record = yield from Wait(started.turn_id)
-    if record.turn.status == "failed":
+    record = yield from (FindTurn if asked.is_background else Wait)(started.turn_id)
+    if record.turn.status == "failed" and not asked.is_background:
         return reply_to_failure(record.turn.error, request)
     return reply(response_json(record, request.base_url), request)
 
