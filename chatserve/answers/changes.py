@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
 from chatserve.answers.fold import MessageState
 from chatserve.answers.parts import without_none
 from chatserve.contracts.formats import ParsedMessage
 from chatserve.core.events import MetadataChanged, PartDelta, Replaced
+from chatserve.core.frozen import replace
 from chatserve.core.types import Part, ReasoningPart, TextPart, ToolCallPart
 
 Change: TypeAlias = TextPart | ReasoningPart | Replaced | MetadataChanged | PartDelta | Part

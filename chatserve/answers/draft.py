@@ -8,7 +8,6 @@ and no wire format.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import cast
 
@@ -40,6 +39,7 @@ from chatserve.core.events import (
     Replaced,
     Snapshot,
 )
+from chatserve.core.frozen import replace
 from chatserve.core.types import (
     FinalStatus,
     LocalFile,

@@ -7,7 +7,6 @@ and no wire format.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import count
 
 from chatserve.core.events import (
@@ -27,6 +26,7 @@ from chatserve.core.events import (
     StatusReported,
     TurnAccepted,
 )
+from chatserve.core.frozen import replace
 from chatserve.core.types import FinalStatus, Json, Message, Part, ReasoningPart, Role, TextPart, ToolCallPart
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from chatserve.codec import clean_text
 from chatserve.contracts.formats import ParsedMessage
 from chatserve.core.errors import AnswerInvalid
+from chatserve.core.frozen import replace
 from chatserve.core.types import (
     ROLES,
     DataPart,

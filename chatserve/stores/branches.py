@@ -7,10 +7,10 @@ the messages up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 from chatserve.core.errors import InputsInvalid
+from chatserve.core.frozen import replace
 from chatserve.core.types import FilePart, Message, Part, ToolCallPart, ToolResultPart, Turn
 
 
@@ -18,18 +18,7 @@ def linked(message: Message, turn_id: str | None, parent_id: str | None) -> Mess
     """Return the message with this turn and this parent."""
     if message.turn_id == turn_id and message.parent_id == parent_id:
         return message
-    return Message(  # each turn links two messages, and `replace` takes three times as long
-        message.message_id,
-        message.role,
-        message.content,
-        message.created_at,
-        turn_id,
-        parent_id,
-        message.metadata,
-        message.options,
-        message.status,
-        message.feedback,
-    )
+    return replace(message, turn_id=turn_id, parent_id=parent_id)
 
 
 def chain(messages: Sequence[Message], parent_id: str | None, turn_id: str | None) -> tuple[Message, ...]:

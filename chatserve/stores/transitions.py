@@ -6,15 +6,15 @@ here: when a version grows, where a branch goes on, how recovery ends a turn. Kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from chatserve.answers.fold import fold_events
 from chatserve.contracts.store import HistoryMove, SessionChanges, SessionRecord
 from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, CommitTurn, NewSession
 from chatserve.core.events import Done, LogEntry, NumberedEvent, last_seq_of, spelled_out
-from chatserve.core.frozen import frozen
-from chatserve.core.types import Json, Message, Session, Turn
+from chatserve.core.frozen import frozen, replace
+from chatserve.core.types import Message, Session, Turn
 from chatserve.stores import branches, refusals
 
 
@@ -63,14 +63,18 @@ def create_session(new: NewSession, now: float) -> Session:
 
 def update_session(session: Session, changes: SessionChanges, now: float) -> Session:
     """Return the session after a PATCH."""
-    return replace(
+    return next_version(
         session,
+        now,
         title=session.title if changes.title is None else changes.title or None,
         metadata=session.metadata if changes.metadata is None else changes.metadata,
         state=session.state if changes.state is None else changes.state,
-        version=session.version + 1,
-        updated_at=now,
     )
+
+
+def next_version(session: Session, now: float, **changes: Any) -> Session:
+    """Return the session at its next version, with these changes."""
+    return replace(session, version=session.version + 1, updated_at=now, **changes)
 
 
 def end_before(session: Session, prompt: Message | None) -> HistoryEnd:
@@ -82,14 +86,8 @@ def end_before(session: Session, prompt: Message | None) -> HistoryEnd:
 
 def move_head(session: Session, move: HistoryMove, head: str | None) -> Session:
     """Return the session after a history operation."""
-    return replace(
-        session,
-        head=head,
-        state={} if move.operation == "clear" else session.state,
-        version=session.version + 1,
-        last_seq=move.seq,
-        updated_at=move.now,
-    )
+    state = {} if move.operation == "clear" else session.state
+    return next_version(session, move.now, head=head, state=state, last_seq=move.seq)
 
 
 def fork(session: Session, new_session_id: str, copies: tuple[Message, ...]) -> NewSession:
@@ -103,11 +101,6 @@ def fork(session: Session, new_session_id: str, copies: tuple[Message, ...]) -> 
         messages=copies,
         expires_at=session.expires_at,
     )
-
-
-def give_feedback(session: Session, now: float) -> Session:
-    """Return the session after one of its messages got feedback."""
-    return replace(session, version=session.version + 1, updated_at=now)
 
 
 # --- turns -------------------------------------------------------------------------------------------------------
@@ -125,7 +118,7 @@ def accept_turn(session: Session, begin: BeginTurn, prompt_id: str) -> tuple[Ses
     """Return session and turn after accepting a turn that answers the message `prompt_id`; it runs now, or waits."""
     is_running = begin.status == "running"
     if is_running:
-        session = _join(session, prompt_id, begin.now)
+        session = next_version(session, begin.now, head=prompt_id)
     version = session.version if is_running else None
     request, call = begin.request, begin.request.call
     ids = begin.turn_id, request.session_id
@@ -137,30 +130,6 @@ def is_plain(begin: BeginTurn) -> bool:
     """Whether a turn needs only its session: it has no key and no own history, and names no message or turn."""
     is_seeded = begin.create is not None and bool(begin.create.messages)
     return not is_seeded and begin.request.idempotency is None and follows_head(begin) and not begin.rollback_turn_id
-
-
-def _join(session: Session, head: str | None, now: float) -> Session:
-    """Return the session after a turn began to run. `head` is the turn's message."""
-    return _next(session, session.title, session.state, head, session.last_seq, now)
-
-
-def _next(
-    session: Session, title: str | None, state: Mapping[str, Json], head: str | None, last_seq: int, now: float
-) -> Session:
-    """Return the session at its next version. Every turn makes two of these, and `replace` takes twice as long."""
-    return Session(
-        session.session_id,
-        session.owner,
-        title,
-        session.metadata,
-        state,
-        session.version + 1,
-        head,
-        last_seq,
-        session.created_at,
-        now,
-        session.expires_at,
-    )
 
 
 def prompt_of(begin: BeginTurn, parent_id: str | None) -> Message:
@@ -207,7 +176,7 @@ def prompt_at(begin: BeginTurn, target: Message) -> Message:
 
 def start_turn(session: Session, turn: Turn, now: float) -> tuple[Session, Turn]:
     """Return session and turn after a queued turn began to run."""
-    session = _join(session, turn.user_message_id, now)
+    session = next_version(session, now, head=turn.user_message_id)
     return session, replace(turn, status="running", version=session.version)
 
 
@@ -219,38 +188,29 @@ def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session,
     messages = branches.chain(commit.messages, turn.user_message_id, turn.turn_id)
     last_seq = max(session.last_seq, commit.done_seq)  # a late commit may come after another turn's events
     if turn.version is None:
-        after, version = replace(session, last_seq=last_seq), None
+        after = replace(session, last_seq=last_seq)
     else:
-        after = _leave(session, commit, branches.end_of(messages, session.head), last_seq)
-        version = after.version
+        after = next_version(
+            session,
+            commit.now,
+            title=session.title if commit.title is None else commit.title or None,
+            state=session.state if commit.state is None else commit.state,
+            head=branches.end_of(messages, session.head),
+            last_seq=last_seq,
+        )
     done = Done(commit.turn_id, commit.status, commit.finish_reason, messages, commit.usage, after.version)
-    return after, _ended(turn, commit, version), done
-
-
-def _leave(session: Session, commit: CommitTurn, head: str | None, last_seq: int) -> Session:
-    """Return the session after the end of a turn that ran."""
-    title = session.title if commit.title is None else commit.title or None
-    state = session.state if commit.state is None else commit.state
-    return _next(session, title, state, head, last_seq, commit.now)
-
-
-def _ended(turn: Turn, commit: CommitTurn, version: int | None) -> Turn:
-    return Turn(
-        turn.turn_id,
-        turn.session_id,
-        turn.chat,
-        commit.status,
-        turn.user_message_id,
-        turn.created_at,
-        commit.now,
-        commit.finish_reason,
-        commit.usage,
-        commit.error,
-        _first_seq(turn, commit),
-        commit.done_seq,
-        version,
-        turn.echo,
+    ended = replace(
+        turn,
+        status=commit.status,
+        finished_at=commit.now,
+        finish_reason=commit.finish_reason,
+        usage=commit.usage,
+        error=commit.error,
+        first_seq=_first_seq(turn, commit),
+        done_seq=commit.done_seq,
+        version=None if turn.version is None else after.version,
     )
+    return after, ended, done
 
 
 def _first_seq(turn: Turn, commit: CommitTurn) -> int:

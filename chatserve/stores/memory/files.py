@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 
+from chatserve.core.frozen import replace
 from chatserve.core.types import Session, StoredFile
 from chatserve.stores import refusals
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from chatserve.contracts.store import EventPage, HistoryMove, MovedHistory
 from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, TurnRecord
 from chatserve.core.events import HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
-from chatserve.core.frozen import frozen
+from chatserve.core.frozen import frozen, replace
 from chatserve.core.types import Message, Session, Turn
 from chatserve.stores import branches, refusals, transitions
 from chatserve.stores.transitions import HistoryEnd, TurnPlace
@@ -210,20 +210,8 @@ class Room:
 
 def copied(session: Session) -> Session:
     """Return a session with its own copies of all dicts: a chat function may change the state it receives."""
-    return Session(
-        session.session_id,
-        session.owner,
-        session.title,
-        _copied_json(session.metadata),
-        _copied_json(session.state),
-        session.version,
-        session.head,
-        session.last_seq,
-        session.created_at,
-        session.updated_at,
-        session.expires_at,
-    )
+    return replace(session, metadata=_copied_json(session.metadata), state=_copied_json(session.state))
 
 
 def _copied_json(value: Mapping[str, object]) -> Mapping[str, object]:
-    return deepcopy(dict(value)) if value else {}
+    return deepcopy(value) if value else {}

@@ -7,7 +7,6 @@ first read and its last change, so each is one transaction. Knows no disk and no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from chatserve.contracts.store import (
     EventPage,
@@ -30,6 +29,7 @@ from chatserve.contracts.turns import (
 )
 from chatserve.core.errors import ConfigurationError, StoreError
 from chatserve.core.events import LogEntry, spelled_out
+from chatserve.core.frozen import replace
 from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn
 from chatserve.stores import branches as trees
 from chatserve.stores import refusals, transitions
@@ -299,7 +299,7 @@ class MemoryStore:
             raise refusals.message_unknown(message_id)
         refusals.check_version(room.session, if_version)
         message = room.messages[message_id] = replace(room.messages[message_id], feedback=feedback)
-        room.session = transitions.give_feedback(room.session, now)
+        room.session = transitions.next_version(room.session, now)
         return copied(room.session), message
 
     # the log and files

@@ -133,7 +133,7 @@ def set_feedback(
         raise refusals.message_unknown(message_id)
     current = rows.session_of(row)
     refusals.check_version(current, if_version)
-    session = transitions.give_feedback(current, now)
+    session = transitions.next_version(current, now)
     tables.save_progress(db, [session])
     (updated,) = db.execute(
         "UPDATE message SET feedback = ? WHERE message_id = ? RETURNING *", (rows.feedback_text(feedback), message_id)

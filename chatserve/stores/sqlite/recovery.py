@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from sqlite3 import Connection
 
 from chatserve.codec import decode_events
 from chatserve.core.events import NumberedEvent
+from chatserve.core.frozen import replace
 from chatserve.core.types import Turn
 from chatserve.stores import transitions
 from chatserve.stores.sqlite import journal, rows, tables, turns

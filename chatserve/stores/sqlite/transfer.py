@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from sqlite3 import Connection, IntegrityError
 
 from chatserve.contracts.store import SessionRecord
+from chatserve.core.frozen import replace
 from chatserve.core.types import Session, StoredFile, Turn
 from chatserve.stores import branches, refusals, transitions
 from chatserve.stores.sqlite import rows, tables

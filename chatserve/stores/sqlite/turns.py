@@ -20,6 +20,7 @@ from chatserve.contracts.turns import (
 )
 from chatserve.core.errors import ChatserveError, LeaseLost
 from chatserve.core.events import Done
+from chatserve.core.frozen import replace
 from chatserve.core.types import Message, Session, Turn
 from chatserve.stores import branches as trees
 from chatserve.stores import refusals, transitions
@@ -164,7 +165,7 @@ def start_turn(db: Connection, owner: str, session_id: str, turn_id: str, *, now
         raise refusals.turn_unknown(turn_id)
     head = _roll_back(db, before, place.rollback_turn_id)
     if place.follows_head and head is not None:
-        prompt = trees.linked(prompt, prompt.turn_id, head)
+        prompt = replace(prompt, parent_id=head)
         tables.set_parent(db, prompt)
     session, turn = transitions.start_turn(before, turn, now)
     tables.save_progress(db, [session])
