@@ -119,15 +119,10 @@ class Developer:
 
     def _settled_changes(self, stamps: Stamps) -> list[str]:
         """Return the changed files once no more change: editors and version control write many files at once."""
-        newest = read_stamps(self._folder)
-        if newest == stamps:
-            return []
-        while not self._is_leaving:
+        before, newest = stamps, read_stamps(self._folder)
+        while newest != before and not self._is_leaving:
             time.sleep(POLL_S / 2)
-            again = read_stamps(self._folder)
-            if again == newest:
-                break
-            newest = again
+            before, newest = newest, read_stamps(self._folder)
         names = [name for name in newest.keys() | stamps.keys() if newest.get(name) != stamps.get(name)]
         return sorted(str(Path(name).relative_to(self._folder)) for name in names)
 
