@@ -37,12 +37,8 @@ def skip_snapshots(items: Sequence[Any]) -> Iterator[Any]:
 class Call(Protocol):
     """One running call of a chat function."""
 
-    def begin(self) -> None:
-        """Start the function."""
-        ...
-
     def __aiter__(self) -> AsyncIterator[Any]:
-        """Iterate over the function's output: raw values, and `Batch`es of values already interpreted."""
+        """Start the function, and iterate over its output: raw values, and `Batch`es of values already interpreted."""
         ...
 
     def report(self, report: Report) -> None:
