@@ -204,6 +204,13 @@ def test_wrong_and_unknown_inputs_are_refused_and_named(inputs: dict[str, Any], 
     assert str(raised.value).startswith(f"{field}: ")
 
 
+@pytest.mark.parametrize(("count", "named"), [(20, 20), (21, 20), (10_000, 20), (10_001, 1)])
+def test_at_most_20_wrong_inputs_are_named(count: int, named: int) -> None:
+    with pytest.raises(InputsInvalid, match=r"^inputs[.:]") as raised:
+        chat_of(all_kinds).check_inputs({f"unknown_{number}": 1 for number in range(count)})
+    assert len(raised.value.extra["errors"]) == named
+
+
 def test_missing_input_is_refused_and_named() -> None:
     with pytest.raises(InputsInvalid, match=r"inputs\.must: Field required"):
         chat_of(lambda message, history, must: must).check_inputs({})

@@ -22,9 +22,6 @@ class AsyncCall:
         self._ended = False
         self._cancelled = False
 
-    def begin(self) -> None:
-        """Do nothing: the function begins when its first item is requested."""
-
     def __aiter__(self) -> AsyncIterator[Any]:
         if not inspect.isawaitable(self._source):
             return aiter(self._source)

@@ -7,6 +7,7 @@ from itertools import groupby, pairwise
 from typing import Any, Protocol, TypeAlias
 
 from chatserve.chat_function.context import Report
+from chatserve.core.frozen import frozen
 
 Interpret: TypeAlias = Callable[[object], Any]
 """Turns a value other than a string into an immutable description of what it means."""
@@ -37,12 +38,8 @@ def skip_snapshots(items: Sequence[Any]) -> Iterator[Any]:
 class Call(Protocol):
     """One running call of a chat function."""
 
-    def begin(self) -> None:
-        """Start the function."""
-        ...
-
     def __aiter__(self) -> AsyncIterator[Any]:
-        """Iterate over the function's output: raw values, and `Batch`es of values already interpreted."""
+        """Start the function, and iterate over its output: raw values, and `Batch`es of values already interpreted."""
         ...
 
     def report(self, report: Report) -> None:
@@ -71,22 +68,18 @@ class Call(Protocol):
         ...
 
 
+@frozen
 class Awaited:
     """The result of a sync function that the event loop must run: a coroutine or an async generator."""
 
-    __slots__ = ("result",)
-
-    def __init__(self, result: Any) -> None:
-        self.result = result
+    result: Any
 
 
+@frozen
 class Blocking:
     """The result of an async function that a thread must run: a plain iterator, whose steps may block."""
 
-    __slots__ = ("iterator",)
-
-    def __init__(self, iterator: Iterator[Any]) -> None:
-        self.iterator = iterator
+    iterator: Iterator[Any]
 
 
 def as_error(error: BaseException) -> BaseException:

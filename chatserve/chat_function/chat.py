@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import ErrorDetails
 
 from chatserve.chat_function.async_call import AsyncCall
 from chatserve.chat_function.call import Interpret
@@ -25,6 +24,7 @@ from chatserve.chat_function.threads import Threads
 from chatserve.core.configuration import shown
 from chatserve.core.errors import ChatError, ConfigurationError, InputsInvalid
 from chatserve.core.types import Json
+from chatserve.core.validation import Location, shape_invalid
 
 Parameter = inspect.Parameter
 
@@ -74,7 +74,7 @@ class Chat:
             for entry in error.errors(include_url=False, include_input=False):
                 is_lacking = entry["type"] == "missing" and len(entry["loc"]) == 1
                 if not is_lacking or self.options.cache_examples:
-                    raise ValueError(f"{_field_of(entry)}: {entry['msg']}") from None
+                    raise ValueError(f"{_name_of_input(entry['loc'])}: {entry['msg']}") from None
 
     def _check_validator(self) -> None:
         """Check that the validator can be called as `validate` calls it. Raises: ConfigurationError."""
@@ -117,7 +117,7 @@ class Chat:
         try:
             checked = self.signature.inputs.model_validate(dict(raw))
         except ValidationError as error:
-            raise _inputs_invalid(error) from error
+            raise shape_invalid(error, _name_of_input) from error
         parameters = self.signature.parameters
         return {parameters[name]: copy.deepcopy(getattr(checked, name)) for name in type(checked).model_fields}
 
@@ -274,12 +274,5 @@ def _inputs_model(chat: str, fields: dict[str, Any]) -> type[BaseModel]:
     return model
 
 
-def _inputs_invalid(error: ValidationError) -> InputsInvalid:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    errors = [{"field": _field_of(entry), "message": entry["msg"], "type": entry["type"]} for entry in found]
-    first = errors[0]
-    return InputsInvalid(f"{first['field']}: {first['message']}", errors=errors)
-
-
-def _field_of(error: ErrorDetails) -> str:
-    return ".".join(["inputs", *map(str, error["loc"])])
+def _name_of_input(location: Location) -> str:
+    return ".".join(["inputs", *map(str, location)])

@@ -22,9 +22,6 @@ class MixedCall:
         self._hear: Callable[[Report], None] = ignore_report
         self._items: AsyncGenerator[Any, None] | None = None
 
-    def begin(self) -> None:
-        self._call.begin()
-
     def __aiter__(self) -> AsyncIterator[Any]:
         self._items = self._said()
         return self._items
@@ -41,7 +38,6 @@ class MixedCall:
                     yield Batch(item[:-1])
             if next_call is not None:
                 next_call.when_reported(self._hear)
-                next_call.begin()
 
     def _follow_up(self, last: Any) -> SyncCall | AsyncCall | None:
         if isinstance(last, Awaited):
@@ -78,7 +74,7 @@ class MixedCall:
 def prepare_call(
     invoke: Callable[[], Any], *, is_async: bool, interpret: Interpret, threads: Threads
 ) -> AsyncCall | MixedCall:
-    """Prepare one call of `invoke`. The function's body does not run before `begin`."""
+    """Prepare one call of `invoke`. The function's body does not run before the iteration begins."""
     if not is_async:
         return MixedCall(SyncCall(invoke, interpret, threads), interpret, threads)
     result = invoke()

@@ -39,11 +39,6 @@ class SyncCall:
         self._error: BaseException | None = None
         self._threads = threads
 
-    def begin(self) -> None:
-        """Start the function in a thread."""
-        context = contextvars.copy_context()
-        self._threads.start(lambda: context.run(self._run))
-
     # in the function's thread
 
     def _run(self) -> None:
@@ -116,6 +111,8 @@ class SyncCall:
     # in the loop
 
     def __aiter__(self) -> AsyncIterator[Batch]:
+        context = contextvars.copy_context()
+        self._threads.start(lambda: context.run(self._run))
         return self
 
     async def __anext__(self) -> Batch:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 import click
 
 from chatserve.cli.description import check_lines
-from chatserve.cli.launch import Launch, check_settings, print_line
+from chatserve.cli.launch import Launch, load_with_settings
 from chatserve.cli.launch import run as run_launch
 from chatserve.cli.logs import clean
 from chatserve.cli.options import given_settings, server_options, setting_options
 from chatserve.cli.reload import develop
-from chatserve.cli.target import load_target
 from chatserve.core.errors import ConfigurationError
 
 MISUSED: Final = 2
@@ -42,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def refuse(message: str) -> int:
     """Print in one line why a command is refused; return its exit code."""
-    sys.stderr.write(f"chatserve: {clean(message)}\n")
+    click.echo(f"chatserve: {clean(message)}", err=True)
     return MISUSED
 
 
@@ -87,8 +85,5 @@ def dev(target: str, **options: Any) -> int:
 def check(target: str, **options: Any) -> None:
     """Tell what TARGET would serve and with which settings, or why not."""
     given = given_settings(options)
-    loaded = load_target(target)
-    loaded.app.override(**given)
-    check_settings(loaded.app.settings)
-    for line in check_lines(loaded, given, os.environ):
-        print_line(line)
+    for line in check_lines(load_with_settings(target, given), given, os.environ):
+        click.echo(line)

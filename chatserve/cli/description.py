@@ -53,8 +53,8 @@ def curl_line(app: ChatServer, url: str) -> str:
     """Return a command that asks the first chat something it can answer."""
     chat = next(iter(app.chats.values()))
     body: dict[str, Json] = {"message": chat.examples[0].text if chat.examples else "Hello"}
-    schema = chat.inputs_schema
-    if required := _strings(schema.get("required")):
+    schema: Mapping[str, Any] = chat.inputs_schema
+    if required := schema.get("required"):
         body["inputs"] = {name: _placeholder(schema, name) for name in required}
     return f"curl -N {url}/chat --json {shlex.quote(dumps(body).decode())} -H 'Accept: text/plain'"
 
@@ -123,7 +123,3 @@ def _origin(name: str, value: Any, given: Mapping[str, Any], environment: Mappin
     if from_environment is not None and value == getattr(Settings.model_validate({name: from_environment}), name):
         return environment_name(name)
     return "ChatServer(...)"
-
-
-def _strings(value: Json) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import click
 
 from chatserve.cli.description import start_lines
 from chatserve.cli.listeners import close, listen, port_of
@@ -37,8 +38,8 @@ class Launch:
     @classmethod
     def from_options(cls, target: str, options: Mapping[str, Any]) -> Launch:
         """Read the options of a command."""
-        names = ("host", "port", "log_level", "log_format", "access_log")
-        return cls(target, settings=given_settings(options), **{name: options[name] for name in names})
+        of_process = {name: value for name, value in options.items() if name not in Settings.model_fields}
+        return cls(target, settings=given_settings(options), **of_process)
 
 
 def run(launch: Launch, *, workers: int = 1) -> None:
@@ -56,15 +57,19 @@ def run(launch: Launch, *, workers: int = 1) -> None:
 def prepare(launch: Launch) -> Target:
     """Set up logging, load the target and give it the settings of the command line. Raises: ConfigurationError."""
     configure_logging(launch.log_level, launch.log_format)
-    target = load_target(launch.target)
-    target.app.override(**launch.settings)
-    check_settings(target.app.settings)
+    return load_with_settings(launch.target, launch.settings)
+
+
+def load_with_settings(name: str, settings: Mapping[str, Any]) -> Target:
+    """Load a target, give it settings, and check what can be checked before anything is opened.
+
+    Raises:
+        ConfigurationError: the target or a setting is not what it should be.
+    """
+    target = load_target(name)
+    target.app.override(**settings)
+    create_store(target.app.settings.store)
     return target
-
-
-def check_settings(settings: Settings) -> None:
-    """Check what can be checked before anything is opened. Raises: ConfigurationError."""
-    create_store(settings.store)
 
 
 def serve_on(launch: Launch, target: Target, listeners: list[socket.socket], *, is_reload: bool = False) -> None:
@@ -75,16 +80,9 @@ def serve_on(launch: Launch, target: Target, listeners: list[socket.socket], *, 
         if launch.log_format == "json":
             logger.info("%s", first)
             return
-        for line in [first] if is_reload else [first, *more]:
-            print_line(line)
+        click.echo("\n".join([first] if is_reload else [first, *more]))
 
     serve(target.app, listeners, access_log=launch.access_log, on_ready=on_ready)
-
-
-def print_line(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def _refuse_workers(workers: int, store: str) -> None:

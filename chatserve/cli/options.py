@@ -58,8 +58,7 @@ def _setting_option(name: str, field: FieldInfo) -> Callable[[Command], Command]
         return click.option(f"{option}/--no-{option[2:]}", name, default=None, help=text)
     if _is_names(field):
         return click.option(option, name, multiple=True, metavar="TEXT", help=f"{text} (repeatable)")
-    metavar = "|".join(typing.get_args(field.annotation)) if _is_choice(field) else _metavar(name)
-    return click.option(option, name, metavar=metavar, help=text)
+    return click.option(option, name, metavar=_metavar(name, field), help=text)
 
 
 def _process_option(declaration: str, **arguments: Any) -> Callable[[Command], Command]:
@@ -81,10 +80,8 @@ def _is_names(field: FieldInfo) -> bool:
     return isinstance(field.default, tuple)
 
 
-def _is_choice(field: FieldInfo) -> bool:
-    return typing.get_origin(field.annotation) is Literal
-
-
-def _metavar(name: str) -> str:
+def _metavar(name: str, field: FieldInfo) -> str:
+    if typing.get_origin(field.annotation) is Literal:
+        return "|".join(typing.get_args(field.annotation))
     suffix = name.rpartition("_")[2]
     return {"s": "SECONDS", "bytes": "BYTES", "readers": "NUMBER", "dir": "FOLDER"}.get(suffix, "TEXT")

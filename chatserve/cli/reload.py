@@ -21,8 +21,10 @@ from socket import socket
 from types import FrameType
 from typing import Final
 
+import click
+
 from chatserve.cli.deadline import FORCED_AFTER_S
-from chatserve.cli.launch import Launch, prepare, print_line, serve_on
+from chatserve.cli.launch import Launch, prepare, serve_on
 from chatserve.cli.listeners import close, listen
 from chatserve.cli.logs import clean
 from chatserve.cli.target import TargetError, locate
@@ -93,7 +95,7 @@ class Developer:
             if not changed:
                 return code
             stamps, is_first = read_stamps(self._folder), False
-            print_line(f"{clean(', '.join(changed))} changed: reloading")
+            click.echo(f"{clean(', '.join(changed))} changed: reloading")
 
     def _leave(self, _number: int, _frame: FrameType | None) -> None:
         self._is_leaving = True
@@ -107,7 +109,7 @@ class Developer:
             if not has_ended and process.exitcode is not None:
                 if is_first and process.exitcode != BAD_TARGET:
                     return []
-                print_line(f"waiting for a change in {clean(str(self._folder))}")
+                click.echo(f"waiting for a change in {clean(str(self._folder))}")
                 has_ended = True
             began = time.monotonic()
             if changed := self._settled_changes(stamps):
@@ -117,15 +119,10 @@ class Developer:
 
     def _settled_changes(self, stamps: Stamps) -> list[str]:
         """Return the changed files once no more change: editors and version control write many files at once."""
-        newest = read_stamps(self._folder)
-        if newest == stamps:
-            return []
-        while not self._is_leaving:
+        before, newest = stamps, read_stamps(self._folder)
+        while newest != before and not self._is_leaving:
             time.sleep(POLL_S / 2)
-            again = read_stamps(self._folder)
-            if again == newest:
-                break
-            newest = again
+            before, newest = newest, read_stamps(self._folder)
         names = [name for name in newest.keys() | stamps.keys() if newest.get(name) != stamps.get(name)]
         return sorted(str(Path(name).relative_to(self._folder)) for name in names)
 
@@ -168,7 +165,7 @@ def serve_newest(launch: Launch, listeners: Sequence[socket], is_reload: bool) -
         target = prepare(launch)
         serve_on(launch, target, list(listeners), is_reload=is_reload)
     except ConfigurationError as error:
-        sys.stderr.write(f"chatserve: {clean(error.detail)}\n")
+        click.echo(f"chatserve: {clean(error.detail)}", err=True)
         sys.exit(BAD_TARGET if isinstance(error, TargetError) else 2)
 
 

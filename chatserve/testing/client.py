@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from chatserve.app import ChatServer
 from chatserve.codec import dumps
-from chatserve.testing.exchange import Exchange, LoopThread, Response
+from chatserve.testing.exchange import Exchange, LoopThread, Request, Response
 from chatserve.testing.turn import ChatTurn
 
 SUCCESS = range(200, 300)
@@ -107,7 +107,7 @@ class ChatClient:
         if body:
             own["content-length"] = str(len(body))
         given = {name.lower(): value for name, value in (headers or {}).items()}
-        return Exchange(self._thread, self._app, method, path, own | given, body)
+        return Exchange(self._thread, self._app, Request(method, path, own | given, body))
 
     def start_turn(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> ChatTurn:
         """Start a turn at any path that starts one. Raises: RequestRefused, TimeoutError."""

@@ -37,6 +37,39 @@ class Response:
         return loads(self.body)
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A whole request. The names of `headers` are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """The request as an ASGI application is told of it."""
+        route, _, query = self.path.partition("?")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": self.method,
+            "scheme": "http",
+            "path": unquote(route),
+            "raw_path": route.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()],
+            "client": ("127.0.0.1", 50000),
+            "server": ("127.0.0.1", 80),
+            "state": {},
+        }
+
+
 class LoopThread:
     """An event loop in a thread of its own, from `start` to `close`."""
 
@@ -83,16 +116,13 @@ class LoopThread:
 class Exchange:
     """One request, and the part of its response that has arrived. The body grows while the test looks at it."""
 
-    def __init__(
-        self, thread: LoopThread, app: ASGIApp, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> None:
+    def __init__(self, thread: LoopThread, app: ASGIApp, request: Request) -> None:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.body = bytearray()
         self.is_complete = False
-        self._request = f"{method} {path}"
-        self._scope = _scope(method, path, headers)
-        self._messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        self._request = request
+        self._messages: list[Message] = [{"type": "http.request", "body": request.body, "more_body": False}]
         self._changed = threading.Condition()
         self._left = asyncio.Event()
         self._loop = thread.loop
@@ -100,7 +130,7 @@ class Exchange:
         self._future.add_done_callback(self._wake)
 
     async def _run(self, app: ASGIApp) -> None:
-        await app(self._scope, self._receive, self._send)
+        await app(self._request.scope, self._receive, self._send)
 
     def _wake(self, _future: Future[None]) -> None:
         with self._changed:
@@ -148,22 +178,3 @@ class Exchange:
     def leave(self) -> None:
         """Close the connection, as a client does that leaves."""
         self._loop.call_soon_threadsafe(self._left.set)
-
-
-def _scope(method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
-    route, _, query = path.partition("?")
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": unquote(route),
-        "raw_path": route.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
-        "client": ("127.0.0.1", 50000),
-        "server": ("127.0.0.1", 80),
-        "state": {},
-    }

@@ -58,7 +58,6 @@ class TurnRunner:
             call, speech, interpret = await self._prepare(turn)
             items, gives_way_at, given = speech.items, 0.0, 0
             try:
-                call.begin()
                 async for item in call:
                     said = None if type(item) is str else await self._understood(turn, item, interpret)
                     if items and monotonic() >= gives_way_at:  # it may not have waited since it said them

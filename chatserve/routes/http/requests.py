@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
 from chatserve.codec import loads
-from chatserve.core.errors import BodyInvalid, BodyTooLarge, InputsInvalid, MediaTypeUnsupported, RequestError
+from chatserve.core.errors import BodyInvalid, BodyTooLarge, MediaTypeUnsupported, RequestError
+from chatserve.core.validation import Location, shape_invalid
 from chatserve.engine import Timeouts
 from chatserve.settings import Settings
 
@@ -23,11 +24,6 @@ BodyTimeouts: TypeAlias = Timeouts[asyncio.Task[Any]]
 
 BODY_TIMEOUTS: Final = "chatserve.body_timeouts"
 """Where a request's scope has the `BodyTimeouts` of the application."""
-
-MAX_ERRORS: Final = 20
-"""How many wrong fields an answer names."""
-
-_MAX_READ_ERRORS: Final = 10_000
 
 _HEADERS: Final = "chatserve.headers"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -161,28 +157,12 @@ def _decode(model: type[Body], raw: bytes) -> Body:
     try:
         return model.model_validate(loads(raw) if raw else {})
     except ValidationError as error:
-        raise shape_invalid(error) from error
+        raise shape_invalid(error, name_of_field) from error
     except ValueError as error:
         raise BodyInvalid(f"the body is not JSON that can be read: {error}") from error
 
 
-def shape_invalid(error: ValidationError) -> InputsInvalid:
-    """Return the error for JSON of another shape; `errors` names the fields, the most exact first."""
-    count = error.error_count()
-    if count > _MAX_READ_ERRORS:  # a body of unknown members alone: to read all its errors would take seconds
-        message = f"{count} fields are wrong, too many to name them"
-        return InputsInvalid(
-            f"body: {message}", errors=[{"field": "body", "message": message, "type": "too_many_errors"}]
-        )
-    entries = error.errors(include_url=False, include_context=False, include_input=False)
-    errors = [
-        {"field": _field(entry["loc"]), "message": entry["msg"], "type": entry["type"]}
-        for entry in sorted(entries, key=lambda entry: -len(entry["loc"]))[:MAX_ERRORS]
-    ]
-    return InputsInvalid(f"{errors[0]['field']}: {errors[0]['message']}", errors=errors)
-
-
-def _field(location: tuple[int | str, ...]) -> str:
+def name_of_field(location: Location) -> str:
     """Return a field's path as the client wrote it: of a message, text or object, pydantic names the kinds too."""
     return ".".join(str(step) for step in location if step not in ("str", "MessageBody")) or "body"
 

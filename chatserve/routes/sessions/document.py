@@ -34,7 +34,8 @@ from chatserve.contracts.store import SessionRecord
 from chatserve.core.errors import BodyInvalid, InputsInvalid
 from chatserve.core.members import Time
 from chatserve.core.types import FilePart, Json, Message, Part, StoredFile, Turn
-from chatserve.routes.http.requests import shape_invalid
+from chatserve.core.validation import shape_invalid
+from chatserve.routes.http.requests import name_of_field
 
 FORMAT: Final = "chatserve.session"
 FORMAT_VERSION: Final = 1
@@ -116,7 +117,7 @@ def read_document(body: bytes, owner: str) -> ImportedSession:
     try:
         document = _document_check().validate_python(loads(body, MAX_DEPTH))
     except ValidationError as error:
-        raise shape_invalid(error) from error
+        raise shape_invalid(error, name_of_field) from error
     except ValueError as error:
         raise BodyInvalid(f"the body is not JSON that can be read: {error}") from error
     record = _read_record(document, owner)

@@ -176,15 +176,14 @@ class HistoryRoutes:
     async def _page_of_turns(self, owner: str, session_id: str, after: str | None, limit: int) -> Page:
         """Return a page of whole turns, as pairs need: about `limit` messages, more only where one turn is longer."""
         store, messages = self.engine.store, list[Message]()
-        page = await store.list_messages(owner, session_id, after=after, limit=limit, branches=False)
-        messages += page.items
-        while page.next is not None:
-            start = _last_turn_start(messages)
-            if start:
-                return Page(tuple(messages[:start]), messages[start - 1].message_id)
-            page = await store.list_messages(owner, session_id, after=page.next, limit=limit, branches=False)
+        while True:
+            page = await store.list_messages(owner, session_id, after=after, limit=limit, branches=False)
             messages += page.items
-        return Page(tuple(messages), None)
+            if page.next is None:
+                return Page(tuple(messages), None)
+            if start := _last_turn_start(messages):
+                return Page(tuple(messages[:start]), messages[start - 1].message_id)
+            after = page.next
 
     # move
 

@@ -1,0 +1,36 @@
+"""What is wrong with JSON that a client sent, told in one error. Knows no body and no field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from pydantic import ValidationError
+
+from chatserve.core.errors import InputsInvalid
+
+Location: TypeAlias = tuple[int | str, ...]
+
+MAX_ERRORS: Final = 20
+"""How many wrong fields an answer names."""
+
+_MAX_READ_ERRORS: Final = 10_000
+
+
+def shape_invalid(error: ValidationError, name_of: Callable[[Location], str]) -> InputsInvalid:
+    """Return the error for JSON of another shape; `errors` names the fields, the most exact first.
+
+    `name_of` tells what the client calls the field at a location.
+    """
+    count = error.error_count()
+    if count > _MAX_READ_ERRORS:  # of unknown members alone: to read all their errors would take seconds
+        field, message = name_of(()), f"{count} fields are wrong, too many to name them"
+        return InputsInvalid(
+            f"{field}: {message}", errors=[{"field": field, "message": message, "type": "too_many_errors"}]
+        )
+    entries = error.errors(include_url=False, include_context=False, include_input=False)
+    errors = [
+        {"field": name_of(entry["loc"]), "message": entry["msg"], "type": entry["type"]}
+        for entry in sorted(entries, key=lambda entry: -len(entry["loc"]))[:MAX_ERRORS]
+    ]
+    return InputsInvalid(f"{errors[0]['field']}: {errors[0]['message']}", errors=errors)
