@@ -49,19 +49,12 @@ class Service:
 
 def build_application(service: Service) -> ASGIApp:
     """Return the ASGI application of a service."""
-    settings = service.engine.settings
     routes = sorted(all_routes(service), key=lambda route: bool(route.param_convertors))
     application = Starlette(
         routes=routes, exception_handlers=dict.fromkeys((ChatserveError, HTTPException, Exception), _on_error)
     )
     application.router.redirect_slashes = False
-    answering = LiteralPaths(application, routes)
-    return Guards(
-        answering,
-        allowed_hosts=settings.allowed_hosts,
-        cors_origins=settings.cors_origins,
-        body_idle_s=settings.body_idle_s,
-    )
+    return Guards(LiteralPaths(application, routes), service.engine.settings)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

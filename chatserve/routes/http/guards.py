@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from typing import Final
 
 from starlette.responses import Response
@@ -19,6 +19,7 @@ from chatserve.core.frozen import frozen
 from chatserve.engine import Timeouts
 from chatserve.routes.http.problems import error_response
 from chatserve.routes.http.requests import BODY_TIMEOUTS, BodyTimeouts
+from chatserve.settings import Settings
 
 MAX_HEADER_FIELDS: Final = 100
 MAX_HEADER_BYTES: Final = 32 * 1024
@@ -61,19 +62,16 @@ class _Head:
 class Guards:
     """ASGI middleware around the whole application, its error pages included.
 
-    `allowed_hosts` are names without ports, `"*"` for any; `cors_origins` are whole origins, compared exactly;
-    `body_idle_s` is how long a body may pause. `Settings` has checked them.
+    Of the settings, `allowed_hosts` are compared without ports, `cors_origins` exactly.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, allowed_hosts: Iterable[str], cors_origins: Iterable[str], body_idle_s: float
-    ) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._hosts = frozenset(map(_host_name, allowed_hosts))
+        self._hosts = frozenset(map(_host_name, settings.allowed_hosts))
         self._answers_any_host = b"*" in self._hosts
-        self._origins = frozenset(origin.encode() for origin in cors_origins)
+        self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
         self._vary: tuple[Header, ...] = ((b"vary", b"Origin"),) if self._origins else ()
-        self._body_timeouts: BodyTimeouts = Timeouts(body_idle_s, asyncio.Task.cancel)
+        self._body_timeouts: BodyTimeouts = Timeouts(settings.body_idle_s, asyncio.Task.cancel)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
