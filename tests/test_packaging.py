@@ -15,7 +15,12 @@ from tests.support.server import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DEPENDENCIES = {requirement.name: requirement for requirement in map(Requirement, PROJECT["dependencies"])}
 EXTRAS = {Requirement(each).name for extra in PROJECT["optional-dependencies"].values() for each in extra}
-MODULES = {"sse_starlette": "sse-starlette", "pydantic_core": "pydantic", "python_multipart": "python-multipart"}
+MODULES = {
+    "sse_starlette": "sse-starlette",
+    "pydantic_core": "pydantic",
+    "python_multipart": "python-multipart",
+    "typing_extensions": "typing-extensions",
+}
 MAX_INSTALLED_BYTES = 50 * 1024 * 1024
 
 

@@ -143,8 +143,8 @@ def _content(events: Iterable[BlockEvent]) -> list[dict[str, Json]]:
     """Build the blocks from the events of their stream."""
     content: list[dict[str, Json]] = []
     arguments = ""
-    for event in events:
-        match event:
+    for step in events:
+        match step:
             case {"content_block": block}:
                 content.append(dict(block))
                 arguments = ""
