@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from operator import truediv
 
-from chatserve.core.ids import Ids
+from chatserve.core.ids import STOCK, Ids
 
 
 def test_ids_have_a_prefix_and_29_characters_that_are_safe_everywhere() -> None:
@@ -44,4 +44,4 @@ def test_forked_process_makes_ids_of_its_own() -> None:
         os.write(writing, ids.new("").encode())
         os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(reading, 100).decode() not in {ids.new("") for _ in range(500)}
+    assert os.read(reading, 100).decode() not in {ids.new("") for _ in range(2 * STOCK)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
@@ -15,6 +15,7 @@ from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.streams import OfSession, OfTurn
 from chatserve.contracts.turns import TurnCall
 from chatserve.core.errors import FileUnknown, InputsInvalid
+from chatserve.core.frozen import replace
 from chatserve.core.types import FilePart, OnDisconnect, ToolResultPart, WhenBusy
 from chatserve.engine import TurnEngine
 from chatserve.routes.answers import Answers, answer_json

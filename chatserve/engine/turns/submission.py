@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from chatserve.chat_function import Chat
 from chatserve.contracts.turns import BeginTurn, BegunTurn, TurnRequest
 from chatserve.core.errors import ChatUnknown, SessionBusy, ShuttingDown, VersionConflict
-from chatserve.core.frozen import frozen
+from chatserve.core.frozen import frozen, replace
 from chatserve.core.types import Message, Turn
 from chatserve.engine.parts import EngineParts
 from chatserve.engine.sessions.attachments import Attachments

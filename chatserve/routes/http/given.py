@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Final, Literal, cast
 
@@ -19,7 +18,7 @@ from chatserve.codec import clean_json
 from chatserve.contracts.formats import HistoryFormat, ParsedMessage
 from chatserve.contracts.turns import Idempotency, TurnCall, TurnRequest
 from chatserve.core.errors import BodyTooLarge, InputsInvalid, SessionUnknown
-from chatserve.core.frozen import frozen
+from chatserve.core.frozen import frozen, replace
 from chatserve.core.types import Json, Message, Part, Role
 from chatserve.engine import TurnEngine
 from chatserve.routes.http.requests import body_hash, headers_of, idempotency_key, owner_of

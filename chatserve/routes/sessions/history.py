@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -30,6 +30,7 @@ from chatserve.core.errors import (
     SessionExists,
     SessionUnknown,
 )
+from chatserve.core.frozen import replace
 from chatserve.core.types import (
     FilePart,
     Json,
