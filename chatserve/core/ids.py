@@ -1,8 +1,7 @@
-"""Unguessable ids in the order of their making: a prefix, the time, and 132 random bits.
+"""Unguessable ids that sort by their time of creation: a prefix, the time, and 132 random bits.
 
-What is written down at one time then stands together in a store's indexes: with ids in no order, each row of a busy
-store would change a page of its own in every index. An id tells when it was made, to the millisecond; it is no secret
-what it names was made then.
+Rows written at about the same time are then adjacent in a store's indexes. With unordered ids, each row of a busy store
+would change a different page of every index. An id reveals the millisecond of its creation, which is not a secret.
 """
 
 from __future__ import annotations
@@ -14,27 +13,27 @@ from collections.abc import Callable
 from typing import Final
 
 RANDOM_DIGITS: Final = 22
-"""Of six bits each: 132 in all."""
+"""Six bits each, 132 in all."""
 
 RANDOM_BYTES: Final = 18
-"""As many as base 64 writes without padding: more than enough for `RANDOM_DIGITS`."""
+"""A number of bytes that base 64 encodes without padding; more than `RANDOM_DIGITS` needs."""
 
 DIGITS: Final = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
-"""Base 64 in the order of the characters, so that texts sort as their numbers do."""
+"""Base 64 digits in character order, so that encoded texts sort like their numbers."""
 
 TIME_DIGITS: Final = 7
-"""Milliseconds since the epoch until the year 2109."""
+"""Enough digits for milliseconds since the epoch until the year 2109."""
 
 
 class Ids:
-    """Makes ids, for any thread and any forked process. `clock` returns seconds."""
+    """Makes ids, in any thread and any forked process. `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._moment = (-1, "")
 
     def new(self, prefix: str) -> str:
-        """Return an id of 29 characters behind `prefix`, safe in URLs and file names."""
+        """Return an id: `prefix` and 29 characters, safe in URLs and file names."""
         millisecond = int(self._clock() * 1000)
         known, digits = self._moment
         if millisecond != known:
