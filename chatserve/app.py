@@ -1,4 +1,4 @@
-"""`ChatServer`: the application. The one place that reads the registries and puts the parts together."""
+"""`ChatServer`: the application. Only this module reads the registries and assembles the parts."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from chatserve.stores.file_folder import FileFolder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NATIVE_ROOTS: Final = frozenset({"chat", "sessions", "turns", "messages", "files", "health", "openapi.json"})
-"""What the paths of chatserve's own API begin with."""
+"""The first components of the paths of chatserve's own API."""
 
 
 class ChatServer:
     """An ASGI application that serves chat functions.
 
     Run it with `chatserve run file.py` or `uvicorn module:app`, or mount it in a Starlette or FastAPI application.
-    Any setting of `chatserve.settings.Settings` may be given as a keyword; what is given here wins over the
+    Any setting of `chatserve.settings.Settings` may be given as a keyword; keywords take precedence over the
     environment.
 
     Raises:
-        ConfigurationError: a setting that is not what it should be.
+        ConfigurationError: a setting is unknown or has a wrong value.
     """
 
     def __init__(self, title: str = "chatserve", description: str = "", **settings: Any) -> None:
@@ -64,12 +64,12 @@ class ChatServer:
         """The settings in force: the command line's, this application's, the environment's, the defaults.
 
         Raises:
-            ConfigurationError: one that is not what it should be.
+            ConfigurationError: a setting is unknown or has a wrong value.
         """
         return _checked(read_settings(self._given, command_line=self._overrides))
 
     def override(self, **settings: Any) -> None:
-        """Let the command line have the last word; None leaves a setting as it is."""
+        """Set the settings of the command line, which take precedence; None leaves a setting as it is."""
         self._overrides.update({name: value for name, value in settings.items() if value is not None})
 
     @overload
@@ -97,7 +97,7 @@ class ChatServer:
         feedback: Iterable[str] = ("like", "dislike"),
     ) -> Callable[[Function], Function]: ...
     def chat(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-        """Register a chat function: `@app.chat` or `@app.chat(name=…, …)`. The function itself stays as it is.
+        """Register a chat function: `@app.chat` or `@app.chat(name=…, …)`. The function is returned unchanged.
 
         Args:
             function: takes the message and the history, then typed inputs; returns or yields the answer.
@@ -116,8 +116,8 @@ class ChatServer:
                 values readers may give.
 
         Raises:
-            ConfigurationError: not a chat function, an unknown option, one that is not what it should be, options that
-                do not go together, or a name that is taken.
+            ConfigurationError: the function is not a chat function, an option is unknown or has a wrong value, options
+                contradict each other, or the name is taken.
         """
         if function is None:
             return lambda function: self._register(function, options)
@@ -154,13 +154,13 @@ class ChatServer:
             await self.stop()
 
     async def start(self) -> _Runtime:
-        """Open the store and take requests; for applications that mount this one and run its lifespan themselves.
+        """Open the store and accept requests; for applications that mount this one and run its lifespan themselves.
 
-        When the server around begins to stop, what runs is drained: servers tell their applications only after all
-        streams have ended.
+        When the server begins to stop, running turns are drained at once, because servers notify their applications
+        only after all streams have ended.
 
         Raises:
-            ConfigurationError: no chat, or a store that cannot be opened.
+            ConfigurationError: there is no chat, or the store cannot be opened.
         """
         if not self.chats:
             raise ConfigurationError("the application has no chat function; register one with @app.chat")
@@ -171,7 +171,7 @@ class ChatServer:
         return runtime
 
     async def stop(self) -> None:
-        """End what runs and close the store."""
+        """End the running turns and close the store."""
         runtime, self._runtime = self._runtime, None
         if runtime is None:
             return
@@ -183,9 +183,9 @@ class ChatServer:
         await engine.close()
 
     async def erase(self, owner: str) -> None:
-        """Remove all that belongs to an owner: sessions, messages, logs, files. The owner's running turns are stopped.
+        """Remove everything that belongs to an owner: sessions, messages, logs, files. Stop the owner's running turns.
 
-        Call it on the server's event loop, when the owner is let in no more.
+        Call it on the server's event loop, after requests of the owner are refused.
 
         Raises:
             SessionBusy: the owner started a new turn meanwhile; nothing was removed.
@@ -194,14 +194,14 @@ class ChatServer:
         await runtime.service.engine.erase_owner(owner)
 
     async def _start_unasked(self) -> _Runtime:
-        """Start at the first request: mounted applications are not told of the lifespan."""
+        """Start at the first request, as mounted applications receive no lifespan events."""
         loop = asyncio.get_running_loop()
         if self._starting is None or self._starting.get_loop() is not loop:
             self._starting = loop.create_task(self.start())
         try:
             return await asyncio.shield(self._starting)
         except ConfigurationError:
-            self._starting = None  # the next request may find the store in better shape
+            self._starting = None  # the store may be available at the next request
             raise
 
     _starting: asyncio.Task[_Runtime] | None = None
@@ -214,14 +214,14 @@ class ChatServer:
 
 
 class _Titles(BaseModel):
-    """What an application says of itself."""
+    """Title and description of an application."""
 
     title: Text
     description: Text
 
 
 class _Runtime:
-    """The application while it runs: bound to one event loop."""
+    """The running application, bound to one event loop."""
 
     def __init__(self, server: ChatServer) -> None:
         settings = server.settings
@@ -257,13 +257,13 @@ class _Runtime:
 
 
 def _require_folder(path: Path) -> None:
-    """Require that files can lie there. Raises: ConfigurationError: it is a file itself."""
+    """Check that the path can be a folder. Raises: ConfigurationError if it is a file."""
     if path.exists() and not path.is_dir():
         raise ConfigurationError(f"setting files_dir={str(path)!r}: may be the path of a folder, and this is a file")
 
 
 def _checked(settings: Settings) -> Settings:
-    """Return settings whose protocols and paths there are. Raises: ConfigurationError."""
+    """Check that the protocols exist and the paths are free; return the settings. Raises: ConfigurationError."""
     protocols = [name for name, make in WIRE_FORMATS.items() if isinstance(make(settings), WireFormat)]
     for name in settings.protocols:
         if name not in protocols:
@@ -279,7 +279,7 @@ def _checked(settings: Settings) -> Settings:
 
 
 def files_dir(settings: Settings) -> Path:
-    """Return the folder for files, one per store: the setting, else beside the store, else this process's own."""
+    """Return the folder for files, one per store: the setting, else beside the store, else one for this process."""
     if settings.files_dir is not None:
         return Path(settings.files_dir)
     scheme, _, rest = settings.store.partition(":///")

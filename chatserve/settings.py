@@ -1,6 +1,6 @@
-"""Every setting, its default and its reason; read from arguments, then the environment, then the defaults.
+"""All settings with their defaults; read from the command line, then arguments, the environment, the defaults.
 
-A setting `store` is `ChatServer(store=…)`, `--store` and `CHATSERVE_STORE`. Knows nothing of what the settings do.
+A setting `store` is `--store`, `ChatServer(store=…)` and `CHATSERVE_STORE`. Does not know what the settings do.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from chatserve.core.configuration import MayBe, Text, check
 
 ENVIRONMENT_PREFIX = "CHATSERVE_"
 LONGEST_S: Final = 10**9
-"""Thirty years; timers of the system overflow a little later."""
+"""Thirty years; system timers overflow a little later."""
 
 
 def _split(value: Any) -> Any:
-    """Return names as a tuple, those of a text with commas too."""
+    """Return names as a tuple; a text is split at its commas."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping) else value
@@ -123,12 +123,12 @@ def read_settings(
     *,
     command_line: Mapping[str, Any] = MappingProxyType({}),
 ) -> Settings:
-    """Return the settings: the command line's, those given in Python, `CHATSERVE_…` of the environment, the defaults.
+    """Return the settings of the command line, then of Python, then of the environment (`CHATSERVE_…`), then defaults.
 
-    Texts of the command line and the environment are converted to the setting's type; values given in Python are not.
+    Texts of the command line and the environment are converted to the setting's type; values from Python are not.
 
     Raises:
-        ConfigurationError: an unknown setting, or a value it does not take; the line names both.
+        ConfigurationError: a setting is unknown, or does not take a value; the line names both.
     """
     environment = os.environ if environment is None else environment
     variables = {name: ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields if name not in given}

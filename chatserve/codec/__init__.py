@@ -1,6 +1,6 @@
-"""Core types to and from JSON bytes. What clients read and what the stores keep is the same JSON.
+"""Conversion of core types to and from JSON bytes. Clients and stores get the same JSON.
 
-Knows what values look like, from their declarations; knows no HTTP and no SSE framing.
+Derives the form of values from their declarations; knows no HTTP and no SSE framing.
 """
 
 from chatserve.codec.event_log import (

@@ -1,7 +1,6 @@
-"""The JSON of values as types that pydantic reads: it describes what is answered, and checks what is imported.
+"""The JSON of values as pydantic types, which describe responses and check imports.
 
-The types are derived from the same declarations as the codec, see `chatserve.core.members`. No document as a whole is
-known here.
+The types are derived from the same declarations as the codec, see `chatserve.core.members`. Knows no whole document.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ _TIME: Final[Any] = Annotated[str, WithJsonSchema({"type": "string", "format": "
 _IMPORTED_TIME: Final[Any] = Annotated[
     str, AfterValidator(_check_time), WithJsonSchema({"type": "string", "format": "date-time", "pattern": "Z$"})
 ]
-_OWN_SESSION: Final[Any] = Annotated[str | None, Field(description="null for a turn of which nothing is kept")]
+_OWN_SESSION: Final[Any] = Annotated[str | None, Field(description="null for a stateless turn")]
 _EVENT_NAME: Final = re.compile(r"^`\w+`: ")
 
 
 class DocumentTypes:
-    """The types of values as they are answered or, with `is_import`, as an import may have them.
+    """The types of values in responses or, with `is_import`, in imports.
 
-    An import must keep to the bounds declared for it, has content always as a list of parts, and may say null where
-    answers leave a member out. A list is read up to its first wrong entry: nobody reads a thousand errors.
+    An import must satisfy the bounds declared for it. It always has content as a list of parts, and may have null where
+    a response omits the member. Validation of a list ends at the first wrong entry, which limits the number of errors.
     """
 
     def __init__(self, *, is_import: bool) -> None:
@@ -58,7 +57,7 @@ class DocumentTypes:
     def record(self, shape: Shape[Any], name: str | None = None, held: Sequence[Member] = ()) -> Any:
         """Return the type of a shape's JSON: an object with its members and no others.
 
-        `held` are members of another value that are written into this one, before its own.
+        `held` are members of another value that are written into this object, before its own members.
         """
         name = name or f"{'Added' if held else ''}{shape.cls.__name__}{'Document' if self.is_import else ''}"
         if name not in self._records:
@@ -85,7 +84,7 @@ class DocumentTypes:
         return members
 
     def of(self, hint: Any) -> Any:
-        """Return the type that a declared type has in JSON."""
+        """Return the JSON type of a declared type."""
         marks = marks_of(hint)
         if Mark.TIME in marks:
             return _IMPORTED_TIME if self.is_import else _TIME
@@ -117,7 +116,7 @@ class DocumentTypes:
 
 
 def object_type(name: str, members: Mapping[str, Any], *, description: str | None = None) -> Any:
-    """Return the type of an object that has these members and no others."""
+    """Return the type of an object with these members and no others."""
     record = _TYPED_DICT(name, members)
     record.__doc__ = description
     record.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -125,12 +124,12 @@ def object_type(name: str, members: Mapping[str, Any], *, description: str | Non
 
 
 def list_type(entry: Any) -> Any:
-    """Return the type of a list that is read up to its first wrong entry."""
+    """Return the type of a list whose validation ends at the first wrong entry."""
     return _ANNOTATED[list[entry], Field(fail_fast=True)]
 
 
 def schemas_of(types: Mapping[str, Any], reference: str) -> dict[str, Json]:
-    """Return the JSON Schemas of object types and of all that they refer to, by name."""
+    """Return the JSON Schemas of object types and of all types they refer to, by name."""
     adapter: TypeAdapter[Any] = TypeAdapter(object_type("All", types))
     schema = adapter.json_schema(ref_template=reference, schema_generator=_Schemas)
     definitions: dict[str, Json] = schema["$defs"]
@@ -138,7 +137,7 @@ def schemas_of(types: Mapping[str, Any], reference: str) -> dict[str, Json]:
 
 
 class _Schemas(GenerateJsonSchema):
-    """JSON Schemas without a title for each member, and with `required` always there."""
+    """Generates JSON Schemas without titles for members, and always with `required`."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Events in JSON: what a reader gets as `data`, and what the stores keep."""
+"""Events in JSON: the `data` that a reader gets, and the form that stores keep."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from chatserve.core.events import EVENT_NAMES, Bye, Delta, Event, LogEntry, Numb
 from chatserve.core.types import Json
 
 _RUN: Final = "deltas"
-"""What an entry is called that holds several deltas; no event has this name."""
+"""The name of an entry that holds several deltas; no event has this name."""
 
 
 def encode_payload(event: Event | Bye) -> bytes:
-    """Return the `data` of an event: one line of JSON, U+2028, U+2029 and U+0085 escaped."""
+    """Return the `data` of an event as one line of JSON, with U+2028, U+2029 and U+0085 escaped."""
     if type(event) is Delta:  # the hot path: one per token
         data = b'{"text":%b}' % dumps(event.text)
         return data if event.text.isascii() else escape_line_ends(data)
@@ -35,7 +35,7 @@ def encode_events(events: Sequence[LogEntry]) -> bytes:
 def numbered_json(events: Sequence[LogEntry]) -> list[Json]:
     """Return the JSON of events with their numbers: entries `[seq, turn_id, name, data]`; a delta's data is its text.
 
-    Deltas of one turn that follow one another are one entry: `[first seq, turn_id, "deltas", texts]`.
+    Consecutive deltas of one turn form one entry: `[first seq, turn_id, "deltas", texts]`.
     """
     if len(events) == 1:
         first = events[0]
@@ -65,18 +65,18 @@ def _entry(seq: int, turn_id: str | None, event: Event | list[str]) -> Json:
 
 
 def last_number(entries: Sequence[Json]) -> int:
-    """Return the number of the last event in what `numbered_json` returned."""
+    """Return the number of the last event in the entries of `numbered_json`."""
     seq, _, name, data = entries[-1]
     return int(seq) + (len(data) - 1 if name == _RUN else 0)
 
 
 def decode_events(data: bytes) -> list[NumberedEvent]:
-    """Read what `encode_events` wrote. Raises: ValueError, KeyError on a tampered store."""
+    """Decode the result of `encode_events`. Raises: ValueError, KeyError on a tampered store."""
     return decode_numbered(loads_stored(data))
 
 
 def decode_numbered(values: Iterable[Json]) -> list[NumberedEvent]:
-    """Read what `numbered_json` returned. Raises: ValueError, KeyError on a tampered store."""
+    """Decode the result of `numbered_json`. Raises: ValueError, KeyError on a tampered store."""
     events: list[NumberedEvent] = []
     for seq, turn_id, name, data in values:
         if name == _RUN:
@@ -93,7 +93,7 @@ def _decode_run(first_seq: int, turn_id: str | None, texts: Json) -> list[Number
 
 
 def _decode_accepted(value: dict[str, Json]) -> Event:
-    """Read a `turn` event, whose turn has the id of the user's message from that message."""
+    """Decode a `turn` event. Its turn takes the user message's id from the message in the event."""
     message = value["user_message"] or {"message_id": None}
     event: Event = shape_of(TurnAccepted).decode(value | {"user_message_id": message["message_id"]})
     return event
@@ -105,4 +105,4 @@ _DECODERS: Final[Mapping[str, Callable[[Json], Event]]] = {
     EVENT_NAMES[TurnAccepted]: _decode_accepted,
     EVENT_NAMES[Delta]: Delta,
 }
-"""By name; a delta's data in the log is its text alone."""
+"""Decoders by event name. In the log, a delta's data is only its text."""

@@ -1,7 +1,7 @@
-"""Messages, sessions, turns and files in JSON: the functions of their shapes, by the names the callers use.
+"""Messages, sessions, turns and files in JSON: the functions of their shapes, under names for the callers.
 
-`decode_…` reads what `…_json` returned and raises KeyError where a member is missing. A stored file's owner and session
-are no part of its JSON: they are given to `decode_file` as keywords.
+`decode_…` reads the result of `…_json` and raises KeyError if a member is missing. A stored file's owner and session
+are not part of its JSON: `decode_file` takes them as keywords.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ decode_error: Final[Callable[[Json], TurnError]] = shape_of(TurnError).decode
 decode_file: Final[Callable[..., StoredFile]] = shape_of(StoredFile).decode
 
 EXPORTED_SESSION: Final = Shape(Session, is_export=True)
-"""A session as exports have it, with its state and its head."""
+"""The shape of an exported session, which includes its state and its head."""
 
 
 def encode_content(content: Sequence[Part]) -> bytes:
-    """Return content as the stores keep it. Reading it back gives equal parts."""
+    """Return content in the form that stores keep. Decoding it gives equal parts."""
     return dumps([part_json(part) for part in content])
 
 
 def decode_stored_content(data: bytes | str) -> tuple[Part, ...]:
-    """Read what `encode_content` wrote. Raises: ValueError."""
+    """Decode the result of `encode_content`. Raises: ValueError."""
     return tuple(map(decode_part, cast("list[dict[str, Json]]", loads_stored(data))))

@@ -1,6 +1,6 @@
-"""Shapes: how the values of `chatserve.core` stand in JSON, read from their declarations.
+"""Shapes: the JSON form of the values of `chatserve.core`, derived from their declarations.
 
-`chatserve.core.members` has the rules. For each class this module writes the source of two functions, `encode` and
+`chatserve.core.members` has the rules. For each class this module generates the source of two functions, `encode` and
 `decode`, and compiles it once, as `dataclasses` does with `__init__`. A loop over the members would take three times as
 long, and every turn writes and reads several values.
 """
@@ -26,9 +26,9 @@ _COMPUTED: Final = object()
 
 @frozen
 class Member:
-    """One member of a value's JSON: its name there, and the attribute it is (`turn.status`) with its type and default.
+    """One member of a value's JSON: its name there, and its attribute (`turn.status`) with type and default.
 
-    One that `is_optional` is left out while it is None.
+    If it `is_optional`, it is omitted while it is None.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Member:
     is_optional: bool
 
     def mark(self, kind: type[Value]) -> Value | None:
-        """Return the mark of a kind that the declaration carries."""
+        """Return the declaration's mark of this kind, or None."""
         return next((mark for mark in marks_of(self.hint) if isinstance(mark, kind)), None)
 
     @property
     def holder(self) -> str | None:
-        """The name of the member it stands in, if it stands in one."""
+        """The name of the member that contains this one, or None."""
         within = self.mark(Within)
         return None if within is None else within.member
 
@@ -51,8 +51,8 @@ class Member:
 class Shape(Generic[Value]):
     """The JSON of a class: its members in order, and the functions that write and read its values.
 
-    `tag` is the member `type` of a part. `decode` takes what the JSON does not say as keywords, and raises KeyError or
-    TypeError for what is no such value.
+    `tag` is the member `type` of a part. `decode` takes values that are not in the JSON as keywords. It raises KeyError
+    or TypeError if the JSON has another shape.
     """
 
     def __init__(self, cls: type[Value], *, is_export: bool = False) -> None:
@@ -112,7 +112,7 @@ def _in_order(declared: Sequence[Member]) -> tuple[Member, ...]:
 
 
 def _inlined(holder: Member, inlined: Inlined) -> Iterator[Member]:
-    """Yield the members of a value that stand in its holder's place."""
+    """Yield the members of an inlined value, which replace their holder."""
     for member in shape_of(bare(holder.hint)).members:
         if member.name in inlined.members:
             hint = inlined.narrowed.get(member.name, member.hint)
@@ -120,7 +120,7 @@ def _inlined(holder: Member, inlined: Inlined) -> Iterator[Member]:
 
 
 def marks_of(hint: Any) -> tuple[Any, ...]:
-    """Return the marks that a type carries."""
+    """Return the marks on a type."""
     return tuple(hint.__metadata__) if get_origin(hint) is Annotated else ()
 
 
@@ -139,7 +139,7 @@ def without_none(hint: Any) -> Any:
 
 
 def _compile(source: str, names: dict[str, Any]) -> Callable[..., Any]:
-    exec(compile(source, f"<{names['cls'].__name__} in JSON>", "exec"), names)  # noqa: S102 - made of our own classes
+    exec(compile(source, f"<{names['cls'].__name__} in JSON>", "exec"), names)  # noqa: S102 - source of our own
     function: Callable[..., Any] = names["function"]
     return function
 
@@ -180,7 +180,7 @@ def _decoder(declared: Iterable[Member], written: Sequence[Member], names: dict[
 
 
 def _read(member: Member, names: dict[str, Any]) -> str:
-    """Return the source that reads one member; what may be None may be missing."""
+    """Return the source that reads one member; a member that may be None may be missing."""
     if (inlined := member.mark(Inlined)) is not None:
         return _read_inlined(member, inlined, names)
     place = "value" if member.holder is None else f"value[{member.holder!r}]"
@@ -194,7 +194,7 @@ def _read(member: Member, names: dict[str, Any]) -> str:
 
 
 def _read_inlined(holder: Member, inlined: Inlined, names: dict[str, Any]) -> str:
-    """Return the source that makes a value from the members written for it, and from others it needs, where given."""
+    """Return the source that makes an inlined value from its members, and from other fields it needs, if given."""
     cls = bare(holder.hint)
     names[cls.__name__] = cls
     arguments = [
@@ -205,11 +205,11 @@ def _read_inlined(holder: Member, inlined: Inlined, names: dict[str, Any]) -> st
     return f"{cls.__name__}({', '.join(arguments)})"
 
 
-# --- types that JSON has in another form -------------------------------------------------------------------------
+# --- types with a different form in JSON -------------------------------------------------------------------------
 
 
 class _Form(NamedTuple):
-    """Source that writes a value of a type and that reads it; `{}` is where the value goes."""
+    """The source that writes a value of a type, and the source that reads it; `{}` stands for the value."""
 
     write: str = "{}"
     read: str = "{}"
@@ -223,7 +223,7 @@ _MARKED_FORMS: Final[Mapping[Mark, _Form]] = {
 
 
 def _form(hint: Any, names: dict[str, Any]) -> _Form:
-    """Return the form of a type; the functions that its source calls are put under `names`."""
+    """Return the form of a type; add the functions that its source calls to `names`."""
     for mark in marks_of(hint):
         if isinstance(mark, Mark) and mark in _MARKED_FORMS:
             return _MARKED_FORMS[mark]
@@ -251,12 +251,12 @@ def _form(hint: Any, names: dict[str, Any]) -> _Form:
 
 
 def part_json(part: Part) -> dict[str, Json]:
-    """Return the JSON of one part, `type` first."""
+    """Return the JSON of one part, with `type` first."""
     return _PART_ENCODERS[type(part)](part)
 
 
 def decode_part(value: Mapping[str, Json]) -> Part:
-    """Read a part. Raises: ValueError naming what is wrong."""
+    """Decode a part. Raises: ValueError that shows the wrong value."""
     try:
         return _PART_DECODERS[value["type"]](value)
     except (KeyError, TypeError) as error:
@@ -264,7 +264,7 @@ def decode_part(value: Mapping[str, Json]) -> Part:
 
 
 def content_json(content: Sequence[Part]) -> Json:
-    """Return a string when the content is text only, else a list of parts."""
+    """Return a string if the content is only text, else a list of parts."""
     if len(content) == 1:
         only = content[0]
         return only.text if isinstance(only, TextPart) else [part_json(only)]
@@ -274,7 +274,7 @@ def content_json(content: Sequence[Part]) -> Json:
 
 
 def decode_content(value: Json) -> tuple[Part, ...]:
-    """Read what `content_json` wrote. Raises: ValueError."""
+    """Decode the result of `content_json`. Raises: ValueError."""
     if isinstance(value, str):
         return (TextPart(value),)
     if not isinstance(value, list):

@@ -18,16 +18,16 @@ _MAX_INT: Final = 2**63 - 1
 
 
 dumps: Final[Callable[[Json], bytes]] = orjson.dumps
-"""Encode a clean JSON value (see `clean_json`) as UTF-8. No function of ours: it is called for every word."""
+"""Encode a clean JSON value (see `clean_json`) as UTF-8. It is orjson's own function, called for every delta."""
 
 
 def dumps_line(value: Json) -> bytes:
-    """Encode as one line, whatever a client's parser takes for line ends."""
+    """Encode as one line, also for parsers that treat more characters as line ends."""
     return escape_line_ends(orjson.dumps(value))
 
 
 def escape_line_ends(data: bytes) -> bytes:
-    """Escape U+2028, U+2029 and U+0085 in JSON: some line splitters end a line there. See docs/stream.md."""
+    """Escape U+2028, U+2029 and U+0085 in JSON, where some line splitters end a line. See docs/stream.md."""
     if data.isascii():
         return data
     return (
@@ -41,7 +41,7 @@ def dumps_sorted(value: Json) -> bytes:
 
 
 def dumps_indented(value: Json) -> bytes:
-    """Encode for people."""
+    """Encode with indentation, for people to read."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2)
 
 
@@ -49,7 +49,7 @@ def loads(data: bytes | str, max_depth: int = MAX_DEPTH) -> Json:
     """Decode JSON from outside.
 
     Raises:
-        ValueError: not JSON, lone surrogates, or nested deeper than `max_depth` levels.
+        ValueError: the data is not JSON, has lone surrogates, or is nested deeper than `max_depth` levels.
     """
     value = orjson.loads(data)
     if _depth_exceeds(value, max_depth):
@@ -58,7 +58,7 @@ def loads(data: bytes | str, max_depth: int = MAX_DEPTH) -> Json:
 
 
 def loads_stored(data: bytes | str) -> Json:
-    """Decode JSON that `dumps` wrote, however deep. Raises: ValueError."""
+    """Decode JSON that `dumps` wrote, at any depth. Raises: ValueError."""
     return orjson.loads(data)
 
 
@@ -78,7 +78,7 @@ def _depth_exceeds(value: Json, limit: int) -> bool:
 
 
 def clean_text(text: str) -> str:
-    """Replace lone surrogates by U+FFFD, so that every encoder can write the text."""
+    """Replace lone surrogates with U+FFFD, so that every encoder can write the text."""
     if text.isascii():
         return text
     try:
@@ -92,11 +92,11 @@ def clean_json(value: Any, depth: int = MAX_DEPTH * 4) -> Json:
     """Copy a developer's value as JSON that every encoder can write.
 
     Keys become str, tuples and sets lists, models and dataclasses dicts, non-finite numbers null, integers beyond 64
-    bits floats, bytes text; what has no JSON form becomes its `str()`. Deeper than 128 levels, and beyond 200,000
-    values, is cut to null: a value that refers to itself has an end.
+    bits floats, bytes text; a value without a JSON form becomes its `str()`. Values deeper than 128 levels or beyond
+    the first 200,000 become null, so that a value that refers to itself comes to an end.
 
     Raises:
-        ValueError: a pydantic model in it cannot be written as JSON.
+        ValueError: the value contains a pydantic model that cannot be written as JSON.
     """
     return _clean(value, depth, [MAX_VALUES])
 
@@ -141,14 +141,14 @@ def _clean_float(value: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-@lru_cache(maxsize=256)  # each time of a turn is told several times: to its readers, to the journal, to the log
+@lru_cache(maxsize=256)  # each time of a turn is encoded several times: for readers, journal and log
 def encode_time(seconds: float) -> str:
     """Return RFC 3339 in UTC with milliseconds: `2026-11-21T12:00:00.000Z`."""
     second, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
     return f"{_encode_second(second)}.{microseconds // 1000:03}Z"
 
 
-@lru_cache(maxsize=64)  # times that are told together are mostly of the same seconds
+@lru_cache(maxsize=64)  # times encoded together mostly have the same second
 def _encode_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 

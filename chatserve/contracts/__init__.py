@@ -1,1 +1,1 @@
-"""Every plug-in contract and the values plug-ins exchange: formats, wire, store, files. Knows no implementation."""
+"""All plug-in contracts and the values they exchange: formats, wire, store, files. Knows no implementation."""

@@ -1,4 +1,4 @@
-"""`FileKeeper`: where the bytes of files lie. Knows no implementation."""
+"""`FileKeeper`: the storage for the bytes of files. Knows no implementation."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from chatserve.core.types import (
 
 
 class FileKeeper(Protocol):
-    """Where the bytes of files lie."""
+    """Stores the bytes of files."""
 
     def path_of(self, file: FilePart) -> str:
-        """Return the local path of a file, which ends in its name; computed, without a look at the disk."""
+        """Return the local path of a file, which ends in its name. Does not access the disk."""
         ...
 
     async def store_local(self, file_id: str, file: LocalFile) -> tuple[str, str, int]:
-        """Copy a file the chat function answered with; return its name, media type and size. Raises: AnswerInvalid."""
+        """Copy a file from an answer; return its name, media type and size. Raises: AnswerInvalid."""
         ...
 
     async def remove(self, file_ids: Iterable[str], *, written_before: float | None = None) -> None:
-        """Unlink files, or those of them that were last written before a time; what is gone already does not matter."""
+        """Unlink files, or only those last written before a time. Files that are already gone are ignored."""
         ...
 
     async def next_ids(self, limit: int, *, leftovers_before: float) -> tuple[str, ...]:
-        """Look at the next `limit` entries, round after round through all, and return the ids of files among them.
+        """Examine the next `limit` entries of the folder and return the ids of files among them.
 
-        What uploads left that broke off before a time is unlinked on the way.
+        Repeated calls go through all entries in rounds. Leftovers of uploads that broke off before
+        `leftovers_before` are unlinked.
         """
         ...

@@ -1,4 +1,4 @@
-"""What history formats, output normalizers and wire encoders are, and the values they exchange.
+"""Contracts of history formats, output normalizers and wire encoders, and the values they exchange.
 
 Contracts are documented here once; an implementation documents only its difference.
 """
@@ -22,14 +22,14 @@ from chatserve.core.types import (
 
 @frozen
 class RenderOptions:
-    """How history is rendered. `path_of` turns a file's part into the local path the function may open."""
+    """How to render history. `path_of` returns the local path of a file part, which the function may open."""
 
     multimodal: bool
     path_of: Callable[[FilePart], str]
 
 
 class HistoryFormat(Protocol):
-    """Renders stored messages in the shape the chat function wants."""
+    """Renders stored messages in the shape that a chat function takes."""
 
     def render(self, messages: Sequence[Message], options: RenderOptions) -> list[Any]:
         """Return fresh plain values (lists, dicts, str) for `messages`, oldest first.
@@ -40,11 +40,11 @@ class HistoryFormat(Protocol):
         ...
 
     def copy(self, entries: list[Any]) -> list[Any]:
-        """Return a deep copy of entries that `render` returned: the function may change what it is given."""
+        """Return a deep copy of entries that `render` returned, as the function may change its history."""
         ...
 
     def parse(self, history: Json) -> tuple[ParsedMessage, ...]:
-        """Read history a client or developer sent in this shape.
+        """Parse a history in this shape, from a client or a developer.
 
         Raises:
             InputsInvalid: `history` does not have this shape; the message names the entry.
@@ -54,7 +54,7 @@ class HistoryFormat(Protocol):
 
 @frozen
 class ParsedMessage:
-    """A message before it has an id."""
+    """A parsed message, which has no id yet."""
 
     role: str
     content: tuple[DraftPart, ...]
@@ -64,14 +64,14 @@ class ParsedMessage:
 
 @frozen
 class AnswerSnapshot:
-    """The whole answer so far is these messages."""
+    """Replaces the whole answer so far with these messages."""
 
     messages: tuple[ParsedMessage, ...]
 
 
 @frozen
 class MessageAppended:
-    """One more complete message, after all that were there (deltas mode)."""
+    """A complete message to append after all existing ones (deltas mode)."""
 
     message: ParsedMessage
 
@@ -92,21 +92,21 @@ class ReasoningAppended:
 
 @frozen
 class PartAppended:
-    """A whole part to append: a file, data, a source, a tool's result."""
+    """A complete part to append: a file, data, a source, a tool's result."""
 
     part: DraftPart
 
 
 @frozen
 class ToolCallOpened:
-    """A tool call begins; its arguments may follow in pieces."""
+    """The beginning of a tool call; its arguments may follow in pieces."""
 
     call: ToolCallPart
 
 
 @frozen
 class ToolArgumentsAppended:
-    """JSON text to append to the arguments of the call named."""
+    """JSON text to append to the arguments of the named call."""
 
     tool_call_id: str
     text: str
@@ -114,7 +114,7 @@ class ToolArgumentsAppended:
 
 @frozen
 class AnswerFinished:
-    """What a model said of its end: `finish_reason` in chatserve's words, usage; either may be unknown."""
+    """What a model reported at its end: `finish_reason` as chatserve names it, and usage; either may be unknown."""
 
     finish_reason: str | None = None
     usage: Usage | None = None
@@ -130,15 +130,15 @@ Output: TypeAlias = (
     | ToolArgumentsAppended
     | AnswerFinished
 )
-"""What one returned or yielded value means. Finish reasons: stop, length, tool_calls, content_filter."""
+"""The meaning of one returned or yielded value. Finish reasons: stop, length, tool_calls, content_filter."""
 
 
 @frozen
 class AnswerView:
-    """What a normalizer may need to know of the turn.
+    """What a normalizer may need to know about the turn.
 
-    How many entries of history the function was given (in its own shape), the first of them, the current message as
-    given, and how plain strings are meant.
+    How many history entries the function received (in its own shape), the first of them, the current message as
+    passed, and whether plain strings are snapshots or deltas.
     """
 
     history_length: int
@@ -148,18 +148,18 @@ class AnswerView:
 
 
 class OutputNormalizer(Protocol):
-    """Recognizes one family of values and says what they mean. One instance serves one turn, so it may keep state."""
+    """Recognizes and interprets one family of values. One instance serves one turn, so it may keep state."""
 
     @staticmethod
     def accepts(value: object) -> bool:
-        """Whether this value is one of the family; must be cheap and must not raise."""
+        """Whether the value belongs to the family; must be cheap and must not raise."""
         ...
 
     def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
-        """Say what `value` means; everything kept of it is copied, for the function may change it later.
+        """Interpret `value`. The result holds copies only, because the function may change the value later.
 
         Raises:
-            AnswerInvalid: the value is of the family, but broken.
+            AnswerInvalid: the value belongs to the family but is malformed.
         """
         ...
 
@@ -168,14 +168,14 @@ class Interpreter(Protocol):
     """Finds the normalizer for each value of one turn; it serves one turn."""
 
     def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
-        """Say what `value` means. Raises: AnswerInvalid."""
+        """Interpret `value`. Raises: AnswerInvalid."""
         ...
 
 
 class FrameEncoder(Protocol):
     """Turns the events of a log into bytes of one format; pure: no clock, no randomness, no I/O.
 
-    `is_per_turn`: the encoder remembers what it has encoded, so each reader has its own; it sees the events of a turn
+    `is_per_turn`: the encoder remembers what it has encoded, so each reader has its own; it gets the events of a turn
     from their beginning. `is_complete`: a stream of a whole session may end here.
     """
 
@@ -185,5 +185,5 @@ class FrameEncoder(Protocol):
     def is_complete(self) -> bool: ...
 
     def encode(self, numbered: NumberedEvent) -> bytes:
-        """Return the frames of one event, or b"" where the format has no word for it."""
+        """Return the frames of one event, or b"" if the format cannot express it."""
         ...

@@ -1,4 +1,4 @@
-"""`Store`: where sessions live, and the values it takes and returns. Knows no implementation."""
+"""`Store`: the storage of sessions, and the values it takes and returns. Knows no implementation."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Page:
 class EventPage:
     """Stored events after a cursor.
 
-    `first_seq` is the lowest number still retained (`last_seq + 1` when none is): a reader whose cursor is below
-    `first_seq - 1`, or above `last_seq`, has missed something and needs a snapshot.
+    `first_seq` is the lowest number still retained, or `last_seq + 1` if none is. A reader whose cursor is below
+    `first_seq - 1`, or above `last_seq`, has missed events and needs a snapshot.
     """
 
     events: tuple[NumberedEvent, ...]
@@ -49,7 +49,7 @@ class EventPage:
 
 @frozen
 class SessionChanges:
-    """What PATCH may change; None leaves a field as it is. `title=""` removes the title."""
+    """Changes to a session; None leaves a field as it is. `title=""` removes the title."""
 
     title: str | None = None
     metadata: Mapping[str, Json] | None = None
@@ -60,10 +60,10 @@ class SessionChanges:
 class HistoryMove:
     """A history operation that runs no function. `seq` numbers the `history` event the store writes with it.
 
-    `undo` moves the head before the last user message of the branch (which the outcome returns); `clear` moves it
+    `undo` moves the head before the last user message of the branch, which the outcome returns. `clear` moves it
     before the first message and empties the session's state. `replace` makes `messages` the whole history, as
-    `BeginTurn` does: the store keeps the longest common start and adds the rest behind it, under the ids given
-    and as messages of no turn; the state stays.
+    `BeginTurn` does: the store keeps the longest common start and appends the rest, with the given ids and as messages
+    of no turn. The state stays.
     """
 
     owner: str
@@ -77,7 +77,7 @@ class HistoryMove:
 
 @frozen
 class MovedHistory:
-    """The session after a history operation; for `undo` the user message taken back."""
+    """The session after a history operation and, for `undo`, the user message that was undone."""
 
     session: Session
     message: Message | None
@@ -85,7 +85,7 @@ class MovedHistory:
 
 @frozen
 class SessionRecord:
-    """All that belongs to one session, for export and import: every branch, not only the current one."""
+    """Everything that belongs to one session, for export and import: every branch, not only the current one."""
 
     session: Session
     messages: tuple[Message, ...]
@@ -97,9 +97,9 @@ class SessionRecord:
 class Purge:
     """What one janitor pass removes, at most `limit` rows of each kind.
 
-    Log segments of ended turns stored before `events_before`, idempotency keys and sessions whose `expires_at` is
-    before `now`, sessions last changed before `sessions_before` (None: none), files that belong to no session and were
-    made before `files_before`. A session with an open turn is left alone.
+    It removes log segments of ended turns stored before `events_before`, idempotency keys and sessions whose
+    `expires_at` is before `now`, sessions last changed before `sessions_before` (None: none), and files that belong to
+    no session and were created before `files_before`. It skips sessions with an open turn.
     """
 
     now: float
@@ -120,37 +120,37 @@ class Purged:
 
     @property
     def is_empty(self) -> bool:
-        """True when there was nothing to do."""
+        """True if the pass removed nothing."""
         return not (self.sessions or self.file_ids or self.segments or self.idempotency_keys)
 
 
 class Store(Protocol):
-    """Where sessions, messages, turns, file records and the log's tail live.
+    """Stores sessions, messages, turns, file records and the newest part of each log.
 
-    Each method is one intent and one transaction: it happens whole, durably, or raises and changes nothing.
-    Every method that takes an `owner` treats a foreign id exactly as an unknown one. Messages are append-only rows
-    with a `parent_id`; a session's `head` is the newest row of its current branch. All methods may raise `StoreError`
-    (out of reach: 503, retryable) or `StoreFull` (disk full: 507).
+    Each method is one transaction: it completes durably, or it raises and changes nothing. Every method that takes an
+    `owner` treats another owner's id exactly as an unknown one. Messages are append-only rows with a `parent_id`; a
+    session's `head` is the newest row of its current branch. All methods may raise `StoreError` (out of reach: 503,
+    retryable) or `StoreFull` (disk full: 507).
 
-    The version of a session grows by one with every accepted change: create (it starts at 1), begin of a turn that
-    runs, start of a queued turn, commit of a turn, update, history operation, feedback. A queued turn changes it only
-    when it starts.
+    The version of a session starts at 1 when it is created. It grows by one with every accepted change: begin of a turn
+    that runs, start of a queued turn, commit of a turn, update, history operation, feedback. A queued turn changes it
+    only when it starts.
     """
 
     shared: bool
-    """True when several processes may open the store at once."""
+    """True if several processes may open the store at the same time."""
 
     async def open(self, *, now: float) -> tuple[Turn, ...]:
-        """Claim the store, bring its schema up to date, and end what a crash left open; return those turns.
+        """Claim the store, migrate its schema, and end the turns that a crash left open; return those turns.
 
         Every turn found `running` or `queued` becomes `interrupted`: its answer so far is rebuilt from its stored
-        events (`chatserve.answers.fold`) and kept with that status. A queued turn's message joins the branch first,
-        in the order in which they were accepted. The log of such a session continues 10,000 numbers on with
-        `done`, and what was stored before is dropped from the log: numbers that were shown but not yet stored are
+        events (`chatserve.answers.fold`) and kept with that status. Before that, messages of queued turns join the
+        branch, in the order in which they were accepted. The log of such a session continues with `done`, 10,000
+        numbers further on, and earlier events are dropped from the log. So numbers that were shown but not stored are
         never used twice, and a reader with an older cursor gets a snapshot.
 
         Raises:
-            ConfigurationError: owned by another process, newer schema, not writable.
+            ConfigurationError: another process owns the store, its schema is newer, or it is not writable.
         """
         ...
 
@@ -159,7 +159,7 @@ class Store(Protocol):
         ...
 
     async def check(self) -> None:
-        """Return when the store answers; raise `StoreError` when it does not."""
+        """Return if the store responds, else raise `StoreError`."""
         ...
 
     # sessions
@@ -173,7 +173,7 @@ class Store(Protocol):
         ...
 
     async def list_sessions(self, owner: str, *, after: str | None, limit: int) -> Page:
-        """Page through an owner's sessions, most recently created first."""
+        """Return a page of an owner's sessions, most recently created first."""
         ...
 
     async def update_session(
@@ -183,7 +183,7 @@ class Store(Protocol):
         ...
 
     async def delete_session(self, owner: str, session_id: str, *, if_version: int | None = None) -> tuple[str, ...]:
-        """Delete a session with all that belongs to it; return the ids of its files, to be unlinked.
+        """Delete a session and everything that belongs to it; return the ids of its files, to be unlinked.
 
         Raises: SessionUnknown, VersionConflict, SessionBusy (a turn runs or waits in it).
         """
@@ -192,39 +192,39 @@ class Store(Protocol):
     # turns
 
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
-        """Accept a turn: user message, turn, idempotency key and version in one transaction.
+        """Accept a turn: store user message, turn, idempotency key and version in one transaction.
 
-        Raises: SessionUnknown (not there, and `create` is None), MessageUnknown (bad target), SessionBusy (a turn is
-        open and `status` is "running", or the target is the message of a turn that still waits; `turn_id` tells
-        which), VersionConflict, IdempotencyConflict.
+        Raises: SessionUnknown (it does not exist, and `create` is None), MessageUnknown (bad target), SessionBusy (a
+        turn is open and `status` is "running", or the target is the message of a turn that still waits; `turn_id` names
+        that turn), VersionConflict, IdempotencyConflict.
         """
         ...
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
-        """Let a queued turn run: its user message joins the branch. Raises: TurnUnknown, SessionBusy."""
+        """Start a queued turn: its user message joins the branch. Raises: TurnUnknown, SessionBusy."""
         ...
 
     async def journal_events(
         self, batch: Sequence[tuple[str, Sequence[LogEntry]]], *, now: float, durable: bool
     ) -> None:
-        """Make the newest events of many running turns durable at once: (session id, its events) pairs.
+        """Write the newest events of many running turns to the journal, as (session id, its events) pairs.
 
-        Without `durable` they survive a crash of the process at once, and a power failure with whatever is committed
-        next.
-        The journal is for recovery only: one record for the whole batch, whatever the number of sessions, dropped once
-        every turn in it is committed. `open` rebuilds answers from filed events and the journal together.
+        The events then survive a crash of the process. They survive a power failure as soon as the write is on disk:
+        with `durable` when this returns, otherwise with the next commit.
+        The journal is for recovery only. It has one record for the whole batch, which is dropped once every turn in it
+        is committed. `open` rebuilds answers from filed events and the journal together.
         """
         ...
 
     async def append_events(self, session_id: str, events: Sequence[LogEntry], *, now: float) -> None:
-        """File events of a running turn where `read_events` finds them, in order; numbers already filed are ignored."""
+        """File events of a running turn, in order, for `read_events` to find. Numbers already filed are ignored."""
         ...
 
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
-        """End a turn: answer, status, version and end of log together. The head becomes the last answer message.
+        """End a turn: store answer, status, version and end of log together. The head becomes the last answer message.
 
         A turn that was still queued ends without joining the branch; its user message stays readable as a branch of its
-        own. Raises: LeaseLost (the turn is not open any more).
+        own. Raises: LeaseLost (the turn is no longer open).
         """
         ...
 
@@ -237,17 +237,17 @@ class Store(Protocol):
         ...
 
     async def forget_turn(self, owner: str, turn_id: str) -> int:
-        """Let an ended turn be unknown from now on, and its idempotency key; return how many its session has left.
+        """Delete the record and idempotency key of an ended turn; return how many turns its session has left.
 
-        Its messages stay where they are, as messages of no turn; its events stay in the log until they are purged. The
-        session's version does not change, for its history does not. Raises: TurnUnknown, SessionBusy (it is open).
+        Its messages stay in the history, as messages of no turn; its events stay in the log until they are purged. The
+        session's version stays, because its history does not change. Raises: TurnUnknown, SessionBusy (it is open).
         """
         ...
 
     # messages
 
     async def get_message(self, owner: str, message_id: str) -> Message:
-        """Return one message, of whatever session and branch. Raises: MessageUnknown."""
+        """Return one message, from any session and branch. Raises: MessageUnknown."""
         ...
 
     async def read_branch(self, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
@@ -257,7 +257,7 @@ class Store(Protocol):
     async def list_messages(
         self, owner: str, session_id: str, *, after: str | None, limit: int, branches: bool
     ) -> Page:
-        """Page through the current branch, or with `branches` through all rows in the order they were made.
+        """Return a page of the current branch, or with `branches` of all messages in order of creation.
 
         Raises: SessionUnknown, MessageUnknown (`after`).
         """
@@ -267,10 +267,10 @@ class Store(Protocol):
         """Undo, clear or replace.
 
         Raises:
-            SessionUnknown, VersionConflict: there is no such session, or it is at another version.
+            SessionUnknown, VersionConflict: the session does not exist, or is at another version.
             SessionBusy: a turn runs or waits.
             NothingToUndo: the history has no user message.
-            InputsInvalid: a message to be added has the id of another message.
+            InputsInvalid: a message to append has the id of another message.
         """
         ...
 
@@ -286,7 +286,7 @@ class Store(Protocol):
     ) -> Session:
         """Copy the branch up to `message_id` (None: the head) into a new session, with new message ids.
 
-        Files are shared by id and live as long as any session refers to them.
+        The copy shares the files, which exist as long as any session refers to them.
         Raises: SessionUnknown, MessageUnknown.
         """
         ...
@@ -294,7 +294,7 @@ class Store(Protocol):
     async def set_feedback(
         self, owner: str, message_id: str, feedback: Feedback, *, now: float, if_version: int | None = None
     ) -> tuple[Session, Message]:
-        """Set what a reader thought of an answer message, in place of what was there.
+        """Set the feedback on an answer message, in place of any earlier feedback.
 
         Raises: MessageUnknown, VersionConflict.
         """
@@ -303,14 +303,14 @@ class Store(Protocol):
     # keys of requests that create something other than a turn
 
     async def claim_key(self, owner: str, idempotency: Idempotency, made_id: str, *, now: float) -> str | None:
-        """Let a client's key stand for what is about to be made; return the id it stands for already, or None.
+        """Bind a client's key to the id of what is about to be created; return the id it was bound to before, or None.
 
-        Whoever claims first makes `made_id`; everybody after makes or finds what the first one claimed, so that a crash
-        between claim and creation is healed by the next try. Keys of turns and these are of one namespace.
+        The first request with the key creates `made_id`. Later requests find it, or create it under the same id, so
+        that a retry repairs a crash between claim and creation. Keys of turns share the same namespace.
 
         Raises:
-            IdempotencyConflict: the key came with another body.
-            SessionExists: the key is new, and `made_id` is a session that is there already.
+            IdempotencyConflict: the key was used with another body.
+            SessionExists: the key is new, and a session with the id `made_id` already exists.
         """
         ...
 
@@ -320,10 +320,10 @@ class Store(Protocol):
         """Return stored events with `seq > after`, at most about `limit` of them, in order."""
         ...
 
-    # files (records only; the bytes are the file folder's business)
+    # files (records only; the file folder has the bytes)
 
     async def add_file(self, file: StoredFile) -> None:
-        """Record a file whose bytes are in place. Raises: SessionUnknown."""
+        """Record a file whose bytes are already stored. Raises: SessionUnknown."""
         ...
 
     async def get_files(self, owner: str, file_ids: Sequence[str]) -> tuple[StoredFile, ...]:
@@ -331,27 +331,27 @@ class Store(Protocol):
         ...
 
     async def known_files(self, file_ids: Sequence[str]) -> frozenset[str]:
-        """Return those of the ids that are recorded, whoever owns them: bytes under any other id are nobody's."""
+        """Return those of the ids that are recorded, for any owner. Bytes under other ids are orphans."""
         ...
 
     async def attach_files(self, owner: str, session_id: str, file_ids: Sequence[str]) -> None:
-        """Let files belong to a session (besides those they belong to already). Raises: FileUnknown, SessionUnknown."""
+        """Attach files to a session, besides those they belong to already. Raises: FileUnknown, SessionUnknown."""
         ...
 
     # moving and removing
 
     async def export_session(self, owner: str, session_id: str) -> SessionRecord:
-        """Return all that belongs to a session. Raises: SessionUnknown."""
+        """Return everything that belongs to a session. Raises: SessionUnknown."""
         ...
 
     async def import_session(self, record: SessionRecord) -> Session:
-        """Write a session as it was exported, ids, times and version included. Raises: SessionExists."""
+        """Store a session exactly as exported, with its ids, times and version. Raises: SessionExists."""
         ...
 
     async def erase_owner(self, owner: str) -> tuple[str, ...]:
-        """Remove all that belongs to an owner; return file ids to be unlinked. Raises: SessionBusy."""
+        """Remove everything that belongs to an owner; return file ids to be unlinked. Raises: SessionBusy."""
         ...
 
     async def purge(self, purge: Purge) -> Purged:
-        """Remove what is past its time, in one short transaction; call again until nothing is left."""
+        """Remove expired data in one short transaction; call again until nothing is left."""
         ...

@@ -1,6 +1,6 @@
-"""Streams: what a format's are like, what one is of, and who encodes it.
+"""Streams: the properties of a format's streams, their sources, and their encoders.
 
-A stream reply is a value. One class in `routes.streams` sends all of them, so that what is true of one is true of all.
+A stream reply is a value. One class in `routes.streams` sends all of them, so that all streams behave alike.
 Knows no format and no route.
 """
 
@@ -16,28 +16,28 @@ from chatserve.core.types import TurnError
 
 
 class WireEncoder(FrameEncoder, Protocol):
-    """An encoder of one stream, which never ends without saying so: in words, or else by a cut."""
+    """An encoder of one stream. A client can always tell whether a stream ended early: by a farewell, or by a cut."""
 
     def farewell(self) -> bytes | None:
-        """Return the frames that end a stream whose turn goes on, or was cut off: the server goes away.
+        """Return the frames that end a stream early because the server stops.
 
-        None: the format has no words for it. The stream is then cut: its connection is closed before the body's end,
-        so that half an answer does not look like a whole one.
+        None: the format cannot express that. The stream is then cut: its connection is closed before the body's end,
+        so that half an answer does not look complete.
         """
         ...
 
 
 class WordEncoder(WireEncoder, Protocol):
-    """An encoder of a format that has words for nothing but the answer. A stream of a turn that failed is cut, too."""
+    """An encoder of a format that can express nothing but the answer. The stream of a failed turn is cut, too."""
 
     @property
     def failure(self) -> TurnError | None:
-        """Why the turn failed, once the encoder has heard of it."""
+        """Why the turn failed, once the encoder has seen the event."""
         ...
 
 
 def untold_failure(encoder: WireEncoder) -> TurnError | None:
-    """Return why the turn failed, where a `WordEncoder` had no word for it; None of any other encoder."""
+    """Return why the turn failed, if a `WordEncoder` could not express it; None for any other encoder."""
     failure: TurnError | None = getattr(encoder, "failure", None)  # isinstance of a Protocol takes 500 times as long
     return failure
 
@@ -47,12 +47,13 @@ EVENT_STREAM: Final = "text/event-stream"
 
 @frozen
 class StreamForm:
-    """What a format's streams are like, beside the frames of events.
+    """The properties of a format's streams, apart from the frames of events.
 
-    `framing`: server-sent events, or bare frames one after the other. `ping` is sent after silence, `ending` behind all
-    frames of a stream that was not ended early. `is_resumable`: its frames tell the numbers of events, so that a client
-    comes back with the last one it has; a client of server-sent events is told when. `awaits_words`: the head is sent
-    with the first frame, and a turn that fails before it is answered as an error; else the head is sent at once.
+    `framing`: server-sent events, or bare frames one after the other. `ping` is sent after silence, `ending` after all
+    frames of a stream that did not end early. `is_resumable`: its frames carry event numbers, so that a client can
+    reconnect with the last number it has; server-sent events also tell the client how long to wait before.
+    `awaits_words`: the head is sent with the first frame, and a turn that fails before that is answered with an error
+    status; otherwise the head is sent at once.
     """
 
     media_type: str = EVENT_STREAM
@@ -75,7 +76,7 @@ class OfTurn:
 class OfSession:
     """The events of a session after a number, until the encoder is complete.
 
-    Without a number they begin with the open turn, or else with what comes next.
+    Without a number they begin with the open turn, or, if no turn is open, with the next event.
     """
 
     session_id: str
@@ -84,23 +85,23 @@ class OfSession:
 
 @frozen
 class OfNothing:
-    """No events at all: the stream is its opening and its pings, until the encoder is complete."""
+    """No events: the stream consists of its opening and pings, until the encoder is complete."""
 
 
 class Delivery(Protocol):
-    """What waits for a stream to be sent."""
+    """Is notified when a stream was sent completely."""
 
     def complete(self, now: float) -> None:
-        """Take note that all was sent, to the stream's own end; `now` is in seconds since the epoch."""
+        """Note that the stream was sent to its own end; `now` is in seconds since the epoch."""
         ...
 
 
 @frozen
 class StreamReply:
-    """A stream: of what, in which format, and what comes first.
+    """A stream: its source, its format, and its opening.
 
-    `serves` are the turns whose own client reads it: when it leaves before the end, their `on_disconnect` says what
-    becomes of them. Where a format names none, it is the turn that the same request has started, unless it is detached.
+    `serves` are the turns that this client started: when it leaves before the end, their `on_disconnect` decides
+    whether they go on. If a format names none, it is the turn that the same request started, unless it is detached.
     """
 
     source: OfTurn | OfSession | OfNothing
@@ -114,11 +115,11 @@ class StreamReply:
 
 @runtime_checkable
 class StreamFormat(Protocol):
-    """One way to tell of turns on chatserve's own paths, which clients ask for by its media type."""
+    """A format for streams of turns on chatserve's own paths; clients choose it by its media type."""
 
     name: str
     form: StreamForm
 
     def encoder(self) -> WireEncoder:
-        """Return an encoder for one stream; one for all, if it keeps nothing."""
+        """Return an encoder for one stream; a stateless encoder may be shared by all streams."""
         ...

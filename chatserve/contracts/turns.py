@@ -1,7 +1,7 @@
-"""A turn on its way: what a client asks for, who asks, how it begins in the store, how it ends.
+"""The stages of a turn: what a client asks for, who asks, how the turn begins in the store, how it ends.
 
-One value grows: a `TurnCall` is decoded, a `TurnRequest` holds it together with what the request around it says, and a
-`BeginTurn` holds that together with what the engine decides. Nothing is copied from one to the next.
+Each stage contains the one before: a `TurnCall` is decoded from the body, a `TurnRequest` adds the data of the request
+around it, and a `BeginTurn` adds the engine's decisions. No stage copies fields of the one before.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from chatserve.core.types import (
 
 @frozen
 class NewSession:
-    """A session to create. `messages` seed its history (ids and parents already set, oldest first).
+    """A session to create. `messages` are its initial history (ids and parents already set, oldest first).
 
-    `is_fresh`: its id was made for it, so that nobody need look whether there is one of this id.
+    `is_fresh`: its id was newly generated, so no session can have it yet and the store need not check.
     """
 
     session_id: str
@@ -51,7 +51,7 @@ class NewSession:
 
 @frozen
 class Idempotency:
-    """A client's key for one POST. Kept `expires_at`; scoped to the owner."""
+    """A client's idempotency key for one POST. It is kept until `expires_at` and belongs to the owner."""
 
     key: str
     body_hash: str
@@ -60,23 +60,26 @@ class Idempotency:
 
 @frozen
 class TurnCall:
-    """What a client asks for, in chatserve's words, whatever protocol it speaks.
+    """What a client asks for, independent of its protocol.
 
-    The user sent `text` and `files`, or `tool_results` of tools that ran in the client. Of a file only its id counts.
+    The user sent `text` and `files`, or `tool_results` of tools that ran in the client. Only the ids of the files are
+    used.
 
-    `session_key` names the session: an id the server gave (`s_…`; it must exist), or any other text, which stands for a
-    session of its own that its first use creates. Without a key a session is created. With `is_kept` false nothing is
-    kept, and `history` is all there is.
+    `session_key` names the session: an id from the server (`s_…`; the session must exist), or any other text, whose
+    first use creates a session for it. Without a key a session is created. With `is_kept` false the turn is stateless,
+    and `history` is the whole history.
 
-    `history` None: the server's. Else it is everything before the message and authoritative: the stored branch is
-    replaced. `preface` stands before the history for this turn only and is never stored.
+    `history` None: use the stored history. Otherwise `history` is everything before the message, and it replaces the
+    stored branch. `preface` precedes the history for this turn only and is never stored.
 
-    `operation`: `send` puts the message behind `target_message_id` (None: behind the newest; a `history` wins over
-    both); `retry` answers the user message `target_message_id` again (None: the last one); `edit` replaces that one.
+    `operation`: `send` appends the message to `target_message_id` (None: to the newest message; a `history` takes
+    precedence over both); `retry` answers the user message `target_message_id` again (None: the last one); `edit`
+    replaces that message.
 
-    `inputs` are raw values for the function's parameters; `example` is the example they come from. `params` is all else
-    the client's protocol carried. `echo` is kept with the turn, for the protocol to give back. `when_busy` and
-    `on_disconnect` None: as the chat says. `is_detached`: the turn goes on though nobody reads it.
+    `inputs` are raw values for the function's parameters; `example` is the example they come from. `params` are all
+    other parameters of the client's protocol. `echo` is stored with the turn, and the protocol returns it to the
+    client. `when_busy` and `on_disconnect` None: use the chat's options. `is_detached`: the turn goes on without
+    readers.
     """
 
     chat: str
@@ -101,7 +104,7 @@ class TurnCall:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The content of the message this becomes."""
+        """The content of the user's message."""
         if self.tool_results:
             return self.tool_results
         words: tuple[Part, ...] = (TextPart(self.text),) if self.text or not self.files else ()
@@ -110,10 +113,10 @@ class TurnCall:
 
 @frozen
 class TurnRequest:
-    """A call, with what the request that brought it says: who asks, in which session, under which key.
+    """A `TurnCall` with the owner, the session and the idempotency key of its request.
 
-    `session_id` is "" for a stateless turn, of which nothing is kept. `creates` says whether the session may be, or is,
-    yet to be created. `history` and `preface` are those of the call as messages with ids.
+    `session_id` is "" for a stateless turn, which stores nothing. `creates` says whether the session may have to be
+    created, or has to be. `history` and `preface` are those of the call as messages with ids.
     """
 
     call: TurnCall
@@ -129,7 +132,7 @@ class TurnRequest:
 
     @property
     def new_session(self) -> NewSession | None:
-        """The session to create where it does not exist."""
+        """The session to create if it does not exist."""
         if self.creates == "nothing":
             return None
         return NewSession(self.session_id, self.owner, is_fresh=self.creates == "fresh")
@@ -137,12 +140,12 @@ class TurnRequest:
 
 @frozen
 class BeginTurn:
-    """All that one accepted turn changes.
+    """All changes that one accepted turn makes.
 
-    `user_message` is the message to add; None for a `retry`. The head moves when the turn runs; a queued turn keeps its
-    target. `create` is the session to create where it does not exist. `rollback_turn_id` names a turn, already ended,
-    whose messages are first taken off the branch. Of a request's `history` the store keeps the longest start that it
-    has in common with the stored one (by what clients send back of messages) and branches there.
+    `user_message` is the message to add; None for a `retry`. The head moves when the turn starts; a queued turn keeps
+    its target. `create` is the session to create if it does not exist. `rollback_turn_id` names an ended turn whose
+    messages are first removed from the branch. If the request has a `history`, the store keeps the longest start that
+    it shares with the stored history (compared by the fields that clients send back) and branches there.
     """
 
     request: TurnRequest
@@ -158,8 +161,8 @@ class BeginTurn:
 class BegunTurn:
     """The outcome of `begin_turn` or `start_turn`.
 
-    `replayed`: the idempotency key was known; `turn` is the turn made then, and nothing was changed.
-    `parent_id` is the message before the user message: the end of the history the function is given.
+    `replayed`: the idempotency key was known; `turn` is the turn it started before, and nothing was changed.
+    `parent_id` is the message before the user message, which ends the history for the function.
     """
 
     session: Session
@@ -173,8 +176,8 @@ class BegunTurn:
 class CommitTurn:
     """The end of a turn: its answer, its status, the end of its log.
 
-    `events` are those not filed yet, in order, those of other turns of the session included; `first_seq` is the number
-    of the turn's first event, `done_seq` that of `done`, which the store completes with the version it writes.
+    `events` are those not filed yet, in order, including those of other turns of the session. `first_seq` is the number
+    of the turn's first event, `done_seq` that of `done`, to which the store adds the new version.
     """
 
     owner: str
@@ -204,21 +207,21 @@ class CommittedTurn:
 
 @frozen
 class TurnRecord:
-    """A turn with its user message (None only where it was purged) and the messages of its answer."""
+    """A turn with its user message (None only if it was purged) and the messages of its answer."""
 
     turn: Turn
     user_message: Message | None
     messages: tuple[Message, ...]
 
     def as_events(self) -> tuple[Snapshot, Done]:
-        """Return what a reader is told who comes too late for the turn's own events: its snapshot and its `done`."""
+        """Return a snapshot and `done`, for readers that missed the turn's own events."""
         turn = self.turn
         status: FinalStatus = "interrupted" if turn.status == "queued" or turn.status == "running" else turn.status
         done = Done(turn.turn_id, status, turn.finish_reason or "", self.messages, turn.usage, turn.version or 0)
         return Snapshot(turn, self.messages), done
 
     def as_numbered(self, after: int = 0) -> tuple[NumberedEvent, NumberedEvent]:
-        """Return those events with their numbers: those of the turn's end, else the next two."""
+        """Return those events with numbers; `done` gets the turn's last number or, if that is unknown, `after + 1`."""
         turn_id, seq = self.turn.turn_id, self.turn.done_seq or after + 1
         snapshot, done = self.as_events()
         return NumberedEvent(seq - 1, turn_id, snapshot), NumberedEvent(seq, turn_id, done)
@@ -228,4 +231,4 @@ TURN_OPEN: frozenset[TurnStatus] = frozenset({"queued", "running"})
 
 
 RECOVERY_GAP = 10_000
-"""How far a session's numbering jumps after a crash: above the number of events that may be shown but not stored."""
+"""How far a session's numbering jumps after a crash. It exceeds the number of events shown but not stored."""

@@ -1,16 +1,16 @@
-"""What wire formats and the routes say to each other: requests as they came, steps wanted, replies given.
+"""The contract between wire formats and the routes: raw requests, steps, replies.
 
-A format's handler is a plain generator. It is given a `RawRequest`, yields the *steps* it wants done (find this turn,
-submit that call), is sent what came of each, and returns its *reply*::
+A format's handler is a plain generator. It takes a `RawRequest`, yields the *steps* it needs (find a turn, submit a
+call), receives the result of each, and returns its *reply*::
 
     def create_completion(request: RawRequest) -> Handling:
         call = decode_call(request)
         started = yield from Submit(call)
         return StreamReply(OfTurn(started.turn_id), CompletionEncoder(...))
 
-So a format needs neither loop nor engine nor HTTP, and a test can play the server. An error of a step is raised where
-the step was yielded; what a handler lets through becomes the format's own error reply (`WireFormat.refuse`). Knows no
-format and no route.
+So a format needs no event loop, engine or HTTP, and a test can take the server's role. An error of a step is raised
+where the step was yielded. An error that the handler does not catch becomes the format's own error reply
+(`WireFormat.refuse`). Knows no format and no route.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from chatserve.core.types import FilePart, Json, Message, Session
 
 T = TypeVar("T")
 
-# --- what comes in -----------------------------------------------------------------------------------------------
+# --- requests ----------------------------------------------------------------------------------------------------
 
 
 @frozen
 class ChatProfile:
-    """What clients may know of a chat. `inputs` is the JSON Schema of its inputs, `input_names` are in their order."""
+    """The public description of a chat. `inputs` is the JSON Schema of its inputs, `input_names` has their order."""
 
     name: str
     title: str
@@ -49,8 +49,8 @@ class RawRequest:
     """A request before any format has read it. Header names are lower case; the first chat is the default one.
 
     `files` are the uploads of an endpoint that takes files, already stored. `base_url` is the address the client used,
-    without a trailing slash. `now` and `started_at` (of the server) are seconds since the epoch. `owner` is whose
-    sessions the request may see: what a format keeps of one owner is nothing to another.
+    without a trailing slash. `now` and `started_at` (of the server) are seconds since the epoch. `owner` is the owner
+    whose sessions the request may read; a format must not show one owner's state to another.
     """
 
     method: str
@@ -81,7 +81,7 @@ class RawRequest:
 
     @property
     def default_chat(self) -> ChatProfile:
-        """The chat that answers where none is named."""
+        """The chat that answers if the request names none."""
         return next(iter(self.chats.values()))
 
 
@@ -89,7 +89,7 @@ class RawRequest:
 
 
 class Wanted(Generic[T]):
-    """A step, whose outcome is a `T`: `record = yield from FindTurn(turn_id)`."""
+    """A step whose result is a `T`: `record = yield from FindTurn(turn_id)`."""
 
     __slots__ = ()
 
@@ -99,7 +99,7 @@ class Wanted(Generic[T]):
 
 @frozen
 class StartedTurn:
-    """A turn that was accepted. `session_id` is "" where nothing is kept; `created_at` is in seconds.
+    """An accepted turn. `session_id` is "" for a stateless turn; `created_at` is in seconds.
 
     `first_seq` is the number of the turn's first event in its session's log.
     """
@@ -126,35 +126,35 @@ class Wait(Wanted[TurnRecord]):
 
 @frozen
 class FindTurn(Wanted[TurnRecord]):
-    """Look a turn up as it is now. Raises: TurnUnknown."""
+    """Look up a turn in its present state. Raises: TurnUnknown."""
 
     turn_id: str
 
 
 @frozen
 class StopTurn(Wanted[TurnRecord]):
-    """Stop a turn, unless it is over. Raises: TurnUnknown."""
+    """Stop a turn, unless it has ended. Raises: TurnUnknown."""
 
     turn_id: str
 
 
 @frozen
 class ForgetTurn(Wanted[int]):
-    """Let a turn be unknown from now on. Raises: TurnUnknown, SessionBusy."""
+    """Delete the record of an ended turn. Raises: TurnUnknown, SessionBusy."""
 
     turn_id: str
 
 
 @frozen
 class StopSession(Wanted[None]):
-    """Stop what runs and waits in a session. Raises: SessionUnknown."""
+    """Stop all running and waiting turns of a session. Raises: SessionUnknown."""
 
     session_key: str
 
 
 @frozen
 class FindSession(Wanted[Session]):
-    """Look a session up. Raises: SessionUnknown."""
+    """Look up a session. Raises: SessionUnknown."""
 
     session_key: str
 
@@ -169,14 +169,14 @@ class ReadBranch(Wanted[tuple[Message, ...]]):
 
 @frozen
 class FindMessage(Wanted[Message]):
-    """Look a message up, of whatever session and branch. Raises: MessageUnknown."""
+    """Look up a message, in any session and branch. Raises: MessageUnknown."""
 
     message_id: str
 
 
 @frozen
 class CreateSession(Wanted[Session]):
-    """Create a session, with a history if one is given."""
+    """Create a session, optionally with a history."""
 
     title: str | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict)
@@ -193,7 +193,7 @@ class ChangeSession(Wanted[Session]):
 
 @frozen
 class ReplaceHistory(Wanted[Session]):
-    """Let this be the session's history; what it has in common with the present one stays as it is.
+    """Replace the session's history; the start that both have in common stays as it is.
 
     Raises: SessionUnknown, SessionBusy.
     """
@@ -204,14 +204,14 @@ class ReplaceHistory(Wanted[Session]):
 
 @frozen
 class DeleteSession(Wanted[None]):
-    """Delete a session with all that belongs to it. Raises: SessionUnknown, SessionBusy."""
+    """Delete a session and everything that belongs to it. Raises: SessionUnknown, SessionBusy."""
 
     session_key: str
 
 
 @frozen
 class KeepFile(Wanted[FilePart]):
-    """Store a file that came inside a request. The same bytes are stored once. Raises: BodyTooLarge."""
+    """Store a file from the body of a request. The same bytes are stored once. Raises: BodyTooLarge."""
 
     content: bytes
     name: str
@@ -220,7 +220,7 @@ class KeepFile(Wanted[FilePart]):
 
 @frozen
 class FindFiles(Wanted[tuple[FilePart, ...]]):
-    """Look stored files up. Raises: FileUnknown."""
+    """Look up stored files. Raises: FileUnknown."""
 
     file_ids: tuple[str, ...]
 
@@ -234,14 +234,14 @@ class FindLastTurn(Wanted[TurnRecord | None]):
 
 @frozen
 class FindFirstSeq(Wanted[int]):
-    """Ask from which number on the log of a session is kept. Raises: SessionUnknown."""
+    """Look up the lowest event number that the log of a session retains. Raises: SessionUnknown."""
 
     session_key: str
 
 
 @frozen
 class Pause(Wanted[None]):
-    """Let some time pass."""
+    """Wait for some time."""
 
     seconds: float
 
@@ -268,7 +268,7 @@ Step: TypeAlias = (
 )
 
 
-# --- what goes out -----------------------------------------------------------------------------------------------
+# --- replies -----------------------------------------------------------------------------------------------------
 
 
 @frozen
@@ -298,8 +298,8 @@ Handling: TypeAlias = Generator[Step, Any, Reply]
 class Endpoint:
     """One method and path of a format.
 
-    Paths may hold `{name}` and `{name:path}`. `header`: it is meant for requests with this header only, where another
-    format has the same method and path. `takes` says what the body is.
+    Paths may contain `{name}` and `{name:path}`. `header`: the endpoint serves only requests with this header, if
+    another format has the same method and path. `takes` is the kind of body.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -312,7 +312,7 @@ class Endpoint:
 
 @runtime_checkable
 class WireFormat(Protocol):
-    """One protocol that clients speak: its endpoints, its way of saying that something went wrong."""
+    """One protocol of clients: its endpoints and its form of errors."""
 
     name: str
     endpoints: tuple[Endpoint, ...]

@@ -1,1 +1,1 @@
-"""The words chatserve is written in: values, events, errors, ids. Imports nothing else of chatserve."""
+"""The basic types of chatserve: values, events, errors, ids. Imports nothing else of chatserve."""

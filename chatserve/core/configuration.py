@@ -1,6 +1,7 @@
-"""Checks what a developer or operator gives against the pydantic model that declares it.
+"""Checks the options of a developer or operator against the pydantic model that declares them.
 
-A field says beside its type what it may be, and a value it may not have becomes one line. Knows no model in particular.
+Beside its type, a field states in words which values it may have. A wrong value leads to an error of one line. Knows no
+particular model.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class MayBe:
-    """What a field may be, in words, like "a whole number, 1 or more": for the `Annotated` of its type."""
+    """The values a field may have, in words like "a whole number, 1 or more". Part of the `Annotated` type."""
 
     text: str
 
@@ -32,17 +33,17 @@ def _require_encodable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_require_encodable), MayBe("a text")]
-"""Text that can be sent: lone surrogates cannot."""
+"""Text that can be encoded as UTF-8, which excludes lone surrogates."""
 
 _REPR: Final = Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 160
 
 
 def check(model: type[Model], place: str, values: Mapping[str, Any], *, strict: bool) -> Model:
-    """Return the model of these values; `place` is what an error's line begins with. `strict` converts no type.
+    """Return the model of these values. `place` begins the line of an error. With `strict` no type is converted.
 
     Raises:
-        ConfigurationError: a name or a value the model does not take, or values that do not go together.
+        ConfigurationError: the model does not take a name or a value, or values contradict each other.
     """
     try:
         return model.model_validate(dict(values), strict=strict)
@@ -57,12 +58,12 @@ def check(model: type[Model], place: str, values: Mapping[str, Any], *, strict: 
 
 
 def shown(value: Any) -> str:
-    """Return a value as messages show it: on one line, cut where it is long."""
+    """Return a value as text for a message: on one line and of limited length."""
     return " ".join(_REPR.repr(value).split())
 
 
 def allowed_of(field: FieldInfo) -> str:
-    """Return what a field may be, in words."""
+    """Return in words which values a field may have."""
     for entry in field.metadata:
         if isinstance(entry, MayBe):
             return entry.text
@@ -73,6 +74,6 @@ def allowed_of(field: FieldInfo) -> str:
 
 
 def choice_of(words: Iterable[str]) -> str:
-    """Return words as a choice: `a, b or c`."""
+    """Join words as a choice: `a, b or c`."""
     *others, last = words
     return f"{', '.join(others)} or {last}" if others else last

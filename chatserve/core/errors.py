@@ -1,8 +1,9 @@
-"""Every error chatserve raises on purpose, by who must act on it.
+"""All errors that chatserve raises on purpose, grouped by who must act.
 
 `RequestError`: the client (4xx). `ChatError`: raised by the developer's function and shown. `ChatFunctionError`:
-the developer's bug (500). `StoreError`: infrastructure (503, retryable). `ConfigurationError`: whoever starts the
-server. `code`, `status_code` and `retryable` are public API; a message says what, which value, what to do.
+the developer's bug (500). `StoreError`: infrastructure (503, retryable). `ConfigurationError`: the person who starts
+the server. `code`, `status_code` and `retryable` are public API. A message says what is wrong, shows the value, and
+says what to do.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 
 
 class ChatserveError(Exception):
-    """Base of all errors below. `extra` becomes further members of the problem document."""
+    """Base of all errors below except `ChatError`. `extra` is added to the members of the problem document."""
 
     code: str = "internal_error"
     status_code: int = 500
@@ -26,7 +27,7 @@ class ChatserveError(Exception):
 
 
 class ConfigurationError(ChatserveError):
-    """The server cannot start as asked: bad target, bad setting, port in use, store out of reach."""
+    """The server cannot start: bad target, bad setting, port in use, store out of reach."""
 
     code = "configuration_error"
 
@@ -34,8 +35,8 @@ class ConfigurationError(ChatserveError):
 class ChatError(Exception):
     """Raise this in a chat function to tell the client what went wrong.
 
-    `detail` is shown as it is; `code` is yours (lower case with underscores); `status_code` is used where the
-    answer has not begun yet.
+    `detail` is shown unchanged; you choose `code` (lower case with underscores); `status_code` is used if the answer
+    has not begun yet.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class ChatError(Exception):
 
 
 class ChatFunctionError(ChatserveError):
-    """The chat function raised, or answered with something that is no answer."""
+    """The chat function raised, or answered with an invalid value."""
 
     code = "chat_function_failed"
 
@@ -90,14 +91,14 @@ class BodyInvalid(RequestError):
 
 
 class BodyTooLarge(RequestError):
-    """Body, message or upload beyond its limit."""
+    """The body, message or upload exceeds its limit."""
 
     code = "body_too_large"
     status_code = 413
 
 
 class MediaTypeUnsupported(RequestError):
-    """Content type or content encoding that is not accepted."""
+    """The content type or content encoding is not accepted."""
 
     code = "media_type_unsupported"
     status_code = 415
@@ -111,7 +112,7 @@ class InputsInvalid(RequestError):
 
 
 class Forbidden(RequestError):
-    """Allowed to nobody here: a foreign origin, a list without an owner."""
+    """The request is not allowed: it has a foreign origin, or lists sessions without an owner."""
 
     code = "forbidden"
     status_code = 403
@@ -125,71 +126,71 @@ class HostUnknown(RequestError):
 
 
 class UrlTooLong(RequestError):
-    """Path and query beyond their limit."""
+    """The path and query exceed their limit."""
 
     code = "url_too_long"
     status_code = 414
 
 
 class HeadersTooLarge(RequestError):
-    """More header fields, or more bytes in them, than are read."""
+    """The header fields exceed their limit in number or in bytes."""
 
     code = "headers_too_large"
     status_code = 431
 
 
 class NotFound(RequestError):
-    """Nothing there, or nothing of yours: both look the same."""
+    """The resource does not exist or belongs to another owner; both cases look the same."""
 
     code = "not_found"
     status_code = 404
 
 
 class RouteUnknown(NotFound):
-    """No such path."""
+    """The path does not exist."""
 
     code = "route_unknown"
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists, the method does not."""
+    """The path exists, but not with this method."""
 
     code = "method_not_allowed"
     status_code = 405
 
 
 class ChatUnknown(NotFound):
-    """No chat of that name."""
+    """No chat has this name."""
 
     code = "chat_unknown"
 
 
 class SessionUnknown(NotFound):
-    """No such session, or a foreign one."""
+    """The session does not exist or belongs to another owner."""
 
     code = "session_unknown"
 
 
 class TurnUnknown(NotFound):
-    """No such turn, or a foreign one."""
+    """The turn does not exist or belongs to another owner."""
 
     code = "turn_unknown"
 
 
 class MessageUnknown(NotFound):
-    """No such message, or a foreign one, or none to work on."""
+    """The message does not exist, belongs to another owner, or does not fit the operation."""
 
     code = "message_unknown"
 
 
 class FileUnknown(NotFound):
-    """No such file, or a foreign one."""
+    """The file does not exist or belongs to another owner."""
 
     code = "file_unknown"
 
 
 class SessionBusy(RequestError):
-    """A turn runs in this session; `turn_id` tells which."""
+    """A turn runs in this session; `turn_id` names it."""
 
     code = "session_busy"
     status_code = 409
@@ -197,14 +198,14 @@ class SessionBusy(RequestError):
 
 
 class SessionExists(RequestError):
-    """A session of that id is there already."""
+    """A session with this id already exists."""
 
     code = "session_exists"
     status_code = 409
 
 
 class NothingToUndo(RequestError):
-    """The history has no turn the operation could work on."""
+    """The history has no turn for the operation."""
 
     code = "nothing_to_undo"
     status_code = 409
@@ -218,7 +219,7 @@ class VersionConflict(RequestError):
 
 
 class IdempotencyConflict(RequestError):
-    """The same idempotency key came with another body."""
+    """The idempotency key was used before with another body."""
 
     code = "idempotency_conflict"
     status_code = 422
@@ -241,7 +242,7 @@ class QueueFull(Overloaded):
 
 
 class ShuttingDown(Overloaded):
-    """The server takes no new turns: it is about to stop."""
+    """The server accepts no new turns because it is about to stop."""
 
     code = "shutting_down"
     headers: ClassVar[Mapping[str, str]] = {"retry-after": "5"}

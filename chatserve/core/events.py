@@ -1,15 +1,15 @@
-"""The closed set of events a session's log is made of, and the table of what may follow what.
+"""The closed set of events in a session's log, and the table of their order.
 
 An event is one step of a turn; `NumberedEvent` gives it its place (`seq`, dense from 1) in the session's log.
-Events are born in `chatserve.answers.draft` and in the engine, nowhere else. This module knows no wire format.
+Only `chatserve.answers.draft` and the engine create events. This module knows no wire format.
 
 The grammar of one turn::
 
     turn+  ( message ( delta | replace | reasoning | part | part_delta | metadata | status )* )*  error?  done
 
-`metadata`, and a `replace` that carries a `message_id`, may name any message of the turn. A `snapshot` may
-stand wherever an answer was rewritten in a way the other events cannot say (messages taken back): it is the whole
-answer so far, and what follows builds on it. `history` and `bye` belong to the session, not to a turn.
+`metadata`, and a `replace` with a `message_id`, may name any message of the turn. A `snapshot` may occur wherever an
+answer was changed in a way that the other events cannot express, like removing messages. It is the whole answer so far,
+and later events build on it. `history` and `bye` belong to the session, not to a turn.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class TurnAccepted:
 
 @frozen
 class MessageOpened:
-    """`message`: a message opens; text that follows belongs to it."""
+    """`message`: a message begins; the text that follows belongs to it."""
 
     message_id: MessageId
     role: Role
@@ -48,14 +48,14 @@ class MessageOpened:
 
 
 class Delta(NamedTuple):
-    """`delta`: append to the open message. A named tuple, as it is the one event made per token."""
+    """`delta`: append text to the open message. A named tuple for speed, as one is made per token."""
 
     text: str
 
 
 @frozen
 class Replaced:
-    """`replace`: the text of the open message, or of the message named, is now this."""
+    """`replace`: set the text of the open message, or of the named message."""
 
     text: str
     message_id: MessageId | None = None
@@ -63,14 +63,14 @@ class Replaced:
 
 @frozen
 class ReasoningDelta:
-    """`reasoning`: append to the open message's reasoning."""
+    """`reasoning`: append text to the open message's reasoning."""
 
     text: str
 
 
 @frozen
 class PartAdded:
-    """`part`: a part other than text joins a message."""
+    """`part`: add a part other than text to a message."""
 
     message_id: MessageId
     part_id: Annotated[str, Within("part")]
@@ -79,7 +79,7 @@ class PartAdded:
 
 @frozen
 class PartDelta:
-    """`part_delta`: a tool call's arguments as they stream."""
+    """`part_delta`: append to a tool call's arguments."""
 
     part_id: str
     text: str
@@ -87,7 +87,7 @@ class PartDelta:
 
 @frozen
 class MetadataChanged:
-    """`metadata`: merged into the message named; null removes a key."""
+    """`metadata`: merge metadata into the named message; null removes a key."""
 
     message_id: MessageId
     metadata: Mapping[str, Json] | None = None
@@ -112,7 +112,7 @@ class Failed:
 
 @frozen
 class Done:
-    """`done`: the turn is over and its answer is stored."""
+    """`done`: the turn has ended and its answer is stored."""
 
     turn_id: TurnId
     status: FinalStatus
@@ -124,7 +124,7 @@ class Done:
 
 @frozen
 class Snapshot:
-    """`snapshot`: the turn's messages so far; what was sent before no longer counts."""
+    """`snapshot`: the turn's messages so far, which replace everything sent before."""
 
     turn: Turn | None
     messages: tuple[Message, ...]
@@ -132,7 +132,7 @@ class Snapshot:
 
 @frozen
 class HistoryChanged:
-    """`history`: the history changed by other means than a turn. Session streams only."""
+    """`history`: the history changed by an operation other than a turn. Session streams only."""
 
     version: Version
     operation: HistoryOperation
@@ -140,7 +140,7 @@ class HistoryChanged:
 
 @frozen
 class Bye:
-    """`bye`: the server is going away; reconnect with the last id. Never numbered, never stored."""
+    """`bye`: the server is stopping; reconnect with the last id. Never numbered, never stored."""
 
     reconnect: bool = True
 
@@ -191,7 +191,7 @@ MAY_FOLLOW: Mapping[str, frozenset[str]] = {
         for name in ("message", "delta", "replace", "reasoning", "part", "part_delta", "metadata", "snapshot")
     },
 }
-"""What may follow what within one turn; tests hold every stream against it."""
+"""Which events may follow which within one turn; tests check every stream against this table."""
 
 
 class NumberedEvent(NamedTuple):
@@ -203,7 +203,7 @@ class NumberedEvent(NamedTuple):
 
 
 class Words(NamedTuple):
-    """Deltas of one turn that follow one another, numbered from `seq`: an answer in one piece, as logs keep it."""
+    """Consecutive deltas of one turn, numbered from `seq`, in the compact form that logs keep."""
 
     seq: int
     turn_id: str | None
@@ -211,11 +211,11 @@ class Words(NamedTuple):
 
 
 LogEntry: TypeAlias = NumberedEvent | Words
-"""What logs hand to stores: events, where deltas may stand together."""
+"""What logs pass to stores: single events and runs of deltas."""
 
 
 def spelled_out(entries: Iterable[LogEntry]) -> Iterator[NumberedEvent]:
-    """Yield the events that entries stand for."""
+    """Yield the single events of log entries."""
     for entry in entries:
         if isinstance(entry, Words):
             yield from (delta_event(seq, entry.turn_id, text) for seq, text in enumerate(entry.texts, entry.seq))
@@ -229,13 +229,13 @@ def last_seq_of(entry: LogEntry) -> int:
 
 
 def delta_event(seq: int, turn_id: str | None, text: str) -> NumberedEvent:
-    """Return a numbered delta: one is made per word, in a third of the time the classes take by themselves."""
+    """Return a numbered delta, in a third of the time that the classes' own constructors take."""
     event: NumberedEvent = _new_tuple(NumberedEvent, (seq, turn_id, _new_tuple(Delta, (text,))))
     return event
 
 
 def words_entry(seq: int, turn_id: str | None, texts: list[str]) -> Words:
-    """Return words in a row, as quickly as `delta_event` does."""
+    """Return a run of deltas, as quickly as `delta_event` makes one."""
     words: Words = _new_tuple(Words, (seq, turn_id, texts))
     return words
 

@@ -1,4 +1,4 @@
-"""`frozen` makes the values that data flows down as; `replace` returns one with changes. Knows none in particular."""
+"""`frozen` declares classes of immutable values; `replace` copies a value with changes. Knows no particular class."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ Cls = TypeVar("Cls")
 def frozen(cls: type[Cls]) -> type[Cls]:
     """Make a class a dataclass with slots, equality and a hash, whose attributes are never assigned.
 
-    The type checker sees to that. Were it checked at run time too, as by `dataclass(frozen=True)`, each attribute would
-    be set by a call: five times the price of a value, and a tenth of that of a turn, which is some twenty of them.
+    Only the type checker enforces that. `dataclass(frozen=True)` would enforce it at run time too, but sets each
+    attribute by a call. That makes a value five times as expensive, which adds a tenth to the cost of a turn with its
+    twenty or so values.
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
 else:
 
     def replace(value: Cls, **changes: Any) -> Cls:
-        """Return a copy with these changes, as `dataclasses.replace` does, but in a third of the time."""
+        """Return a copy with these changes, like `dataclasses.replace` but in a third of the time."""
         return _replacer(type(value))(value, **changes)
 
 
 @cache
 def _replacer(cls: type[Any]) -> Callable[..., Any]:
-    """Compile a call of the class that names every field, as `dataclasses` compiles `__init__`."""
+    """Compile a call of the class with every field, as `dataclasses` compiles `__init__`."""
     names = [each.name for each in fields(cls)]
     parameters = ", ".join(f"{name}=_kept" for name in names)
     arguments = ", ".join(f"_value.{name} if {name} is _kept else {name}" for name in names)
     source = f"lambda _value, *, {parameters}: _cls({arguments})"
-    replacer: Callable[..., Any] = eval(source, {"_cls": cls, "_kept": object()})  # noqa: S307 - made of field names
+    replacer: Callable[..., Any] = eval(source, {"_cls": cls, "_kept": object()})  # noqa: S307 - only field names
     return replacer

@@ -1,4 +1,4 @@
-"""Unguessable ids in the order of their making: a prefix, the time, and 132 random bits.
+"""Unguessable ids that sort by their time of creation: a prefix, the time, and 132 random bits.
 
 What is written down at one time then stands together in a store's indexes: with ids in no order, each row of a busy
 store would change a page of its own in every index. An id tells when it was made, to the millisecond; it is no secret
@@ -14,17 +14,17 @@ from collections.abc import Callable
 from typing import Final
 
 RANDOM_DIGITS: Final = 22
-"""Of six bits each: 132 in all."""
+"""Six bits each, 132 in all."""
 
 STOCK: Final = 256
 """How many ids' random digits are fetched at once. A system call for each id would release the interpreter to the
 thread that writes, which takes a third more CPU for a turn."""
 
 DIGITS: Final = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
-"""Base 64 in the order of the characters, so that texts sort as their numbers do."""
+"""Base 64 digits in character order, so that encoded texts sort like their numbers."""
 
 TIME_DIGITS: Final = 7
-"""Milliseconds since the epoch until the year 2109."""
+"""Enough digits for milliseconds since the epoch until the year 2109."""
 
 
 class Ids:
@@ -37,7 +37,7 @@ class Ids:
         self._moment = (-1, "")
 
     def new(self, prefix: str) -> str:
-        """Return an id of 29 characters behind `prefix`, safe in URLs and file names."""
+        """Return an id: `prefix` and 29 characters, safe in URLs and file names."""
         millisecond = int(self._clock() * 1000)
         known, digits = self._moment
         if millisecond != known:

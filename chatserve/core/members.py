@@ -1,14 +1,14 @@
-"""The members of values in JSON: types that several values share, and the marks that a declaration carries.
+"""The members of values in JSON: types that several values share, and the marks for declarations.
 
-A value is declared once, as a class in `types` or `events`. What is stored, what is answered, the OpenAPI document and
-the format of imports are all derived from that class, by these rules:
+A value is declared once, as a class in `types` or `events`. Its stored form, its form in responses, its schema in the
+OpenAPI document and its form in imports are all derived from that class, by these rules:
 
-- A field is a member under its own name. One that defaults to None is left out while it is None, the others are always
-  written.
-- Members that are always written come first. Otherwise members stand in the order of the fields.
-- A mark in the field's `Annotated` says where it differs. A property whose type carries a mark is written too.
+- A field is a member under its own name. A field that defaults to None is omitted while it is None; all others are
+  always written.
+- Members that are always written come first. Otherwise members have the order of the fields.
+- A mark in the field's `Annotated` declares an exception. A property whose type has a mark is written, too.
 
-A `pydantic.Field` in `Annotated` is true of a value anywhere; `Imported` bounds what an import may say.
+A `pydantic.Field` in `Annotated` applies to a value everywhere; `Imported` limits values in imports.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from chatserve.core.frozen import frozen
 
 
 class Mark(Enum):
-    """How a field stands in JSON."""
+    """How a field is written in JSON."""
 
     INTERNAL = auto()
-    """No member: it never leaves the process."""
+    """Not a member: the field never leaves the process."""
     EXPORTED = auto()
-    """A member of exports alone, where it comes last."""
+    """A member only in exports, where it comes last."""
     TIME = auto()
     """Seconds since the epoch, written as RFC 3339."""
     CONTENT = auto()
-    """A list of parts, written as a string when it is text only. Exports keep the list."""
+    """A list of parts, written as a string if it is only text. Exports keep the list."""
     EMPTY_IS_NULL = auto()
-    """Text that is written as null when it is empty, which it never is in an export."""
+    """Text that is written as null if it is empty. In an export it never is."""
 
 
 @frozen
 class Written:
-    """A member with a name of its own, a place behind another member, or one that is null where others are left out."""
+    """A member with another name, with a place after another member, or written as null instead of omitted."""
 
     name: str | None = None
     after: str | None = None
@@ -49,15 +49,15 @@ class Written:
 
 @frozen
 class Within:
-    """A field that is written into the value of another member, before that value's own members."""
+    """A field that is written inside another member's value, before that value's own members."""
 
     member: str
 
 
 class Inlined:
-    """A value whose members, those named, are written as members of the event that holds it.
+    """A value whose named members are written as members of the event that holds it.
 
-    `narrowed` gives the types of members that can have fewer values there.
+    `narrowed` gives the types of members that have fewer possible values there.
     """
 
     def __init__(self, *members: str, **narrowed: Any) -> None:
@@ -67,7 +67,7 @@ class Inlined:
 
 @frozen
 class Imported:
-    """A bound that imports are held to. Values that this server makes are not checked against it."""
+    """A bound for imports. Values that this server makes are not checked against it."""
 
     bound: FieldInfo
 

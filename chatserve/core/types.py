@@ -1,7 +1,7 @@
-"""The values chatserve is made of: messages, parts, sessions, turns. This page is the glossary.
+"""The central values of chatserve: messages, parts, sessions, turns. This module is the glossary.
 
-One word per idea: a *session* is a conversation the server keeps; a *turn* is one user message and the
-answer to it; a *message* is a list of *parts*. Everything here is a plain value: no clock, no I/O, no HTTP.
+A *session* is a conversation that the server keeps; a *turn* is one user message and the answer to it; a *message* is a
+list of *parts*. Everything here is a plain value: no clock, no I/O, no HTTP.
 Times are seconds since the epoch (UTC); ids are opaque strings with a prefix (`s_`, `t_`, `m_`, `f_`).
 """
 
@@ -45,7 +45,7 @@ YieldMode: TypeAlias = Literal["snapshots", "deltas"]
 
 @dataclass(slots=True, eq=False)
 class File:
-    """A file for the client: a path on this machine, or bytes. Served under an opaque id, never by its path."""
+    """A file for the client: a path on this machine, or bytes. It is served under an opaque id, not its path."""
 
     path_or_bytes: str | Path | bytes
     name: str | None = field(default=None, kw_only=True)
@@ -54,7 +54,7 @@ class File:
 
 @dataclass(slots=True)
 class ChatMessage:
-    """A message a chat function may return or yield; mutable, since every yield is copied.
+    """A message a chat function may return or yield. It is mutable, as chatserve copies each yielded value.
 
     `content` is text, a file (`File`, `Path`), or a list of those and of part dicts. `metadata` may hold
     `title` (which makes it a thought or tool step), `id`, `parent_id`, `log`, `duration` (seconds) and
@@ -69,21 +69,21 @@ class ChatMessage:
 
 @frozen
 class TextPart:
-    """Words of a message."""
+    """Text of a message."""
 
     text: str
 
 
 @frozen
 class ReasoningPart:
-    """What the model thought before it answered; shown apart from the text."""
+    """The model's reasoning before its answer; shown apart from the text."""
 
     text: str
 
 
 @frozen
 class FilePart:
-    """A stored file. `size` is in bytes; its content is reached by `file_id` only."""
+    """A stored file. `size` is in bytes; only `file_id` leads to its content."""
 
     file_id: FileId
     name: str
@@ -98,7 +98,7 @@ class FilePart:
 
 @frozen
 class LocalFile:
-    """A file a chat function answered with, before it is stored under an id. Never leaves the process."""
+    """A file in a chat function's answer that is not stored yet. Never leaves the process."""
 
     source: Path | bytes
     name: str | None = None
@@ -107,7 +107,7 @@ class LocalFile:
 
 @frozen
 class DataPart:
-    """Any JSON value the function answered with."""
+    """Any JSON value in an answer."""
 
     data: Json
     name: str | None = None
@@ -123,7 +123,7 @@ class SourcePart:
 
 @frozen
 class ToolCallPart:
-    """A call of a tool; `arguments` is JSON text. `where` says who runs it."""
+    """A call of a tool; `arguments` is JSON text. `where` says whether server or client runs it."""
 
     tool_call_id: str
     name: str
@@ -133,7 +133,7 @@ class ToolCallPart:
 
 @frozen
 class ToolResultPart:
-    """What a tool answered."""
+    """The result of a tool."""
 
     tool_call_id: str
     output: Json
@@ -152,12 +152,12 @@ PART_NAMES: Final[Mapping[type, str]] = {
     ToolCallPart: "tool_call",
     ToolResultPart: "tool_result",
 }
-"""What the `type` of a part is in JSON."""
+"""The `type` of each part in JSON."""
 
 
 @frozen
 class Feedback:
-    """What a reader thought of a message: one of the values the chat declares, and perhaps a comment."""
+    """A reader's opinion of a message: one of the values that the chat declares, and an optional comment."""
 
     value: str
     comment: str | None = None
@@ -183,7 +183,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The words of the message, without reasoning, files or data."""
+        """The text of the message, without reasoning, files or data."""
         if len(self.content) == 1 and isinstance(self.content[0], TextPart):
             return self.content[0].text
         return "".join(part.text for part in self.content if isinstance(part, TextPart))
@@ -204,7 +204,7 @@ class Usage:
 
 @frozen
 class TurnError:
-    """Why a turn failed, in words fit for the client. `error_id` finds the traceback in the log."""
+    """Why a turn failed, as shown to the client. `error_id` finds the traceback in the server's log."""
 
     code: Name
     detail: str
@@ -217,8 +217,8 @@ class TurnError:
 class Turn:
     """One user message and the answer to it. `first_seq` and `done_seq` bound its events in the log.
 
-    `session_id` is "" for a stateless turn, of which nothing is kept. `echo` holds the fields of its request that the
-    client's protocol gives back with the turn.
+    `session_id` is "" for a stateless turn, which stores nothing. `echo` holds the fields of its request that the
+    client's protocol returns with the turn.
     """
 
     turn_id: TurnId
@@ -259,7 +259,7 @@ class Session:
 
 @frozen
 class StoredFile:
-    """An upload or an answer's file. Its bytes lie in the files folder under `file_id`."""
+    """An uploaded file, or a file of an answer. Its bytes are in the files folder under `file_id`."""
 
     file_id: Annotated[FileId, Written("id")]
     owner: Annotated[str, Mark.INTERNAL]

@@ -1,4 +1,4 @@
-"""What is wrong with JSON that a client sent, told in one error. Knows no body and no field."""
+"""Converts pydantic's errors about a client's JSON into one `InputsInvalid`. Knows no body and no field."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from chatserve.core.errors import InputsInvalid
 Location: TypeAlias = tuple[int | str, ...]
 
 MAX_ERRORS: Final = 20
-"""How many wrong fields an answer names."""
+"""How many wrong fields an error names."""
 
 _MAX_READ_ERRORS: Final = 10_000
 
 
 def shape_invalid(error: ValidationError, name_of: Callable[[Location], str]) -> InputsInvalid:
-    """Return the error for JSON of another shape; `errors` names the fields, the most exact first.
+    """Return the error for JSON of another shape; `errors` names the wrong fields, the most specific first.
 
-    `name_of` tells what the client calls the field at a location.
+    `name_of` returns the client's name of the field at a location.
     """
     count = error.error_count()
-    if count > _MAX_READ_ERRORS:  # of unknown members alone: to read all their errors would take seconds
+    if count > _MAX_READ_ERRORS:  # only unknown members can be so many; reading all their errors would take seconds
         field, message = name_of(()), f"{count} fields are wrong, too many to name them"
         return InputsInvalid(
             f"{field}: {message}", errors=[{"field": field, "message": message, "type": "too_many_errors"}]

@@ -1,7 +1,7 @@
 """The turn engine: submit, follow, stop.
 
-A turn runs apart from the request that asked for it and writes numbered events to its session's log; readers follow the
-log. Knows stores, formats and files only by their contracts, and nothing of HTTP.
+A turn runs independently of the request that started it and writes numbered events to its session's log; readers follow
+the log. Knows stores, formats and files only by their contracts; knows no HTTP.
 """
 
 from chatserve.engine.cursors import Cursor, Outlet

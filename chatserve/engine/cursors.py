@@ -1,7 +1,7 @@
-"""Cursors: positions in a session's log, and what feeds those that lag.
+"""Cursors: positions in a session's log, and the feed for those that lag.
 
-A cursor never holds a queue and never the generator. Only the log and this module move it; its owner takes the
-frames and asks for more. Knows no HTTP and no reader.
+A cursor has no queue and no reference to the chat function's generator. Only the log and this module move it; its owner
+takes the frames and asks for more. Knows no HTTP and no reader.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from chatserve.engine.turns.registry import TurnRegistry
 
 
 class Outlet(Protocol):
-    """Where a cursor's frames may go at once."""
+    """Sends a cursor's frames directly, without waiting."""
 
     def offer(self, frames: bytes) -> bool:
-        """Send frames; False: that would have to wait, and nothing was sent. Raises: whatever the server does."""
+        """Send frames; False: sending would have to wait, and nothing was sent. Raises: the server's exceptions."""
         ...
 
 
 class Cursor:
     """A position in a session's log, for all of its events or for those of one turn, in one format.
 
-    `seq` is the number of the last event that was taken. A cursor whose next event the log no longer keeps, or which
-    the log never reached, is fed by a `StoreFeed`.
+    `seq` is the number of the last event that was taken. A `StoreFeed` serves a cursor whose next event is no longer in
+    the log, or whose position the log never reached.
     """
 
     __slots__ = ("_loop", "_waiter", "encoder", "log", "outlet", "seq", "turn_id")
@@ -48,32 +48,32 @@ class Cursor:
 
     @property
     def needs_store(self) -> bool:
-        """True when the log cannot tell what comes next: it is too old, or from a time the log never saw."""
+        """True when the log does not have the next event: it is too old, or beyond the end of the log."""
         log = self.log
         return not log.base <= self.seq <= log.published_seq
 
     @property
     def is_at_end(self) -> bool:
-        """True when a turn's cursor has taken `done`, or a session's has all it wanted."""
+        """True when a turn's cursor has taken `done`, or a session's encoder is complete."""
         if self.turn_id is None:
             return self.encoder.is_complete
         return self.seq >= self.log.done_seqs.get(self.turn_id, self.seq + 1)
 
     @property
     def has_more(self) -> bool:
-        """True when there is something to take."""
+        """True when there are events to take."""
         return self.seq < self.log.published_seq
 
     @property
     def awaits_words(self) -> bool:
-        """True when all there is of a turn, and taken, is that it was accepted."""
+        """True when the turn's only event so far is its first, and the cursor has taken it."""
         log, turn_id = self.log, self.turn_id
         return turn_id is not None and self.seq == log.last_seq == log.first_seqs.get(turn_id)
 
     def take(self, *, share: bool = False) -> bytes:
-        """Return the frames of all that is new, joined; b"" when there is nothing, or nothing for this cursor.
+        """Return the frames of new events, joined; b"" if there are none, or none for this cursor.
 
-        `share`: others are likely to take the same.
+        `share`: other readers will probably take the same frames.
         """
         log = self.log
         seq, until = self.seq, log.published_seq
@@ -91,7 +91,7 @@ class Cursor:
         return b"".join([encode(event) for event in events if turn_id is None or event.turn_id == turn_id])
 
     def skip_to(self, seq: int, turn: Turn | None, messages: tuple[Message, ...]) -> bytes:
-        """Move to another place; return the snapshot that stands for what was left out."""
+        """Move to another position; return the frames of the snapshot that replaces the skipped events."""
         self.seq = seq
         return self.encoder.encode(NumberedEvent(seq, self.turn_id, Snapshot(turn, messages)))
 
@@ -99,20 +99,20 @@ class Cursor:
 
     @property
     def is_waiting(self) -> bool:
-        """True while there is nothing to take; else the owner has frames to send."""
+        """True while the owner waits for events; false while it has frames to send."""
         return self._waiter is not None and not self._waiter.done()
 
     def news(self) -> asyncio.Future[bytes]:
-        """Return a future of the frames that come next; b"": look whether there is something to take.
+        """Return a future of the next frames; b"": check whether there are events to take.
 
-        The cursor already stands behind the frames that the future brings.
+        When the future completes, the cursor has already moved past its frames.
         """
         waiter = self._waiter = self._loop.create_future()
         self.log.waiters.append(self)
         return waiter
 
     def hand(self, frames: bytes) -> bool:
-        """Send frames at once and wait on, where the outlet takes them; else complete `news` with them."""
+        """Send frames directly and keep waiting, if the outlet accepts them; otherwise complete `news` with them."""
         if frames and self.outlet is not None and self.outlet.offer(frames):
             return True
         waiter = self._waiter
@@ -127,24 +127,24 @@ class Cursor:
             waiter.set_exception(error)
 
     def wake(self) -> None:
-        """Complete `news` without frames, so that the owner looks."""
+        """Complete `news` without frames, so that the owner checks the cursor."""
         if self in self.log.waiters:
             self.log.waiters.remove(self)
         self.hand(b"")
 
 
 class StoreFeed:
-    """Feeds cursors that the log in memory cannot serve: from the store, or with a snapshot."""
+    """Serves cursors that the log in memory cannot serve, with events from the store or with a snapshot."""
 
     def __init__(self, store: Store, turns: TurnRegistry) -> None:
         self._store = store
         self._turns = turns
 
     async def catch_up(self, room: Room, cursor: Cursor) -> bytes:
-        """Return the frames of what comes next, and move the cursor behind it. Raises: StoreError, NotFound."""
+        """Return the next frames, and move the cursor past their events. Raises: StoreError, NotFound."""
         log = cursor.log
         if log.published_seq < log.last_seq:
-            return await cursor.news()  # a snapshot tells of all there is, so it must not run ahead of what is shown
+            return await cursor.news()  # a snapshot includes unpublished events, so wait until they are published
         if not log.session_id or cursor.seq > log.published_seq:
             return await self._restart(room, cursor)
         page = await self._store.read_events(log.session_id, after=cursor.seq, limit=log.pace.read_events)
@@ -159,7 +159,7 @@ class StoreFeed:
         return cursor.encode(page.events)
 
     async def _restart(self, room: Room, cursor: Cursor) -> bytes:
-        """Return a snapshot of how things are now, and move the cursor there."""
+        """Return the frames of a snapshot of the present state, and move the cursor there."""
         log, turn_id = cursor.log, cursor.turn_id
         seq = log.published_seq
         for turn in self._turns.turns_in(room):
@@ -181,7 +181,7 @@ class StoreFeed:
         return await self._store.last_turn(room.owner, room.session_id)
 
     async def _enter_at(self, room: Room, cursor: Cursor, page: EventPage) -> bytes:
-        """Skip to what is retained: to a turn's beginning, or to the end of the one that is cut there."""
+        """Skip to the retained events: to the beginning of a turn, or to the end of a partly purged one."""
         first = page.events[0]
         if first.turn_id is None or isinstance(first.event, TurnAccepted):
             return cursor.skip_to(first.seq - 1, None, ())
@@ -190,11 +190,11 @@ class StoreFeed:
 
 
 def _has_hole(seq: int, events: Sequence[NumberedEvent]) -> bool:
-    """Whether a crash took events from between these: numbers are dense otherwise, and no turn is but its end."""
+    """Whether a crash lost events here. Otherwise numbers are dense, and `done` is not the first event."""
     dense = all(event.seq == expected for expected, event in enumerate(events, seq + 1))
     return not dense or isinstance(events[0].event, Done)
 
 
 def ended_turn_frames(record: TurnRecord, encoder: FrameEncoder, after: int) -> bytes:
-    """Return the stream of a turn that is over and whose log is gone: its snapshot and its `done`."""
+    """Return the frames of an ended turn whose log is gone: its snapshot and its `done`."""
     return b"".join(map(encoder.encode, record.as_numbered(after)))

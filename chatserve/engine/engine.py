@@ -1,7 +1,7 @@
-"""`TurnEngine`: submit a turn, follow a log, stop what runs; all that routes know of the engine.
+"""`TurnEngine`: submit turns, follow logs, stop turns. Routes use the engine only through this class.
 
-`Submission` accepts turns, `TurnLifecycle` moves them on, `TurnRunner` runs functions, `Journal` makes events durable,
-`Readers` counts who follows.
+`Submission` accepts turns, `TurnLifecycle` starts and ends them, `TurnRunner` runs functions, `Journal` makes events
+durable, `Readers` counts the readers.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class TurnEngine:
     # life
 
     async def open(self) -> tuple[Turn, ...]:
-        """Open the store; return the turns that a crash had left open. Raises: ConfigurationError."""
+        """Open the store; return the turns that a crash left open. Raises: ConfigurationError."""
         left_open = await self.store.open(now=self.clock())
         self._tasks.spawn(self._tick(), name="chatserve-tick")
         self._tasks.spawn(self._answer_examples(), name="chatserve-examples")
@@ -67,7 +67,7 @@ class TurnEngine:
         return left_open
 
     async def _tick(self) -> None:
-        """Send pings on silent streams and end stalled ones, once a tick."""
+        """At every tick, send pings on silent streams and end stalled ones."""
         ping_ticks = max(1, round(self.settings.ping_interval_s / self.pace.tick_s))
         stall_ticks = max(1, round(self.settings.send_timeout_s / self.pace.tick_s))
         while True:
@@ -75,7 +75,7 @@ class TurnEngine:
             self.readers.tick(ping_ticks, stall_ticks)
 
     async def _answer_examples(self) -> None:
-        """Fill the caches that are filled at the start."""
+        """Fill the example caches of the chats that ask for it at the start."""
         for name, chat in self._chats.items():
             if chat.options.cache_examples != "eager":
                 continue
@@ -90,7 +90,7 @@ class TurnEngine:
 
     @property
     def is_draining(self) -> bool:
-        """True once no new turns are taken."""
+        """True once the engine accepts no new turns."""
         return self._lifecycle.is_draining
 
     @property
@@ -99,13 +99,13 @@ class TurnEngine:
         return self._lifecycle.turns.open_turns
 
     def refuse_turns(self) -> None:
-        """Take no new turns from now on: the server is about to stop."""
+        """Accept no new turns from now on, because the server is about to stop."""
         self._lifecycle.is_draining = True
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new turns; end those that wait, since none starts any more; give those that run `timeout_s`.
+        """Accept no new turns, end the waiting ones, and give the running ones `timeout_s` to end.
 
-        The rest of that time is for readers that have not been sent all of what was said.
+        The rest of that time is for sending readers everything that was published.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
@@ -120,7 +120,7 @@ class TurnEngine:
         await self.readers.settle(until - loop.time())
 
     async def interrupt_all(self) -> None:
-        """End every open turn as interrupted, its partial text kept."""
+        """End every open turn as interrupted and keep its partial answer."""
         ending = Ending("interrupted", "shutdown")
         await asyncio.gather(*(self._lifecycle.end_unless_closed(turn, ending) for turn in self.open_turns))
 
@@ -142,10 +142,10 @@ class TurnEngine:
         return self._submission.chat(name)
 
     async def submit(self, request: TurnRequest) -> RunningTurn:
-        """Accept a turn: when this returns, it is stored, and runs or waits.
+        """Accept a turn: when this returns, the turn is stored, and runs or waits.
 
         Raises:
-            RequestError: anything the client must change; nothing was stored.
+            RequestError: the client must change the request; nothing was stored.
             StoreError: the store failed; nothing was stored.
         """
         return await self._submission.submit(request)
@@ -153,20 +153,20 @@ class TurnEngine:
     # stop
 
     async def stop_session(self, owner: str, session_id: str) -> tuple[RunningTurn, ...]:
-        """Stop the turns that run and wait in a session, and return them. Raises: SessionUnknown."""
+        """Stop all running and waiting turns of a session, and return them. Raises: SessionUnknown."""
         await self.store.get_session(owner, session_id)
         return await self._tasks.finish(self._stop_all(owner, session_id), name="chatserve-stop")
 
     async def _stop_all(self, owner: str, session_id: str) -> tuple[RunningTurn, ...]:
         async with self.rooms.locked(owner, session_id) as room:
-            turns = self._lifecycle.turns.turns_in(room)[::-1]  # those that wait first: none of them is called
+            turns = self._lifecycle.turns.turns_in(room)[::-1]  # waiting turns first, so that none of them starts
             for turn in turns:
                 if not turn.closed:
                     await self._lifecycle.end(turn, Ending("stopped", "stopped"))
             return tuple(turns)
 
     async def stop_turn(self, owner: str, turn_id: str) -> TurnRecord:
-        """Stop a turn, and return it as it ended; one that is over stays as it is. Raises: TurnUnknown."""
+        """Stop a turn and return it as it ended; an ended turn stays as it is. Raises: TurnUnknown."""
         turn = self._lifecycle.turns.find(owner, turn_id)
         if turn is None:
             return await self.store.get_turn(owner, turn_id)
@@ -179,14 +179,14 @@ class TurnEngine:
         self._lifecycle.stop_soon(turn)
 
     async def get_turn(self, owner: str, turn_id: str) -> TurnRecord:
-        """Return a turn as it is now: an open one with its answer so far. Raises: TurnUnknown."""
+        """Return a turn in its present state, with its answer so far if it is open. Raises: TurnUnknown."""
         turn = self._lifecycle.turns.find(owner, turn_id)
         return await self.store.get_turn(owner, turn_id) if turn is None else turn.now()
 
     # follow
 
     def read_turn(self, turn: RunningTurn, encoder: FrameEncoder, after: int | None = None) -> Reader:
-        """Return a reader of a turn after a cursor (None: from its beginning), attached. Raises: Overloaded."""
+        """Return an attached reader of a turn after a cursor (None: from its beginning). Raises: Overloaded."""
         log = turn.log
         if turn.record is not None and turn.turn.done_seq is not None:
             log.note_done(turn.turn_id, turn.turn.done_seq)
@@ -196,10 +196,10 @@ class TurnEngine:
     async def follow_turn(
         self, owner: str, turn_id: str, after: int | None, encoder: FrameEncoder
     ) -> Reader | TurnRecord:
-        """Return a reader of a turn after a cursor (None: from its beginning), or the turn when its log is gone.
+        """Return a reader of a turn after a cursor (None: from its beginning), or the turn if its log is gone.
 
         Raises:
-            TurnUnknown: no such turn.
+            TurnUnknown: the turn does not exist.
         """
         turn = self._lifecycle.turns.find(owner, turn_id)
         if turn is not None:
@@ -217,11 +217,11 @@ class TurnEngine:
             return self._reader(room, Cursor(log, encoder, seq, turn_id))
 
     async def follow_session(self, owner: str, session_id: str, after: int | None, encoder: FrameEncoder) -> Reader:
-        """Return a reader of a session after a cursor; without one it starts with the open turn, or live.
+        """Return a reader of a session after a cursor; without one it starts with the open turn or the next event.
 
         Raises:
-            SessionUnknown: no such session.
-            Overloaded: too many readers.
+            SessionUnknown: the session does not exist.
+            Overloaded: there are too many readers.
         """
         await self.store.get_session(owner, session_id)
         with self.rooms.use(owner, session_id) as room:
@@ -234,12 +234,12 @@ class TurnEngine:
             return self._reader(room, Cursor(log, encoder, seq))
 
     def read_nothing(self, encoder: FrameEncoder) -> Reader:
-        """Return a reader of a log in which nothing ever happens, attached: its stream is pings. Raises: Overloaded."""
+        """Return an attached reader of a log without events, whose stream has only pings. Raises: Overloaded."""
         room = self.rooms.stateless("")
         return self._reader(room, Cursor(room.open_log(0), encoder, 0))
 
     def read_record(self, record: TurnRecord, encoder: FrameEncoder, after: int = 0) -> Reader:
-        """Return a reader of a turn whose log is gone: of its snapshot and its `done`. Raises: Overloaded."""
+        """Return a reader of the snapshot and the `done` of a turn whose log is gone. Raises: Overloaded."""
         turn_id, (snapshot, done) = record.turn.turn_id, record.as_numbered(after)
         room = self.rooms.stateless("", last_seq=snapshot.seq - 1)
         log = room.open_log(0)
@@ -248,7 +248,7 @@ class TurnEngine:
         return self._reader(room, Cursor(log, encoder, snapshot.seq - 1, turn_id))
 
     def turns_in(self, room: Room) -> Sequence[RunningTurn]:
-        """Return the open turns of a room: the one that runs, then those that wait, in their order."""
+        """Return the open turns of a room: the running one, then the waiting ones in their order."""
         return self._lifecycle.turns.turns_in(room)
 
     def _reader(self, room: Room, cursor: Cursor) -> Reader:
@@ -258,13 +258,13 @@ class TurnEngine:
         return reader
 
     def detach(self, reader: Reader) -> None:
-        """Let a reader go; when it was the last one, its turns are ended unless one comes back in time."""
+        """Detach a reader. If it was the last one, its turns are ended unless a reader comes back in time."""
         if self.readers.detach(reader):
             self._empty(reader.room)
 
     @contextmanager
     def awaited(self, turn: RunningTurn) -> Iterator[None]:
-        """Keep a turn from being abandoned while the block waits for it, as if somebody read it. Raises: Overloaded."""
+        """Count the block as a reader of a turn, so that the turn is not abandoned. Raises: Overloaded."""
         self.readers.enter(turn.room)
         self._lifecycle.disarm_abandonment(turn.room)
         try:
@@ -274,7 +274,7 @@ class TurnEngine:
                 self._empty(turn.room)
 
     def _empty(self, room: Room) -> None:
-        """Do what is due when nobody reads in a room any more."""
+        """Start the abandonment of a room's turns and free memory, because the room has no readers left."""
         self._lifecycle.arm_abandonment(room)
         if room.log is not None and not room.is_busy:
             room.log.forget_filed()
@@ -282,25 +282,25 @@ class TurnEngine:
     # forget
 
     async def forget_turn(self, owner: str, turn_id: str) -> int:
-        """Make an ended turn unknown from now on; return how many its session has left, 0 for a stateless one.
+        """Delete the record of an ended turn; return how many turns its session has left, 0 for a stateless turn.
 
         Raises:
-            TurnUnknown: no such turn.
-            SessionBusy: it is not over.
+            TurnUnknown: the turn does not exist.
+            SessionBusy: the turn has not ended.
         """
         turn = self._lifecycle.turns.find(owner, turn_id)
         if turn is None:
             return await self.store.forget_turn(owner, turn_id)
         if not turn.ended.is_set():
             raise SessionBusy(f"turn {turn_id!r} is not over; stop it first", turn_id=turn_id)
-        self._lifecycle.turns.discard(turn_id)  # an ended stateless turn: there is no more of it than this
+        self._lifecycle.turns.discard(turn_id)  # an ended stateless turn exists only here
         return 0
 
     async def erase_owner(self, owner: str) -> None:
-        """Stop an owner's turns, and remove all that belongs to the owner.
+        """Stop an owner's turns, and remove everything that belongs to the owner.
 
         Raises:
-            SessionBusy: a new turn began meanwhile; refuse the owner first, then erase.
+            SessionBusy: a new turn started meanwhile; refuse the owner's requests first, then erase.
         """
         for turn in [turn for turn in self.open_turns if turn.room.owner == owner]:
             await self._lifecycle.end_unless_closed(turn, Ending("stopped", "erased"))
@@ -309,5 +309,5 @@ class TurnEngine:
 
 
 def _turn_cursor(first: int, after: int | None) -> int:
-    """Return where a turn's stream starts: not before the turn, but at a cursor that is none (-1) to get a snapshot."""
+    """Return where a turn's stream starts: not before the turn. An invalid cursor (-1) stays, to get a snapshot."""
     return after if after is not None and (after < 0 or after > first) else first

@@ -1,4 +1,4 @@
-"""`Pace`: how often, how soon and how much at once. Every such number of the engine, with its reason."""
+"""`Pace`: the engine's intervals, delays and batch sizes, each with its reason."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from chatserve.core.frozen import frozen
 
 @frozen
 class Pace:
-    """The engine's measures. Those that end in `_s` are seconds; what users may want to change is a setting instead.
+    """The engine's constants. Those that end in `_s` are in seconds; values that users may want to change are settings.
 
-    Words. `beat_s`: words that follow others within this time are held until it is over and become one event; it is a
-    quarter of the time a screen shows an image. `give_way_s`: how long functions that never wait may keep the event
-    loop from turning. `rest_every`, `rest_s`: how often, in turns of the loop, and for how long such functions rest,
-    because a loop that turns without ever waiting keeps the interpreter from threads. `first_words_s`: how long a
-    stream may wait for an answer to begin, to send its own beginning with it; what takes longer is a model at work, and
-    nobody notices this on top of it.
+    Output. `beat_s`: output that follows earlier output within this time is held until the time is over and becomes one
+    event; it is a quarter of the time that a screen shows an image. `give_way_s`: how long functions that never wait
+    may block the event loop. `rest_every`, `rest_s`: how often, in iterations of the loop, and for how long such
+    functions rest, because a loop that never waits leaves other threads little time. `first_words_s`: how long a stream
+    may wait for an answer to begin, so that it can send both beginnings together; an answer that takes longer waits for
+    a model, and this delay is not noticeable in addition.
 
-    Readers. `tick_s`: how often silence is counted. `settle_poll_s`: how often a drain looks whether readers were sent
-    all. `shown_events`: how many events at once are handed to readers that wait; of more they take what they can send.
-    `read_events`: how many events a reader takes in one piece.
+    Readers. `tick_s`: how often silence is counted. `settle_poll_s`: how often a drain checks whether readers were sent
+    everything. `shown_events`: how many events at once are handed to waiting readers; if there are more, readers take
+    as many as they can send. `read_events`: how many events a reader takes at once.
 
-    Log. `flush_after_s`: how soon shown events are stored; below the promised 50 ms, the rest is for the commit.
-    `disk_after_s`, `max_off_disk`: for how long, and how many events of one log, may be stored without being on the
-    disk. Together with `max_unjournaled`, how many may be shown and not stored, that is less than the numbering jumps
-    by after a power failure. `kept_events`: how many filed events stay in memory for readers that lag or come back.
-    `store_retry_s`: how soon events that could not be stored are tried again.
+    Log. `flush_after_s`: how soon published events are stored; it is below the promised 50 ms to leave time for the
+    commit. `disk_after_s`, `max_off_disk`: for how long, and how many events of one log, may be stored without being on
+    the disk. `max_unjournaled`: how many may be published but not stored. `max_off_disk` and `max_unjournaled` together
+    are less than the jump of the numbering after a power failure. `kept_events`: how many filed events stay in memory
+    for readers that lag or come back. `store_retry_s`: how soon storing is tried again after a failure.
 
-    Turns. `commit_retry_s`: the pauses between tries to commit a turn's end. `max_left_running`: how many stopped
+    Turns. `commit_retry_s`: the pauses between attempts to commit a turn's end. `max_left_running`: how many stopped
     functions may still run before new turns are refused. `max_ended_stateless`: how many ended stateless turns can
     still be read.
 
-    Memory. `max_idle_rooms`: how many rooms stay when nobody is in them. `max_cached_messages`: how many messages of
-    branches are kept in memory.
+    Memory. `max_idle_rooms`: how many unused rooms stay in memory. `max_cached_messages`: how many messages of branches
+    stay in memory.
 
     The janitor. `sweep_every_s`: how often it cleans. `loose_files_kept_s`: how long an upload may wait to be sent with
-    a message. `orphans_kept_s`: how long bytes may lie without a record, as those of an upload that is coming in do.
-    `entries_per_sweep`: how much of the folder of files one pass looks at.
+    a message. `orphans_kept_s`: how long bytes may exist without a record, as those of an upload in progress do.
+    `entries_per_sweep`: how many entries of the files folder one pass examines.
     """
 
     beat_s: float = 0.004

@@ -1,4 +1,4 @@
-"""`EngineParts`: what an engine is put together from."""
+"""`EngineParts`: the parts that an engine is assembled from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chatserve.settings import Settings
 
 @frozen
 class EngineParts:
-    """What an engine is put together from. `clock` returns seconds since the epoch, `new_id` an id for a prefix."""
+    """The parts of an engine. `clock` returns seconds since the epoch, `new_id` an id for a prefix."""
 
     chats: Mapping[str, Chat]
     store: Store

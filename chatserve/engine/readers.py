@@ -1,6 +1,6 @@
-"""Readers: who follows a log at this moment, and what becomes of those that are silent, stalled or let go.
+"""Readers of logs: counting, pings on silent streams, disconnecting stalled clients, draining.
 
-Whatever becomes of a reader, the turn does not notice. Knows no HTTP.
+Nothing that happens to a reader affects its turn directly. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from chatserve.engine.timeouts import Timeouts
 
 
 class Reader:
-    """Somebody who follows a log, and where they are in it.
+    """A client that follows a log, with its position.
 
-    `closed_by` tells who let the stream end before its own end: its client left, its session was removed, or the server
-    goes. `task` is what sends to the client, while something does.
+    `closed_by` says why the stream ended early: its client left, its session was deleted, or the server stops. `task`
+    is the task that sends to the client, if there is one.
     """
 
     __slots__ = ("closed_by", "cursor", "is_stalled", "room", "silent_ticks", "task", "ticked_at")
@@ -34,18 +34,18 @@ class Reader:
         self.task: asyncio.Task[object] | None = None
 
     def take(self) -> bytes:
-        """Return the frames of all that is new, as `Cursor.take` does."""
+        """Return the frames of new events, as `Cursor.take` does."""
         return self.cursor.take(share=self.room.readers > 1)
 
     @property
     def owes_rest(self) -> bool:
-        """True when a stream that others than its client end has not yet sent all that the log has in memory."""
+        """True if the client has not left and the log in memory has events that were not taken yet."""
         cursor = self.cursor
         return self.closed_by != "client" and cursor.has_more and not cursor.needs_store
 
     @property
     def is_owed(self) -> bool:
-        """True while a client that still reads has not got all of a turn that is over, or of what its session said."""
+        """True while a client has not received everything: its turn up to the end, or its session's events so far."""
         cursor = self.cursor
         if self.closed_by is not None:
             return False
@@ -53,18 +53,18 @@ class Reader:
 
     @property
     def is_over(self) -> bool:
-        """True when the stream has all that it will get: it is at its end, or was closed and has what there is."""
+        """True when the stream gets no more frames: it is at its end, or was closed and has all existing events."""
         return self.cursor.is_at_end or (self.closed_by is not None and not self.owes_rest)
 
     def close(self, by: Literal["client", "session", "server"]) -> None:
-        """Let the stream end. A client that has left gets nothing more, whoever else closes it."""
+        """End the stream early. If the client has left, later calls do not change the reason."""
         if self.closed_by != "client":
             self.closed_by = by
         self.cursor.wake()
 
 
 class Readers:
-    """All readers of this process, and requests that wait for a turn's end. `max_readers` bounds both."""
+    """All readers of this process, and requests that wait for a turn's end. `max_readers` limits both together."""
 
     def __init__(self, feed: StoreFeed, max_readers: int, pace: Pace) -> None:
         self._feed = feed
@@ -78,25 +78,25 @@ class Readers:
         return self._count
 
     def enter(self, room: Room) -> None:
-        """Count somebody in who is interested in a room's turns. Raises: Overloaded."""
+        """Count a reader or a waiting request of a room. Raises: Overloaded."""
         if self._count >= self._max_readers:
             raise Overloaded(f"{self._count} streams are open, the limit is {self._max_readers}; try again later")
         self._count += 1
         room.readers += 1
 
     def leave(self, room: Room) -> bool:
-        """Count somebody out; True when it was the last one in the room."""
+        """Remove a reader or a waiting request from the count; return whether it was the room's last."""
         self._count -= 1
         room.readers -= 1
         return room.readers == 0
 
     def attach(self, reader: Reader) -> None:
-        """Count a reader in. Raises: Overloaded."""
+        """Add a reader. Raises: Overloaded."""
         self.enter(reader.room)
         self._readers.add(reader)
 
     def detach(self, reader: Reader) -> bool:
-        """Count a reader out, whose response is over; True when it was the last one in its room."""
+        """Remove a reader whose response has ended; return whether it was the room's last."""
         reader.cursor.outlet = None
         if reader not in self._readers:
             return False
@@ -104,9 +104,9 @@ class Readers:
         return self.leave(reader.room)
 
     def tick(self, ping_ticks: int, stall_ticks: int) -> None:
-        """Count the silence of every reader; wake those that owe a ping, drop those whose client takes nothing.
+        """Count the silence of every reader; wake those due for a ping, end those whose client receives nothing.
 
-        Called once a second, so that no stream needs a timer of its own. What is dropped may come back with its cursor.
+        Called once per tick, so that no stream needs its own timer. A disconnected client may resume with its cursor.
         """
         for reader in list(self._readers):
             seq = reader.cursor.seq
@@ -120,24 +120,24 @@ class Readers:
                 reader.task.cancel()
 
     def close_room(self, room: Room) -> None:
-        """End the streams of a room whose session is gone."""
+        """End the streams of a room whose session was deleted."""
         for reader in [reader for reader in self._readers if reader.room is room]:
             reader.close("session")
 
     async def settle(self, timeout_s: float) -> None:
-        """Return when all that was said has been sent to those who still read, or when the time is up."""
+        """Return when all readers were sent everything that was published, or when the time is up."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         while loop.time() < until and any(reader.is_owed for reader in self._readers):  # noqa: ASYNC110 - see `tick`
             await asyncio.sleep(self._pace.settle_poll_s)
 
     def say_bye(self) -> None:
-        """Let every reader tell its client that the server goes away."""
+        """End all streams because the server stops; each sends its farewell."""
         for reader in list(self._readers):
             reader.close("server")
 
     async def first_words(self, reader: Reader) -> bytes:
-        """Return the frames with which an answer begins; b"" if it does not begin soon."""
+        """Return the first frames of an answer; b"" if it does not begin soon."""
         cursor = reader.cursor
         self._awaiting_words.add(cursor)
         try:
@@ -146,14 +146,14 @@ class Readers:
             self._awaiting_words.discard(cursor)
 
     async def first_frames(self, reader: Reader) -> bytes:
-        """Return the first frames there are; b"" if the stream is over before. Raises: as `next_frames`."""
+        """Return the first frames of a stream; b"" if it ends without any. Raises: as `next_frames`."""
         while not (frames := reader.take() or (b"" if reader.is_over else await self.next_frames(reader))):
             if reader.is_over:
                 break
         return frames
 
     async def next_frames(self, reader: Reader) -> bytes:
-        """Return the frames that come next, when none can be taken; b"" when it is time to look again.
+        """Wait for the next frames, when none can be taken, and return them; b"": check the reader again.
 
         Raises:
             StoreError, NotFound: the log is gone from memory, and the store does not have it.

@@ -1,6 +1,6 @@
-"""Tasks with an owner that can end them in bounded time, and moments that tasks wait for.
+"""Tasks with an owner that can end them in bounded time, and events that tasks wait for.
 
-Not an `asyncio.TaskGroup`: a group waits for ever for a chat function that swallows its cancellation.
+This is not an `asyncio.TaskGroup`, which would wait forever for a chat function that suppresses its cancellation.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ Result = TypeVar("Result")
 
 
 class OwnedTasks:
-    """Tasks that live no longer than their owner wants."""
+    """Tasks that their owner can cancel together."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, coroutine: Coroutine[Any, Any, Result], *, name: str) -> asyncio.Task[Result]:
-        """Start a task and hold on to it until it has ended."""
+        """Start a task and keep a reference to it until it has ended."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> None:
-        """Start a task nobody waits for."""
+        """Start a task whose result is not awaited."""
         _ = self.start(coroutine, name=name)
 
     async def finish(self, coroutine: Coroutine[Any, Any, Result], *, name: str) -> Result:
-        """Run a coroutine to its end, even when its caller is cancelled."""
+        """Run a coroutine to its end, even if its caller is cancelled."""
         return await asyncio.shield(self.start(coroutine, name=name))
 
     async def close(self, timeout_s: float) -> int:
-        """Cancel the tasks that run, wait at most `timeout_s`, and return how many did not end."""
+        """Cancel the running tasks, wait at most `timeout_s`, and return how many did not end."""
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
@@ -45,7 +45,7 @@ class OwnedTasks:
 
 
 class Moment:
-    """An `asyncio.Event` that is never cleared. While nobody waits it costs next to nothing: every turn has three."""
+    """An `asyncio.Event` that is never cleared. It is cheap while no task waits, as every turn has three."""
 
     __slots__ = ("_is_set", "_waits")
 
@@ -54,11 +54,11 @@ class Moment:
         self._waits: list[asyncio.Future[None]] | None = None
 
     def is_set(self) -> bool:
-        """Whether it has come."""
+        """Whether `set` was called."""
         return self._is_set
 
     def set(self) -> None:
-        """Mark it as come and wake those who wait."""
+        """Set the moment and wake the waiting tasks."""
         self._is_set = True
         waits, self._waits = self._waits, None
         for wait in waits or ():
@@ -66,7 +66,7 @@ class Moment:
                 wait.set_result(None)
 
     async def wait(self) -> None:
-        """Return when it has come."""
+        """Wait until `set` is called."""
         if self._is_set:
             return
         if self._waits is None:

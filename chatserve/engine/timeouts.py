@@ -1,7 +1,7 @@
-"""One timer of the event loop for many items that may all take the same time.
+"""One timer of the event loop for many items with the same timeout.
 
-A timer for each would cost more than most of what is timed: the loop creates it, sorts it in and takes it out again,
-and sorts the timers of sleeping functions in among them.
+A timer for each item would cost more than most of the timed work: the loop creates it, adds it to its heap and removes
+it again, and a larger heap slows down all other timers.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class Timeouts(Generic[Item]):
-    """Calls `expire` with each item that was added `after_s` ago and was not discarded since."""
+    """Calls `expire` with each item `after_s` after it was added, unless it was discarded before."""
 
     def __init__(self, after_s: float, expire: Callable[[Item], object]) -> None:
         self.after_s = after_s
         self._expire = expire
-        self._due: OrderedDict[Item, float] = OrderedDict()  # the oldest first, so they come due in this order
+        self._due: OrderedDict[Item, float] = OrderedDict()  # the oldest first, which is the order of their expiry
         self._is_armed = False
 
     def __len__(self) -> int:
         return len(self._due)
 
     def add(self, item: Item) -> None:
-        """Start the time of an item that has none."""
+        """Start the timeout of an item, unless it has one."""
         loop = asyncio.get_running_loop()
         self._due[item] = loop.time() + self.after_s
         if not self._is_armed:
@@ -38,7 +38,7 @@ class Timeouts(Generic[Item]):
         return item in self._due
 
     def discard(self, item: Item) -> None:
-        """Stop the time of an item, if it has one."""
+        """Cancel the timeout of an item, if it has one."""
         self._due.pop(item, None)
 
     def _arm(self, loop: asyncio.AbstractEventLoop, after_s: float) -> None:
@@ -46,7 +46,7 @@ class Timeouts(Generic[Item]):
         loop.call_later(after_s, self._expire_due, loop)
 
     def _expire_due(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Expire the items that are due, and come back for the next one."""
+        """Expire the items that are due, and set the timer for the next one."""
         try:
             while self._left_s(loop) <= 0:
                 item, _ = self._due.popitem(last=False)

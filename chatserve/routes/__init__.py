@@ -1,1 +1,1 @@
-"""HTTP: paths, status codes, headers. Each module is one noun; `service` puts them together for `chatserve.app`."""
+"""HTTP: paths, status codes, headers. One module per kind of resource; `service` assembles them for `chatserve.app`."""

@@ -1,4 +1,4 @@
-"""How a turn is answered: as the client asked, by every route that starts one or follows one."""
+"""Responses to requests that start or follow a turn, in the format that the client asked for."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ DOCUMENT: Final = "application/json"
 
 
 class Answers:
-    """Answers to turns, in the formats there are. Which one a client wants is told by `Accept`.
+    """Answers turns in any of the stream formats. The header `Accept` says which one the client wants.
 
-    Formats whose frames have numbers are *events*: a client can follow a turn or a session in them, and come back. The
-    others have an answer only to who asked for it.
+    Formats whose frames carry event numbers are called *events*: a client can follow a turn or a session in them, and
+    can reconnect. The other formats send an answer only to the request that started the turn.
     """
 
     def __init__(self, engine: TurnEngine, formats: Iterable[StreamFormat]) -> None:
@@ -38,7 +38,7 @@ class Answers:
         self._offers = {True: (*self._events, DOCUMENT, *words), False: (DOCUMENT, *words)}
 
     async def answer(self, request: Request, turn: RunningTurn, *, stream: bool | None) -> Response:
-        """Answer with the turn's events, its words, its location or its result. Raises: as `stream_response`."""
+        """Answer with the turn's events, its text, its location or its result. Raises: as `stream_response`."""
         headers, wanted = _turn_headers(request, turn), self._wanted(request, stream)
         if "respond-async" in headers_of(request).get("prefer", "") and wanted not in self._events:
             turn.detach()
@@ -56,7 +56,7 @@ class Answers:
         return await stream_response(self._engine, request, reply)
 
     def _wanted(self, request: Request, stream: bool | None) -> str:
-        """Return the media type of the answer; `stream`, where it is given, decides whether that is events."""
+        """Return the media type of the answer; if `stream` is given, it decides whether that is events."""
         if stream:
             return EVENT_STREAM
         return choose_media_type(_accept_of(request), self._offers[stream is None], DOCUMENT)
@@ -73,7 +73,7 @@ class Answers:
 
 
 def _accept_of(request: Request) -> str:
-    """Return what a client wants to be answered with; the header may come in several lines."""
+    """Return the value of `Accept`, joined where a request has several such header lines."""
     lines = [value for name, value in request.scope["headers"] if name == b"accept"]
     accept: str = b",".join(lines).decode("latin-1")
     return accept
@@ -89,7 +89,7 @@ def _turn_headers(request: Request, turn: RunningTurn) -> dict[str, str]:
 
 
 def answer_json(record: TurnRecord) -> dict[str, Json]:
-    """Return what a waiting client is told of a turn."""
+    """Return the JSON of an ended turn for a client that waited for it."""
     turn = record.turn
     spoken = [message for message in record.messages if message.role == "assistant" and not message.is_thought]
     return {

@@ -1,4 +1,4 @@
-"""Files over HTTP: upload and download. Names and types that clients give are words to keep, and never paths."""
+"""Files over HTTP: upload and download. Names and types from clients are stored as text and never used as paths."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from chatserve.stores.file_folder import DEFAULT_MEDIA_TYPE, FileFolder, guess_m
 
 MAX_NAME_LENGTH: Final = 255
 MULTIPART_OVERHEAD_BYTES: Final = 64 * 1024
-"""What boundaries and part headers may take besides the file."""
+"""How many bytes boundaries and part headers may add to the file."""
 
 MAX_FILES_AT_ONCE: Final = 20
 CHUNK_BYTES: Final = 64 * 1024
@@ -44,17 +44,15 @@ DOWNLOAD_HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "private, no-cache",
 }
-"""No file is ever run or shown as a page of this server's origin; caches ask again, so that what is deleted is gone."""
+"""No browser runs a file or shows it as a page of this origin. Caches revalidate, so a deleted file is gone at once."""
 
 _BYTES: Final[Schema] = {"type": "string", "format": "binary"}
-_OF_SESSION: Final = Parameter(
-    "session_id", "query", "the session the file belongs to; it goes with it", STRING, SessionUnknown
-)
+_OF_SESSION: Final = Parameter("session_id", "query", "the session to attach the file to", STRING, SessionUnknown)
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file on its way in: what the client calls it, and its bytes."""
+    """A file that a client uploads: the name the client gives it, and its bytes."""
 
     name: str
     declared_type: str
@@ -95,7 +93,7 @@ class FileRoutes:
     async def upload(self, request: Request) -> Response:
         """Upload a file.
 
-        It is the multipart field `file`, or the raw body, named by `?name=`.
+        Send it as the multipart field `file`, or as the raw body with its name in `?name=`.
         """
         engine, owner = self.engine, owner_of(request)
         session_id = request.query_params.get("session_id")
@@ -104,7 +102,7 @@ class FileRoutes:
         stored, digest = await self._receive(request, owner)
         claim = await claim_id(engine, request, f"{stored.name}\n{digest}".encode(), stored.file_id)
         if claim.is_known:
-            await self.files.remove([stored.file_id])  # its record goes with the other loose ones
+            await self.files.remove([stored.file_id])  # the janitor removes its record later
             (stored,) = await engine.store.get_files(owner, [claim.made_id])
         if session_id is not None:
             await engine.store.attach_files(owner, session_id, [stored.file_id])
@@ -142,7 +140,7 @@ class FileRoutes:
         chunks = _shown(upload.chunks, sniffer.feed, digest.update)
         size = await self.files.write(file_id, name, chunks, max_bytes=engine.settings.max_upload_bytes)
         try:
-            named_type = await to_thread.run_sync(guess_media_type, name)  # may read the system's tables
+            named_type = await to_thread.run_sync(guess_media_type, name)  # may read the system's MIME tables from disk
             media_type = sniffer.media_type((upload.declared_type, named_type))
             self._check_type(media_type)
             stored = StoredFile(file_id, owner, None, name, media_type, size, engine.clock())
@@ -166,8 +164,8 @@ class FileRoutes:
         "GET /files/{file_id}",
         (
             Answer(200, "its bytes, as an attachment", {"*/*": _BYTES}, ("ETag",)),
-            Answer(206, "the byte range that was asked for", {"*/*": _BYTES}, ("ETag",)),
-            Answer(304, "the client has it", headers=("ETag",)),
+            Answer(206, "the requested byte range", {"*/*": _BYTES}, ("ETag",)),
+            Answer(304, "the client already has it", headers=("ETag",)),
             Answer(416, "no such range", {"text/plain": STRING}),
         ),
         (Parameter("If-None-Match", "header", "the ETag the client has", STRING),),
@@ -177,7 +175,7 @@ class FileRoutes:
         return await self.send(request, request.path_params["file_id"])
 
     async def send(self, request: Request, file_id: str) -> Response:
-        """Return a file's bytes to whoever may see them. Raises: FileUnknown."""
+        """Return a file's bytes, if the requester may read it. Raises: FileUnknown."""
         (stored,) = await self.engine.store.get_files(owner_of(request), [file_id])
         tag = f'"{stored.file_id}"'
         headers = DOWNLOAD_HEADERS | {"etag": tag, "content-disposition": content_disposition(stored.name)}
@@ -191,7 +189,7 @@ class FileRoutes:
 
 
 async def _shown(chunks: AsyncIterator[bytes], *watchers: Callable[[bytes], None]) -> AsyncIterator[bytes]:
-    """Pass bytes on, shown to each watcher on their way."""
+    """Yield the chunks unchanged, after each watcher was called with them."""
     async for chunk in chunks:
         for watch in watchers:
             watch(chunk)
@@ -231,14 +229,14 @@ def _tags(if_none_match: str) -> set[str]:
 
 
 def clean_name(name: str) -> str:
-    """Return the last piece of a name without what could deceive or break a line: control and format characters."""
+    """Return the last component of a name, without control and format characters, which could mislead a reader."""
     last = clean_text(name).replace("\\", "/").rpartition("/")[2]
     kept = "".join(char for char in last if unicodedata.category(char) not in {"Cc", "Cf", "Zl", "Zp"}).strip()
     return "file" if kept in {"", ".", ".."} else _shortened(kept)
 
 
 def _shortened(name: str) -> str:
-    """Cut a name to its longest length, its suffix kept."""
+    """Cut a name to the maximum length and keep its suffix."""
     suffix = Path(name).suffix[:20]
     return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - len(suffix)] + suffix
 

@@ -1,4 +1,4 @@
-"""What the service tells of itself: `GET /`, the OpenAPI document, health."""
+"""Information about the service: `GET /`, the OpenAPI document, health."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ _STATUS_SCHEMA = record({"status": STRING})
 
 
 class InfoRoutes:
-    """Routes that tell about the service.
+    """Routes that describe the service.
 
-    `described` are the other routes, for the list and the document; `protocols` are the endpoints of wire formats, for
-    the list only: what they mean is written elsewhere.
+    `described` are the other routes, for the list and the document. `protocols` are the endpoints of wire formats, for
+    the list only, because their own specifications describe them.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class InfoRoutes:
         "read_service", "GET /", (Answer(200, "the chats and endpoints", json_of(_SERVICE_SCHEMA)),), uses_store=False
     )
     async def tell(self, request: Request) -> Response:
-        """Tell what is served here."""
+        """List the chats and endpoints."""
         root_path = request.scope.get("root_path", "")
         document = await self._describe(root_path)
         return json_response(
@@ -96,7 +96,7 @@ class InfoRoutes:
         return json_response(await self._describe(request.scope.get("root_path", "")))
 
     async def _describe(self, root_path: str) -> Json:
-        """Return the document, made when first asked for: a server starts quickly, and nothing of it changes later."""
+        """Return the document. It is made at the first request, so that the server starts quickly, and kept."""
         if self._document is None:
             self._document = await to_thread.run_sync(
                 openapi_document, self._routes, self._chats, self._about, root_path
@@ -105,22 +105,22 @@ class InfoRoutes:
 
     @Operation("check_live", "GET /health/live", (Answer(200, "it does", json_of(_STATUS_SCHEMA)),), uses_store=False)
     async def live(self, _request: Request) -> Response:
-        """Tell that the process answers."""
+        """Check that the process responds."""
         return json_response({"status": "live"})
 
     @Operation(
-        "check_ready", "GET /health/ready", (Answer(200, "they are", json_of(_STATUS_SCHEMA)),), errors=(ShuttingDown,)
+        "check_ready", "GET /health/ready", (Answer(200, "it does", json_of(_STATUS_SCHEMA)),), errors=(ShuttingDown,)
     )
     async def ready(self, _request: Request) -> Response:
-        """Tell whether new turns are taken.
+        """Check whether the server accepts new turns.
 
-        They are not while the server drains, nor without a store.
+        It accepts none while it drains, or while the store is out of reach.
         """
         if self._engine.is_draining:
             raise ShuttingDown("the server is about to stop")
         try:
             await self._engine.store.check()
-        except StoreFull as error:  # 507 would be news to a balancer
+        except StoreFull as error:  # a load balancer may not know 507
             raise StoreError(error.detail) from error
         return json_response({"status": "ready"})
 
@@ -134,7 +134,7 @@ def _endpoints(document: Json, root_path: str) -> list[Json]:
 
 
 def chat_json(chat: Chat, root_path: str = "") -> dict[str, Json]:
-    """Return what clients may know of a chat."""
+    """Return the public description of a chat."""
     options = chat.options
     return {
         "name": options.name,

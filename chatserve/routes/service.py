@@ -1,4 +1,4 @@
-"""The application's routes put together behind the guards."""
+"""Assembles the application: its routes, behind the guards."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from chatserve.stores.file_folder import FileFolder
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What routes work with. `wire_formats` are all there are; which protocols are spoken is a setting."""
+    """What routes work with. `wire_formats` are all formats; the setting `protocols` chooses which are served."""
 
     engine: TurnEngine
     chats: dict[str, Chat]
@@ -58,12 +58,12 @@ def build_application(service: Service) -> ASGIApp:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    """Answer an error in the event loop: Starlette would run a plain function in a thread."""
+    """Answer an error. It is a coroutine because Starlette would run a plain function in a thread."""
     return problem_of(request, error)
 
 
 def all_routes(service: Service) -> list[Route]:
-    """Return the routes of chatserve's own API, what it tells of itself, and those of the protocols."""
+    """Return the routes of chatserve's own API, of the information about it, and of the protocols."""
     native = native_routes(service)
     spoken = service.engine.settings.protocols
     protocols = [each for each in service.wire_formats if isinstance(each, WireFormat) and each.name in spoken]
@@ -74,7 +74,7 @@ def all_routes(service: Service) -> list[Route]:
 
 
 def native_routes(service: Service) -> list[Route]:
-    """Return the routes of chatserve's own API, as docs/http.md has them."""
+    """Return the routes of chatserve's own API. See docs/http.md."""
     answers = Answers(service.engine, [each for each in service.wire_formats if isinstance(each, StreamFormat)])
     nouns = (
         TurnRoutes(service.engine, service.chats, service.history_formats, answers),

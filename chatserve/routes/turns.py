@@ -1,4 +1,4 @@
-"""Turns over HTTP: start one, watch it, stop it."""
+"""Turns over HTTP: start, follow, stop."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _STOPPED: Final = record({"stopped": list_of(component("Answer"))})
 
 
 def _whole(value: Any) -> Any:
-    """Take 1.0 for 1, as JSON Schema does."""
+    """Convert 1.0 to 1, which JSON Schema treats as equal."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -61,7 +61,7 @@ Index = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 
 
 class ToolResultBody(JsonBody):
-    """What a tool that ran in the client answered."""
+    """The result of a tool that ran in the client."""
 
     tool_call_id: str
     output: Any = None
@@ -69,7 +69,7 @@ class ToolResultBody(JsonBody):
 
 
 class MessageBody(JsonBody):
-    """A message with more than words: files by id, or results of tools."""
+    """A message with more than text: files by id, or results of tools."""
 
     text: str = ""
     files: list[str] = Field(default_factory=list, max_length=100)
@@ -80,11 +80,11 @@ class TurnBody(JsonBody):
     """The body of `POST /chat`."""
 
     message: str | MessageBody | None = Field(None, description="the user's message; or give `example`")
-    session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="go on with this session")
+    session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="continue this session")
     inputs: dict[str, Any] = Field(
         default_factory=dict, description="the chat function's inputs; GET / has their schema"
     )
-    history: list[Any] | None = Field(None, description="a history in place of a session: nothing of the turn is kept")
+    history: list[Any] | None = Field(None, description="a history instead of a session; the turn is stateless")
     stream: bool | None = Field(None, description="true: answer with server-sent events, whatever Accept says")
     when_busy: WhenBusy | None = None
     on_disconnect: OnDisconnect | None = None
@@ -93,7 +93,7 @@ class TurnBody(JsonBody):
 
 @dataclass(frozen=True, slots=True)
 class TurnRoutes:
-    """Routes that start, watch and stop turns."""
+    """Routes that start, follow and stop turns."""
 
     engine: TurnEngine
     chats: dict[str, Chat]
@@ -114,7 +114,7 @@ class TurnRoutes:
         return await self.answers.answer(request, turn, stream=body.stream)
 
     def _read_call(self, chat: Chat, body: TurnBody) -> TurnCall:
-        """Return the call of a body. Raises: InputsInvalid."""
+        """Return the call that a body asks for. Raises: InputsInvalid."""
         if (body.example is None) == (body.message is None):
             detail = "Field required" if body.message is None else "send a message or an example, not both"
             raise InputsInvalid(f"message: {detail}", errors=[{"field": "message", "message": detail}])
@@ -151,7 +151,7 @@ class TurnRoutes:
         ),
     )
     async def read(self, request: Request) -> Response:
-        """Read a turn: its state, and its answer as far as it is."""
+        """Read a turn: its state, and its answer so far."""
         record = await self.engine.get_turn(owner_of(request), request.path_params["turn_id"])
         user_message = None if record.user_message is None else message_json(record.user_message)
         return json_response(turn_json(record.turn) | answer_json(record) | {"user_message": user_message})
@@ -161,7 +161,7 @@ class TurnRoutes:
         "GET /turns/{turn_id}/events",
         (
             Answer(200, "the turn's events from its beginning or after the cursor, until `done`", EVENTS),
-            Answer(204, "the client has them all; a browser stops reconnecting"),
+            Answer(204, "the client has all events; a browser stops reconnecting"),
         ),
         (LAST_EVENT_ID, AFTER_EVENT),
     )
@@ -169,9 +169,9 @@ class TurnRoutes:
         """Follow a turn's events."""
         return await self.answers.follow(request, OfTurn(request.path_params["turn_id"], read_cursor(request)))
 
-    @Operation("stop_turn", "POST /turns/{turn_id}/stop", (Answer(200, "what became of it", json_of("Answer")),))
+    @Operation("stop_turn", "POST /turns/{turn_id}/stop", (Answer(200, "the turn as it ended", json_of("Answer")),))
     async def stop(self, request: Request) -> Response:
-        """Stop a turn; one that is over stays as it is."""
+        """Stop a turn; one that has ended stays as it is."""
         return json_response(
             answer_json(await self.engine.stop_turn(owner_of(request), request.path_params["turn_id"]))
         )
@@ -179,7 +179,7 @@ class TurnRoutes:
     @Operation(
         "follow_session",
         "GET /sessions/{session_id}/events",
-        (Answer(200, "the events after the cursor, or from the open turn on, without end", EVENTS),),
+        (Answer(200, "the events after the cursor, or from the open turn on, in an endless stream", EVENTS),),
         (LAST_EVENT_ID, AFTER_EVENT),
     )
     async def follow_session(self, request: Request) -> Response:
@@ -192,7 +192,7 @@ class TurnRoutes:
         (Answer(200, "the turns that were stopped", json_of(_STOPPED)),),
     )
     async def stop_session(self, request: Request) -> Response:
-        """Stop whatever runs and waits in a session."""
+        """Stop all running and waiting turns of a session."""
         turns = await self.engine.stop_session(owner_of(request), request.path_params["session_id"])
         return json_response({"stopped": [answer_json(turn.record) for turn in turns if turn.record]})
 
@@ -213,7 +213,7 @@ def with_example(call: TurnCall, chat: Chat, body: TurnBody) -> TurnCall:
 
 
 def with_message(call: TurnCall, message: str | MessageBody) -> TurnCall:
-    """Return the call with what the user sent."""
+    """Return the call with the user's message."""
     if isinstance(message, str):
         return replace(call, text=message)
     if message.tool_results:

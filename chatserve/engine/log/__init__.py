@@ -1,1 +1,1 @@
-"""The live log and what feeds it: speech, journal."""
+"""The live log, the speech that feeds it, and the journal that stores it."""

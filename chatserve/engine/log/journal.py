@@ -1,7 +1,7 @@
-"""Makes the events of running turns durable: one batch for all of them, a moment after they were shown.
+"""Makes the events of running turns durable, in one batch for all turns, shortly after they were published.
 
-With `durability="events"` the order is reversed: `show` waits until the events are stored. Logs that grow long are
-filed in pieces, so that memory holds only their newest part.
+With `durability="events"` the order is reversed: events are stored first, then published. See docs/durability.md. Long
+logs are filed in pieces, so that memory holds only their newest part.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logger = logging.getLogger("chatserve.engine")
 
 
 class Journal:
-    """The way of events into the store while their turns run. `is_strict`: they are stored before they are shown."""
+    """Stores events while their turns run. `is_strict`: events are stored before they are published."""
 
     def __init__(
         self, store: Store, tasks: OwnedTasks, clock: Callable[[], float], pace: Pace, *, is_strict: bool
@@ -41,7 +41,7 @@ class Journal:
         self._flushing = asyncio.Lock()
 
     def show(self, log: SessionLog) -> bool:
-        """Show new events to readers and store them soon. False: `catch_up` must be awaited first."""
+        """Publish new events and store them soon. False: the caller must await `catch_up` instead."""
         if log.session_id and (self.is_strict or log.last_seq - log.journaled_seq > self._pace.max_unjournaled):
             return False
         self.note((log,))
@@ -49,26 +49,26 @@ class Journal:
         return True
 
     def note(self, logs: Collection[SessionLog]) -> None:
-        """Store what was shown of these logs, soon and together."""
+        """Store the published events of these logs soon, together."""
         self._dirty.update(logs)
         if not self._is_due and logs:
             self._is_due = True
             asyncio.get_running_loop().call_later(self._pace.flush_after_s, self._start_flush)
 
     async def catch_up(self, log: SessionLog) -> None:
-        """Store the log's events, then publish them; those appended meanwhile are stored next time."""
+        """Store the log's events, then publish them. Events appended meanwhile are stored next time."""
         self._dirty.add(log)
         await self._flush_until(log)
         log.publish(until=log.journaled_seq)
 
     def catch_up_soon(self, log: SessionLog) -> None:
-        """Store the log's events and publish them, without waiting for it."""
+        """Start a task that stores the log's events and publishes them."""
         self._tasks.spawn(self.catch_up(log), name="chatserve-journal")
 
     def publish_stored(self, log: SessionLog) -> None:
         """Publish an event whose transaction is committed; the journal's copy of it may follow."""
         self.note((log,))
-        if not self.is_strict or log.published_seq == log.last_seq - 1:  # else it follows those that wait
+        if not self.is_strict or log.published_seq == log.last_seq - 1:  # else earlier events come first
             log.publish()
 
     def _start_flush(self) -> None:
@@ -93,13 +93,13 @@ class Journal:
                 await asyncio.sleep(self._pace.store_retry_s)
 
     async def close(self) -> None:
-        """Store the remaining events, if the store answers."""
+        """Store the remaining events, if the store responds."""
         self._is_closed = True
         with contextlib.suppress(StoreError):
             await self.flush()
 
     async def flush(self) -> None:
-        """Store all events that a crash would still lose. Raises: StoreError."""
+        """Store all events that a crash would otherwise lose. Raises: StoreError."""
         async with self._flushing:
             logs, self._dirty = self._dirty, set()
             batch: list[tuple[str, Sequence[LogEntry]]] = []
@@ -126,7 +126,7 @@ class Journal:
                     await self._file(log)
 
     async def _journal(self, batch: Sequence[tuple[str, Sequence[LogEntry]]], longest: int) -> None:
-        """Store a batch; wait for the disk where readers do, or where enough has not been waited for."""
+        """Store a batch. Wait for the disk in strict mode, or when enough events are not on the disk yet."""
         now = asyncio.get_running_loop().time()
         off_disk = self._off_disk + longest
         is_due = off_disk > self._pace.max_off_disk or now - self._on_disk_at >= self._pace.disk_after_s
@@ -138,7 +138,7 @@ class Journal:
             self._off_disk = off_disk
 
     async def _file(self, log: SessionLog) -> None:
-        """File the older part of a long log, and forget what is filed."""
+        """File the events of a long log, and drop the older ones from memory."""
         last_seq = log.last_seq
         if last_seq - log.filed_seq > self._pace.kept_events:
             await self._store.append_events(log.session_id, log.unfiled(), now=self._clock())

@@ -1,6 +1,6 @@
-"""The live end of a session's log: numbers events, keeps the newest, encodes each once per format for all readers.
+"""The newest part of a session's log: numbers events, keeps them, encodes each once per format for all readers.
 
-Knows no store and no HTTP; formats are `FrameEncoder`s it is handed.
+Knows no store and no HTTP, and formats only as `FrameEncoder`s.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from chatserve.engine.pace import Pace
 
 
 class Waiter(Protocol):
-    """A cursor that waits for events. The log moves `seq` behind the events that it hands over."""
+    """A cursor that waits for events. The log advances `seq` past the events that it hands over."""
 
     seq: int
     turn_id: str | None
     encoder: FrameEncoder
 
     def hand(self, frames: bytes) -> bool:
-        """Take the frames that come next; b"": look into the log. Return whether it still waits.
+        """Accept the next frames; b"": check the log. Return whether the cursor still waits.
 
-        Raises: whatever its server does.
+        Raises: the server's exceptions.
         """
         ...
 
     def fail(self, error: Exception) -> None:
-        """Take the error of its encoder or its server, after which it gets no more. Other waiters go on."""
+        """Accept the error of its encoder or server. It gets no further frames; other waiters are not affected."""
         ...
 
 
@@ -38,10 +38,11 @@ class SessionLog:
     """Events of one session, numbered from `base + 1`.
 
     `published_seq` is the last number that readers may see. `journaled_seq` is the last that is durable, `filed_seq`
-    the last that `Store.read_events` finds. `entry_seq` is the last number before the running turn, or else the end of
-    the last turn that ran: a reader that begins there sees whole turns only. `speaker` is the turn whose deltas come,
-    since one runs at a time. `waiters` have taken all published events and wait for more. `numbering` is held while the
-    store is given a number that no event has yet; the running turn appends nothing meanwhile.
+    the last that `Store.read_events` finds. `entry_seq` is the last number before the running turn, or otherwise the
+    end of the last turn that ran: a reader that starts there sees whole turns only. `speaker` is the turn that appends
+    deltas, as only one turn runs at a time. `waiters` have taken all published events and wait for more. The lock
+    `numbering` is held while the store receives a number that no event has yet; the running turn appends no events
+    meanwhile.
     """
 
     __slots__ = (
@@ -74,8 +75,8 @@ class SessionLog:
         self.filed_seq = last_seq
         self.entry_seq = last_seq
         self.speaker: str | None = None
-        # A string among the entries is a delta, so that a word is one object and not three. `_speakers` tells which
-        # turn the deltas from a number on belong to.
+        # A string among the entries is a delta, which then takes one object instead of three. `_speakers` has the turn
+        # to which the deltas from a number on belong.
         self._entries: list[NumberedEvent | str] = []
         self._speakers: list[tuple[int, str | None]] = [(0, None)]
         self._speaks_from = 0
@@ -84,12 +85,12 @@ class SessionLog:
         self.done_seqs: dict[str, int] = {}
         self.waiters: list[Waiter] = []
         self._numbering: asyncio.Lock | None = (
-            None  # made when the first turn ends, so that its words need not look at it
+            None  # made when the first turn ends, so that deltas before need not check it
         )
 
     @property
     def numbering(self) -> asyncio.Lock:
-        """The lock described above."""
+        """The lock `numbering`, see the class."""
         if self._numbering is None:
             self._numbering = asyncio.Lock()
         return self._numbering
@@ -102,7 +103,8 @@ class SessionLog:
     def is_open_to(self, turn_id: str) -> bool:
         """Whether `say` may be called for a turn.
 
-        The turn is the speaker, all events are published, the store is not far behind, and the next number is free.
+        It may if the turn is the speaker, all events are published, the store is not far behind, and the next number
+        is free.
         """
         last_seq = self.last_seq
         return (
@@ -119,7 +121,7 @@ class SessionLog:
                 pass
 
     def append(self, turn_id: str | None, events: Iterable[Event]) -> None:
-        """Number events and keep them. `show` or `publish` makes them visible to readers."""
+        """Number events and keep them. `show` or `publish` publishes them."""
         for event in events:
             self.last_seq += 1
             if type(event) is not Delta:
@@ -131,9 +133,9 @@ class SessionLog:
             self._entries.append(event[0])
 
     def say(self, text: str) -> None:
-        """Append a delta of the `speaker` and show it at once. This is the hot path.
+        """Append a delta of the `speaker` and publish it at once. This is the hot path.
 
-        It does the same as `append` and `show`, for the one event that nearly all of an answer is made of.
+        It has the effect of `append` and `show` for one delta, and nearly all events of an answer are deltas.
         """
         seq = self.last_seq + 1
         self.last_seq = self.published_seq = seq
@@ -154,7 +156,7 @@ class SessionLog:
                         encoder = waiter.encoder
                     waiter.seq = seq
                     waits_on = waiter.hand(frames)
-            except Exception as error:  # noqa: BLE001 - this reader's: the others and the turn go on
+            except Exception as error:  # noqa: BLE001 - fails only this reader, not the turn
                 waiter.fail(error)
                 waits_on = False
             if not waits_on:
@@ -163,14 +165,14 @@ class SessionLog:
             self.waiters = [waiter for waiter in waiters if waiter not in gone]
 
     def numbered(self, after: int, until: int) -> list[NumberedEvent]:
-        """Return the events `after + 1` to `until`; they must be kept."""
+        """Return the events `after + 1` to `until`, which must still be in memory."""
         return [
             delta_event(seq, self._speaker_at(seq), entry) if isinstance(entry, str) else entry
             for seq, entry in enumerate(self._entries[after - self.base : until - self.base], after + 1)
         ]
 
     def unjournaled(self) -> Sequence[LogEntry]:
-        """Return the events that are not durable yet: mostly words in a row, in the form in which they are kept."""
+        """Return the events that are not durable yet, with runs of deltas in their compact form."""
         after = self.journaled_seq
         entries = self._entries[after - self.base :]
         if after + 1 >= self._speaks_from and (type(entries[0]) is str if len(entries) == 1 else _are_words(entries)):
@@ -178,7 +180,7 @@ class SessionLog:
         return self._entries_after(after)
 
     def unfiled(self) -> Sequence[LogEntry]:
-        """Return the events that only this log has."""
+        """Return the events that are not filed yet."""
         return self._entries_after(self.filed_seq)
 
     def _entries_after(self, after: int) -> Sequence[LogEntry]:
@@ -202,7 +204,7 @@ class SessionLog:
         return next(turn_id for first_seq, turn_id in reversed(self._speakers) if first_seq <= seq)
 
     def show(self) -> None:
-        """Publish all events, none of which ends a turn, and hand their frames to the cursors that wait for them."""
+        """Publish all events, none of which ends a turn, and hand their frames to the waiting cursors."""
         after, until = self.published_seq, self.last_seq
         self.published_seq = until
         self.waiters = [waiter for waiter in self.waiters if self._show_to(waiter, after, until)]
@@ -219,22 +221,22 @@ class SessionLog:
             return False
 
     def publish(self, until: int | None = None) -> None:
-        """Publish all events, or all up to a number, and wake the waiting cursors to look."""
+        """Publish all events, or all up to a number, and wake the waiting cursors."""
         self.published_seq = self.last_seq if until is None else max(until, self.published_seq)
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             waiter.hand(b"")
 
     def begin_turn(self, turn_id: str) -> None:
-        """Remember that the next event is the first of this turn."""
+        """Note that the next event is the first of this turn."""
         self.first_seqs.setdefault(turn_id, self.last_seq + 1)
 
     def enter_turn(self) -> None:
-        """Remember that the turn that runs begins with the next event."""
+        """Note that the running turn begins with the next event."""
         self.entry_seq = self.last_seq
 
     def close_turn(self, done: NumberedEvent, *, has_run: bool) -> None:
-        """Accept the last event of a turn, as the store completed it, and publish it: all of the log is filed now."""
+        """Append and publish a turn's `done` as the store completed it. The whole log is filed by now."""
         assert done.turn_id is not None
         assert isinstance(done.event, Done)
         self._entries.append(done)
@@ -247,11 +249,11 @@ class SessionLog:
         self.trim()
 
     def note_done(self, turn_id: str, seq: int) -> None:
-        """Remember where a turn ended, which may have been before this log began."""
+        """Note where a turn ended, which may be before the beginning of this log."""
         self.done_seqs[turn_id] = seq
 
     def note_dones(self, events: Iterable[NumberedEvent]) -> None:
-        """Remember where turns ended whose events the store has."""
+        """Note the ends of turns in events from the store."""
         for seq, turn_id, event in events:
             if turn_id is not None and isinstance(event, Done):
                 self.done_seqs[turn_id] = seq
@@ -261,7 +263,7 @@ class SessionLog:
         return self.first_seqs.get(turn.turn_id) or turn.first_seq or 1
 
     def add_filed(self, event: Event) -> None:
-        """Append and publish an event of no turn that the store has filed already."""
+        """Append and publish an event that belongs to no turn and is filed already."""
         self.append(None, (event,))
         self.file(self.last_seq)
         self.publish()
@@ -271,24 +273,24 @@ class SessionLog:
         self.journaled_seq = max(self.journaled_seq, until)
 
     def file(self, until: int) -> None:
-        """Note that the events up to a number are where `Store.read_events` finds them."""
+        """Note that the events up to a number are filed, so that `Store.read_events` finds them."""
         self.filed_seq = max(self.filed_seq, until)
         self.journal(self.filed_seq)
 
     def trim(self) -> None:
-        """Forget old events that are filed, but for the newest `Pace.kept_events`."""
+        """Drop old filed events, except for the newest `Pace.kept_events`."""
         kept = self.pace.kept_events
         surplus = min(len(self._entries) - kept, self.filed_seq - self.base)
         if surplus >= kept:
             self._forget(surplus)
 
     def keep_nothing(self) -> None:
-        """Treat all events as stored: nothing of a stateless turn is."""
+        """Treat all events as stored, because a stateless turn stores none."""
         self.file(self.last_seq)
         self.trim()
 
     def forget_filed(self) -> None:
-        """Forget filed events, since nobody reads here any more; the store feeds readers that come back."""
+        """Drop filed events when there are no readers left; readers that come back are fed from the store."""
         if self.session_id and self.filed_seq > self.base:
             self._shared = None
             self._forget(self.filed_seq - self.base)
@@ -305,7 +307,7 @@ class SessionLog:
     def encoded(self, encoder: FrameEncoder, turn_id: str | None, after: int, until: int, *, share: bool) -> bytes:
         """Return the frames of a turn's events (None: of all) numbered `after + 1` to `until`.
 
-        Readers that are abreast, as those of one answer are, `share` what was encoded for the first of them.
+        With `share`, readers at the same position, as those of one answer often are, reuse the first one's frames.
         """
         shared = self._shared
         if shared is not None and shared[:4] == (encoder, turn_id, after, until):

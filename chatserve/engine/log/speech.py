@@ -1,9 +1,9 @@
-"""What functions say, on its way into the logs: the hot path of the server, a few steps per word.
+"""Speech: the output of functions on its way into the logs. This is the hot path of the server.
 
-`yield` → `Speech.items` → draft → log → readers. A function's own step only stores what it says in its speech. At the
-end of each turn of the loop the publisher publishes what all functions have said in it, one after the other, so that
-the same few lines run many times in a row. Words that follow published ones at once are held for a beat and become one
-event. Knows no store and no reader.
+`yield` → `Speech.items` → draft → log → readers. A function's own step only adds its output to its speech. At the end
+of each iteration of the event loop the publisher publishes the output of all functions, one after the other, so that
+the same few lines run many times in a row. Output that follows published output within a beat is held until the beat is
+over and becomes one event. Knows no store and no reader.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from chatserve.engine.tasks import OwnedTasks
 
 
 class Speech:
-    """One turn's function, as it speaks.
+    """The output of one turn's function.
 
-    `items` is what it has said and nobody was shown: strings, `Report`s, and tuples of outputs. `is_over`: the turn has
-    ended, and nothing more is published. `error` is what was wrong with what it said. `is_behind`: the function must
-    wait until the store has what was published. `end` cancels the function.
+    `items` are its values that are not published yet: strings, `Report`s, and tuples of outputs. `is_over`: the turn
+    has ended, and nothing more is published. `error` says why the output is invalid. `is_behind`: the function must
+    wait until the store has the published events. `end` cancels the function.
     """
 
     __slots__ = (
@@ -68,9 +68,9 @@ class Speech:
             self._grow, self._take_text, self._merge = draft.grow_by, draft.append_text, join_deltas
 
     def say_word(self) -> bool:
-        """Publish what was said, if it is one word that the answer has grown by; False: it is more, nothing was done.
+        """Publish the output if it is one string that extends the open message; False: it is not, nothing was done.
 
-        One word in an open message is what nearly all of an answer is made of.
+        Nearly all of an answer consists of such strings.
         """
         items, log = self.items, self.log
         if len(items) != 1 or self.is_over or not log.is_open_to(self.turn_id):
@@ -84,7 +84,7 @@ class Speech:
         return True
 
     def enter_log(self) -> None:
-        """Append what was said to the log, as events. Raises: AnswerInvalid, AnswerTooLarge."""
+        """Append the output to the log, as events. Raises: AnswerInvalid, AnswerTooLarge."""
         items = self.items
         if len(items) == 1:
             self._enter(items.pop())
@@ -112,13 +112,13 @@ class Speech:
         return (StatusReported(clean_json(report.text), clean_json(report.done), clean_json(report.total)),)
 
     def fail(self, error: Exception) -> None:
-        """End a function that says what is no answer."""
+        """Cancel a function whose output is invalid."""
         self.error = error
         self._end()
 
 
 class Publisher:
-    """Publishes what functions say, for all that speak in one turn of the loop together."""
+    """Publishes the output of all functions together, once per iteration of the event loop."""
 
     def __init__(self, journal: Journal, tasks: OwnedTasks, pace: Pace) -> None:
         self._journal = journal
@@ -129,9 +129,10 @@ class Publisher:
         self._gives_way_at = 0.0
 
     def publish_soon(self, speech: Speech) -> float:
-        """Publish a speech that has its first item by the end of the loop's turn, with all it has by then.
+        """Publish a speech that got its first item, at the end of the loop's iteration, with all its items by then.
 
-        Return when the loop should have turned: a function that says more after that gives way before.
+        Return the time by which the loop should start its next iteration. A function that yields after that time first
+        gives way to the loop.
         """
         heard = self._heard
         if not heard:
@@ -141,10 +142,10 @@ class Publisher:
         return self._gives_way_at
 
     def publish_first(self, speech: Speech) -> float:
-        """Publish the first words of a function at once, else do as `publish_soon`.
+        """Publish the first output of a function at once; for later output do the same as `publish_soon`.
 
         Raises:
-            AnswerInvalid, AnswerTooLarge: what was said is no answer.
+            AnswerInvalid, AnswerTooLarge: the output is not a valid answer.
         """
         if speech.log.is_numbering:
             return self.publish_soon(speech)
@@ -162,7 +163,7 @@ class Publisher:
         self._publish_all(held, monotonic(), inf)
 
     def _publish_all(self, speeches: Sequence[Speech], now: float, until: float) -> None:
-        """Publish what was said, mostly one word each; hold speeches that published within a beat before `until`."""
+        """Publish the output, mostly one string each; hold speeches whose beat is not over at `until`."""
         holds_until, is_strict, held = now + self._pace.beat_s, self._journal.is_strict, []
         for speech in speeches:
             if speech.holds_until > until:
@@ -187,7 +188,7 @@ class Publisher:
             return
         try:
             self._publish(speech)
-        except Exception as error:  # noqa: BLE001 - whatever a value the function made does when it is looked at
+        except Exception as error:  # noqa: BLE001 - a function's value may raise anything when it is read
             speech.fail(error)
 
     async def _publish_when_settled(self, speech: Speech) -> None:
@@ -195,7 +196,7 @@ class Publisher:
         self._publish_or_fail(speech)
 
     def _publish(self, speech: Speech) -> None:
-        """Append what was said to the log and show it to readers. Raises: AnswerInvalid, AnswerTooLarge."""
+        """Append the output to the log and publish it. Raises: AnswerInvalid, AnswerTooLarge."""
         log = speech.log
         try:
             speech.enter_log()
@@ -205,10 +206,10 @@ class Publisher:
                 self._journal.catch_up_soon(log)
 
     async def publish_rest(self, speech: Speech) -> None:
-        """Publish the remaining words of a function that has ended.
+        """Publish the remaining output of a function that has ended.
 
         Raises:
-            AnswerInvalid, AnswerTooLarge: they are no answer, or what it said before was none.
+            AnswerInvalid, AnswerTooLarge: this output or earlier output is not a valid answer.
         """
         if speech.error is not None:
             raise speech.error
@@ -218,6 +219,6 @@ class Publisher:
             self._publish(speech)
 
     async def catch_up(self, speech: Speech) -> None:
-        """Return when the store has what was published."""
+        """Return when the store has the speech's events and they are published."""
         await self._journal.catch_up(speech.log)
         speech.is_behind = False

@@ -1,1 +1,1 @@
-"""What this process knows of sessions: rooms, histories, attachments, the janitor."""
+"""This process's state of sessions: rooms, histories, attachments, the janitor."""

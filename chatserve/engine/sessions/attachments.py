@@ -1,6 +1,6 @@
-"""Files that messages name by id, whoever wrote the message: checked against the store, and filled in from there.
+"""Files that messages name by id: checks that they exist, and takes their details from the store.
 
-What a client or a chat function claims of a file besides its id counts for nothing. Knows no bytes.
+Everything a client or chat function states about a file besides its id is ignored. Does not handle bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Attachments:
         return tuple(file.part for file in await self._store.get_files(owner, file_ids))
 
     async def check(self, owner: str, messages: Sequence[Message]) -> tuple[Message, ...]:
-        """Return messages from outside with what the store knows of their files. Raises: FileUnknown."""
+        """Return a client's messages, with the details of their files from the store. Raises: FileUnknown."""
         file_ids = list(dict.fromkeys(_file_ids(messages)))
         if not file_ids:
             return tuple(messages)

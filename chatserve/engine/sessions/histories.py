@@ -1,7 +1,8 @@
 """Branches of sessions kept in memory, and their rendering for chat functions.
 
-A turn costs what is new in it: the branch and its rendered form are kept from turn to turn, and only the messages of
-the last turn are added. The cache is bounded by messages; branches that no longer fit are read from the store again.
+The cost of a turn depends only on its new messages: the branch and its rendered form are kept between turns, and only
+the messages of the last turn are added. The number of cached messages is limited; branches that no longer fit are read
+from the store again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from chatserve.engine.sessions.long_history import LONG, LongHistory
 
 @frozen
 class HistoryShape:
-    """The shape in which a chat function is given its history; at most the last `limit` entries."""
+    """The shape in which a chat function receives its history; at most the last `limit` entries."""
 
     name: str
     formatter: HistoryFormat
@@ -28,16 +29,16 @@ class HistoryShape:
     limit: int | None
 
     def render(self, messages: Sequence[Message]) -> list[Any]:
-        """Return messages that no session keeps, in this shape."""
+        """Return messages that belong to no session, in this shape."""
         return self.last(self.formatter.render(messages, self.options))
 
     def last(self, entries: list[Any]) -> list[Any]:
-        """Return the last entries, as many as the function wants."""
+        """Return the last entries, at most `limit`."""
         return entries if self.limit is None else entries[max(0, len(entries) - self.limit) :]
 
 
 class _Branch:
-    """The messages up to `head`, and what was rendered of them, by format and mode."""
+    """The messages up to `head`, and their rendered forms by format and mode."""
 
     __slots__ = ("head", "messages", "rendered")
 
@@ -48,7 +49,7 @@ class _Branch:
 
 
 class Histories:
-    """Histories for chat functions, by session. `path_of` turns a file's part into the path a function may open."""
+    """Histories for chat functions, by session. `path_of` returns a file part's path, which a function may open."""
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class Histories:
         self._cached_messages = 0
 
     def shape_of(self, options: ChatOptions) -> HistoryShape:
-        """Return the shape that a chat asks for."""
+        """Return the history shape of a chat."""
         render_options = self._render_options[options.multimodal]
         return HistoryShape(options.history, self._formats[options.history], render_options, options.history_limit)
 
@@ -99,8 +100,8 @@ class Histories:
             self.forget(next(iter(self._branches)))
 
     def extend(self, session_id: str, parent: str | None, messages: Sequence[Message]) -> None:
-        """Take the messages of a turn that was committed after `parent`."""
-        if parent is None and messages:  # they are all there is of the branch
+        """Append the messages of a turn that was committed after `parent`."""
+        if parent is None and messages:  # they are the whole branch
             self._keep(session_id, _Branch(messages[-1].message_id, messages))
             return
         branch = self._branches.get(session_id)
@@ -114,7 +115,7 @@ class Histories:
         self._cached_messages += len(messages)
 
     def forget(self, session_id: str) -> None:
-        """Drop what is kept of a session."""
+        """Drop the cached branch of a session."""
         branch = self._branches.pop(session_id, None)
         if branch is not None:
             self._cached_messages -= len(branch.messages)

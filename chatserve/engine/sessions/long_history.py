@@ -1,10 +1,10 @@
-"""A long history for a chat function, copied where it is touched and nowhere else.
+"""A long history for a chat function, whose entries are copied only when they are accessed.
 
-A function may do with its history what it likes, so it gets a deep copy; but most functions look at the end of a
-long one, or not at all. `LongHistory` is a list of the entries that are kept from turn to turn; whatever lets an
-entry out (indexing, iterating, slicing, popping, …) first puts a copy in its place. It is a real list, and C code
-that reads it without asking (`json.dumps`, `len`, `==`) sees every entry. The one door it cannot guard is assigning
-it to a slice of another list.
+A function may change its history, so it needs a deep copy. But most functions read only the end of a long history, or
+none of it. `LongHistory` is a list of the entries that are kept between turns. Every operation that gives access to an
+entry (indexing, iterating, slicing, popping, …) first replaces the entry with a copy. It is a real list, so C code that
+reads it directly (`json.dumps`, `len`, `==`) sees every entry. The only unprotected access is assigning it to a slice
+of another list.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, SupportsIndex, overload
 
 LONG: int = 512
-"""From how many entries on a history is worth the guard; shorter ones are copied outright."""
+"""The least number of entries for a `LongHistory`; shorter histories are copied at once."""
 
 
 class LongHistory(list[Any]):
-    """A list whose first entries are shared until they are touched. `copy_entries` deep-copies a list of entries."""
+    """A list whose first entries are shared until accessed. `copy_entries` makes a deep copy of a list of entries."""
 
     __slots__ = ("_copied", "_copy_entries", "_shared")
 
     def __init__(self, entries: Iterable[Any], copy_entries: Callable[[list[Any]], list[Any]]) -> None:
         super().__init__(entries)
         self._copy_entries = copy_entries
-        self._shared = len(self)  # entries below this index are shared, but for those in `_copied`
+        self._shared = len(self)  # entries below this index are shared, except for those in `_copied`
         self._copied: set[int] = set()
 
     def _own(self) -> None:
-        """Copy all that is still shared."""
+        """Copy all entries that are still shared."""
         shared, self._shared = self._shared, 0
         for index in range(shared) if self._copied else ():
             if index not in self._copied:

@@ -1,4 +1,4 @@
-"""What this process knows of sessions in use: a room for each, with its log, its lock and the turns in it."""
+"""Rooms: this process's state of each session in use, with its log, its lock and its open turns."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from chatserve.engine.log.log import SessionLog
 from chatserve.engine.pace import Pace
 
 LOOKED_AT: Final = 4
-"""How many rooms are looked at when one is added: more than one, so that a surplus of idle ones shrinks."""
+"""How many rooms are examined when one is added: more than one, so that a surplus of idle rooms shrinks."""
 
 
 class Room:
-    """What this process knows of one session beyond the store.
+    """This process's state of one session.
 
-    `lock` serializes what changes the session: begin, commit, history operations. A running turn appends its events
-    without it, for only one runs at a time. `session_id` is "" for a stateless turn, which has a room to itself.
+    `lock` serializes changes of the session: begin, commit, history operations. A running turn appends its events
+    without it, as only one runs at a time. `session_id` is "" for a stateless turn, which has its own room.
     `running` and `waiting` are ids of turns.
     """
 
@@ -38,12 +38,12 @@ class Room:
 
     @property
     def is_stateless(self) -> bool:
-        """True when nothing of it is stored."""
+        """True for the room of a stateless turn."""
         return not self.session_id
 
     @property
     def is_idle(self) -> bool:
-        """True when nothing would be lost by forgetting the room."""
+        """True when the room can be dropped without losing state."""
         return not (self.is_busy or self.readers or self.users or self.lock.locked()) and (
             self.log is None or self.log.filed_seq == self.log.last_seq
         )
@@ -55,11 +55,11 @@ class Room:
 
     @property
     def open_turn_id(self) -> str | None:
-        """The turn that runs, or else the one that waits longest."""
+        """The running turn, or else the one that has waited longest, or None."""
         return self.running or (self.waiting[0] if self.waiting else None)
 
     def open_log(self, last_seq: int) -> SessionLog:
-        """Return the log, which continues after `last_seq` when it is opened now."""
+        """Return the log; if it is not open yet, open it after `last_seq`."""
         if self.log is None:
             self.log = SessionLog(self.session_id, last_seq, self._pace)
         return self.log
@@ -69,17 +69,17 @@ class Room:
         return self.running is None and self.waiting[:1] == [turn_id]
 
     def queue(self, turn_id: str) -> None:
-        """Let a turn wait behind the others."""
+        """Add a turn to the end of the queue."""
         self.waiting.append(turn_id)
 
     def run(self, turn_id: str) -> None:
-        """Let a turn run, whether it waited or not."""
+        """Make a turn the running one, whether it waited or not."""
         if turn_id in self.waiting:
             self.waiting.remove(turn_id)
         self.running = turn_id
 
     def end(self, turn_id: str) -> None:
-        """Make place for the next turn."""
+        """Remove an ended turn, so that the next one can run."""
         if turn_id in self.waiting:
             self.waiting.remove(turn_id)
         if self.running == turn_id:
@@ -87,7 +87,7 @@ class Room:
 
 
 class Rooms:
-    """Rooms, the most recently used last. At most `Pace.max_idle_rooms` stay when nobody is in them."""
+    """Rooms, the most recently used last. At most `Pace.max_idle_rooms` unused rooms stay."""
 
     def __init__(self, store: Store, pace: Pace) -> None:
         self._store = store
@@ -98,25 +98,25 @@ class Rooms:
         return len(self._rooms)
 
     def stateless(self, owner: str, *, last_seq: int = 0) -> Room:
-        """Return a room of its own for a turn of which nothing is stored, its log open after `last_seq`."""
+        """Return a new room for a stateless turn, with its log open after `last_seq`."""
         room = Room(owner, "", self._pace)
         room.open_log(last_seq)
         return room
 
     def use(self, owner: str, session_id: str) -> Visit:
-        """Enter a session's room; it is kept at least until it is left.
+        """Enter a session's room, which stays in memory at least until it is left.
 
-        The store checks who owns a session: whoever asks for a stranger's enters an empty room, which is forgotten when
-        it is left.
+        The store checks who owns a session. A request for another owner's session gets an empty room, which is dropped
+        when it is left.
         """
         return Visit(self, owner, session_id)
 
     def locked(self, owner: str, session_id: str) -> LockedVisit:
-        """Enter a session's room, and be the only one to change the session until it is left."""
+        """Enter a session's room and hold its lock, which allows changes of the session."""
         return LockedVisit(self, owner, session_id)
 
     def enter(self, owner: str, session_id: str) -> Room:
-        """Return a session's room, which is kept until `leave`."""
+        """Return a session's room, which stays in memory until `leave`."""
         room = self.find(owner, session_id)
         if room is None:
             self._forget_idle()
@@ -125,13 +125,13 @@ class Rooms:
         return room
 
     def leave(self, room: Room) -> None:
-        """Give up a room that was entered."""
+        """Leave a room that was entered."""
         room.users -= 1
         if room.log is None and room.is_idle:
             self._rooms.pop((room.owner, room.session_id), None)
 
     def find(self, owner: str, session_id: str) -> Room | None:
-        """Return the room of a session if there is one."""
+        """Return the room of a session, or None."""
         room = self._rooms.get((owner, session_id))
         if room is not None:
             self._rooms.move_to_end((owner, session_id))
@@ -145,10 +145,9 @@ class Rooms:
         return room.log
 
     def forget(self, session_ids: Collection[str]) -> Sequence[Room]:
-        """Forget sessions that are gone; return the rooms they had.
+        """Drop the rooms of deleted sessions and return them.
 
-        A room that others wait to enter stays for them, and its numbering continues should they create the session
-        anew.
+        A room that other tasks wait to enter stays. If they create the session again, its numbering continues.
         """
         gone = set(session_ids)
         rooms = [room for room in self._rooms.values() if room.session_id in gone]
@@ -158,7 +157,7 @@ class Rooms:
         return rooms
 
     def _forget_idle(self) -> None:
-        """Make place for one more: look at the oldest few; those in use become the newest, and are not asked again."""
+        """Make space for one more room: of the oldest few, drop idle ones and mark those in use as the newest."""
         for _ in range(min(LOOKED_AT, len(self._rooms) + 1 - self._pace.max_idle_rooms)):
             key, room = next(iter(self._rooms.items()))
             if room.is_idle:
@@ -168,7 +167,7 @@ class Rooms:
 
 
 class Visit:
-    """A stay in a room, from `with` to its end."""
+    """A context manager that enters a room and leaves it at the end."""
 
     __slots__ = ("_owner", "_rooms", "_session_id", "room")
 
@@ -186,7 +185,7 @@ class Visit:
 
 
 class LockedVisit(Visit):
-    """A stay in a room with its lock, from `async with` to its end."""
+    """A context manager that enters a room, holds its lock, and leaves it at the end."""
 
     __slots__ = ()
 

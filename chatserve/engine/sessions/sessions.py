@@ -1,7 +1,7 @@
-"""Whole sessions: their present state, their history, their copies and their end.
+"""Whole sessions: read them, change their history, copy them, delete them.
 
-The store keeps sessions; here stands what must happen beside it, so that rooms, cached histories, open streams and the
-bytes of files agree with it. Runs no turn.
+The store keeps sessions. This module keeps rooms, cached histories, open streams and the bytes of files consistent with
+the store. Runs no turn.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger("chatserve.engine")
 
 
 class Sessions:
-    """Sessions beyond their turns."""
+    """Operations on whole sessions."""
 
     def __init__(self, parts: EngineParts, rooms: Rooms, histories: Histories, readers: Readers) -> None:
         self._store = parts.store
@@ -44,19 +44,19 @@ class Sessions:
         self._histories = histories
         self._readers = readers
 
-    # as they are now
+    # read
 
     async def get(self, owner: str, session_id: str) -> Session:
-        """Return a session; its `last_seq` is what readers have been shown. Raises: SessionUnknown."""
+        """Return a session; its `last_seq` is the last published event. Raises: SessionUnknown."""
         return self.as_seen(await self._store.get_session(owner, session_id))
 
     async def list(self, owner: str, *, after: str | None, limit: int) -> Page:
-        """Page through an owner's sessions. Raises: SessionUnknown (`after`)."""
+        """Return a page of an owner's sessions. Raises: SessionUnknown (`after`)."""
         page = await self._store.list_sessions(owner, after=after, limit=limit)
         return Page(tuple(map(self.as_seen, page.items)), page.next)
 
     def as_seen(self, session: Session) -> Session:
-        """Return the session with the number of the last event that was shown: a running turn is ahead of the store."""
+        """Return the session with the last published event's number: a running turn is ahead of the store."""
         room = self._rooms.find(session.owner, session.session_id)
         if room is None or room.log is None:
             return session
@@ -72,10 +72,10 @@ class Sessions:
         if_version: int | None,
         messages: Sequence[Message] = (),
     ) -> MovedHistory:
-        """Undo the last turn, clear the history, or replace it by messages from outside.
+        """Undo the last turn, clear the history, or replace it with a client's messages.
 
-        A start that the messages have in common with the stored history stays. The others are added under new ids, so
-        that stored messages may be among them.
+        The start that the messages share with the stored history stays. The others are added under new ids, so they may
+        include stored messages.
 
         Raises:
             FileUnknown: a message names a file that does not exist.
@@ -114,17 +114,17 @@ class Sessions:
                 now=self._clock(),
             )
 
-    # their end
+    # removal
 
     async def delete(self, owner: str, session_id: str, *, if_version: int | None) -> None:
-        """Delete a session with all that belongs to it. Raises: SessionUnknown, SessionBusy, VersionConflict."""
+        """Delete a session and everything that belongs to it. Raises: SessionUnknown, SessionBusy, VersionConflict."""
         async with self._rooms.locked(owner, session_id):
             file_ids = await self._store.delete_session(owner, session_id, if_version=if_version)
             self._forget([session_id])
         await self._files.remove(file_ids)
 
     async def erase(self, owner: str) -> None:
-        """Remove all that belongs to an owner: sessions, logs, keys, files. Raises: SessionBusy (a turn runs)."""
+        """Remove everything of an owner: sessions, logs, keys, files. Raises: SessionBusy (a turn runs)."""
         session_ids = await self._ids_of(owner)
         file_ids = await self._store.erase_owner(owner)
         self._forget(session_ids)
@@ -139,9 +139,9 @@ class Sessions:
         return ids
 
     async def keep_clean(self) -> None:
-        """Remove again and again what is past its time, and bytes that nothing names; until cancelled.
+        """Remove expired data and orphaned bytes at regular intervals, until cancelled.
 
-        A store or folder that is out of reach is tried again the next time.
+        If the store or folder is out of reach, the next pass tries again.
         """
         while True:
             await _try(self.sweep_files())
@@ -149,7 +149,7 @@ class Sessions:
             await _try(self.purge())
 
     async def purge(self) -> None:
-        """Remove what is past its time, in pieces that leave the store to others in between. Raises: StoreError."""
+        """Remove expired data in pieces, so that others can use the store in between. Raises: StoreError."""
         now = self._clock()
         ttl_s = self._settings.session_ttl_s
         purge = Purge(
@@ -163,7 +163,7 @@ class Sessions:
             await self._files.remove(purged.file_ids)
 
     async def sweep_files(self) -> None:
-        """Unlink bytes that a crash left without a record, a part of the folder at a time. Raises: StoreError."""
+        """Unlink bytes that a crash left without a record, in one part of the folder per pass. Raises: StoreError."""
         before = self._clock() - self._pace.orphans_kept_s
         file_ids = await self._files.next_ids(self._pace.entries_per_sweep, leftovers_before=before)
         if file_ids:
@@ -171,7 +171,7 @@ class Sessions:
             await self._files.remove([each for each in file_ids if each not in known], written_before=before)
 
     def _forget(self, session_ids: Collection[str]) -> None:
-        """Drop what this process knows of sessions that are gone; their streams end."""
+        """Drop this process's state of deleted sessions and end their streams."""
         for session_id in session_ids:
             self._histories.forget(session_id)
         for room in self._rooms.forget(session_ids):

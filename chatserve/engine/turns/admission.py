@@ -1,4 +1,4 @@
-"""How many turns of each chat run at once, which ones wait, and for about how long."""
+"""Admission: limits how many turns of each chat run at once, queues the others, estimates their wait."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _SMOOTHING = 0.2
 
 
 class Admission:
-    """Slots for running turns of a chat (`limit` None: as many as come), and a queue for the others."""
+    """Slots for the running turns of a chat (`limit` None: no limit), and a queue for the others."""
 
     def __init__(self, limit: int | None, max_queue: int) -> None:
         self._limit = limit
         self._max_queue = max_queue
         self._running = 0
-        self._expected = 0  # turns that will wait, as soon as they are stored
+        self._expected = 0  # turns that will wait once they are stored
         self._waiting: deque[RunningTurn] = deque()
         self._mean_turn_s = 0.0
 
     def has_slot(self) -> bool:
-        """True when another turn may run now."""
+        """True if another turn may run now."""
         return self._limit is None or self._running < self._limit
 
     def take(self, *, waits: bool) -> Literal["running", "queued"]:
-        """Take a slot, or a place in the queue where the turn waits or no slot is free. Raises: QueueFull."""
+        """Take a slot, or a place in the queue if the turn `waits` or no slot is free. Raises: QueueFull."""
         if not waits and self.has_slot():
             self._running += 1
             return "running"
@@ -39,20 +39,20 @@ class Admission:
         return "queued"
 
     def give_back(self, status: Literal["running", "queued"]) -> None:
-        """Give back what `take` took for a turn that was not accepted."""
+        """Return the slot or place that `take` took for a turn that was not accepted."""
         if status == "running":
             self._running -= 1
         else:
             self._expected -= 1
 
     def queue(self, turn: RunningTurn) -> int:
-        """Let an accepted turn wait; return its position, from 1."""
+        """Add an accepted turn to the queue; return its position, from 1."""
         self._expected -= 1
         self._waiting.append(turn)
         return len(self._waiting)
 
     def next_turns(self) -> Iterator[RunningTurn]:
-        """Yield the turns that may run now, the one that waited longest first; each takes its slot."""
+        """Yield the turns that may start now, the longest waiting first, and take a slot for each."""
         for turn in list(self._waiting):
             if not self.has_slot():
                 return
@@ -62,7 +62,7 @@ class Admission:
                 yield turn
 
     def leave(self, turn: RunningTurn, now: float) -> None:
-        """Give up the slot or the place of a turn that has ended; remember how long it took."""
+        """Free the slot or the place of an ended turn; note how long the turn took."""
         if turn.started_at is None and turn in self._waiting:
             self._waiting.remove(turn)
             return
@@ -72,7 +72,7 @@ class Admission:
             self._mean_turn_s += (taken_s - self._mean_turn_s) * (_SMOOTHING if self._mean_turn_s else 1)
 
     def eta_s(self, position: int) -> float | None:
-        """Return about how long the turn at `position` (from 1) waits, or None before any turn has ended."""
+        """Return the estimated wait of the turn at `position` (from 1), or None before any turn has ended."""
         if not self._mean_turn_s:
             return None
         return round(self._mean_turn_s * position / (self._limit or 1), 3)

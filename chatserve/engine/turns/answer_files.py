@@ -1,4 +1,4 @@
-"""Files in answers: those that chat functions bring along are stored, those that they name by id are looked up."""
+"""Files in answers: stores new files of chat functions, and looks up files that they name by id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatserve.engine.turns.turn import RunningTurn
 
 
 def names_file(output: Output) -> bool:
-    """Whether an output names a file that is yet to be stored or looked up."""
+    """Whether an output names a file, which must be stored or looked up."""
     match output:
         case PartAppended(part=part):
             return isinstance(part, LocalFile | FilePart)
@@ -43,7 +43,7 @@ class AnswerFiles:
         self._new_id = new_id
 
     async def stored(self, turn: RunningTurn, outputs: Sequence[Output]) -> Sequence[Output]:
-        """Return the outputs with stored files in place of those they name. Raises: AnswerInvalid, StoreError."""
+        """Store or look up the files of outputs; return the outputs with them. Raises: AnswerInvalid, StoreError."""
         return [await self._stored_output(turn, output) for output in outputs]
 
     async def _stored_output(self, turn: RunningTurn, output: Output) -> Output:
@@ -64,7 +64,7 @@ class AnswerFiles:
         return ParsedMessage(message.role, tuple(content), message.metadata, message.options)
 
     async def _stored_part(self, turn: RunningTurn, part: DraftPart) -> DraftPart:
-        """Store or look up a file once, however many snapshots of the answer name it; leave other parts as they are."""
+        """Store or look up a file, once for all snapshots of the answer that name it. Other parts stay unchanged."""
         if not isinstance(part, LocalFile | FilePart):
             return part
         key = part if isinstance(part, LocalFile) else part.file_id

@@ -1,4 +1,4 @@
-"""The end of a turn in the store: one transaction, tried again while the store is away."""
+"""Commits the ends of turns to the store, each in one transaction, with retries while the store is out of reach."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_SESSION: Final = Session("", "", None, {}, {}, 0, None, 0, 0.0, 0.0)
 
 
 class Commits:
-    """Writes the ends of turns."""
+    """Commits the ends of turns."""
 
     def __init__(self, store: Store, tasks: OwnedTasks, clock: Callable[[], float], pace: Pace) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class Commits:
         self._pauses_s = pace.commit_retry_s
 
     async def commit(self, turn: RunningTurn, ending: Ending) -> CommittedTurn:
-        """Write the end of the turn, trying again while the store is away."""
+        """Commit the end of the turn, with retries while the store is out of reach."""
         commit = self._commit_turn(turn, ending)
         if turn.room.is_stateless:
             return _uncommitted(turn, commit)
@@ -48,7 +48,7 @@ class Commits:
                 if pause_s is None:
                     break
                 await asyncio.sleep(pause_s)
-            except Exception:  # a turn ends, whatever else is broken
+            except Exception:  # a turn must end, whatever the store raises
                 logger.exception("turn %s cannot be committed", turn.turn_id)
                 break
         return self._give_up(turn, commit)
@@ -74,14 +74,14 @@ class Commits:
         )
 
     def _give_up(self, turn: RunningTurn, commit: CommitTurn) -> CommittedTurn:
-        """Return a turn that could not be committed as the next start would end it: interrupted."""
+        """Return a turn that could not be committed as interrupted, as the next start of the server would."""
         logger.error("turn %s was not committed in time; it is shown as interrupted", turn.turn_id)
         commit = replace(commit, status="interrupted", finish_reason="store_unavailable")
         self._tasks.spawn(self._commit_late(commit), name=f"chatserve-commit {turn.turn_id}")
         return _uncommitted(turn, commit)
 
     async def _commit_late(self, commit: CommitTurn) -> None:
-        """Write the end of a turn when the store is back, so that its session is free again before the next start."""
+        """Commit the end of a turn when the store is back, so that its session is free before the next start."""
         while True:
             await asyncio.sleep(self._pauses_s[-1])
             try:
@@ -103,13 +103,13 @@ def _finish_reason(turn: RunningTurn, ending: Ending) -> str:
 
 
 def _changed_session(turn: RunningTurn) -> tuple[Mapping[str, Json] | None, str | None]:
-    """Return the session's state and title, each if the function changed it; its values may be anything by now."""
+    """Return the session's state and title, each if the function changed it. The function may have set any value."""
     context = turn.run.context
     if context is None or turn.session is None:
         return None, None
     try:
         state, title = clean_json(context.session.state), clean_json(context.session.title)
-    except Exception:  # broken by the function, or changed by its thread at this moment
+    except Exception:  # the function broke it, or its thread is changing it
         logger.exception("the session's state could not be read in turn %s and stays as it was", turn.turn_id)
         return None, None
     return (
@@ -119,7 +119,7 @@ def _changed_session(turn: RunningTurn) -> tuple[Mapping[str, Json] | None, str 
 
 
 def _uncommitted(turn: RunningTurn, commit: CommitTurn) -> CommittedTurn:
-    """Return what a commit would have returned, for a turn of which nothing is stored."""
+    """Return the result of a commit, without the store."""
     ended = replace(
         turn.turn,
         status=commit.status,

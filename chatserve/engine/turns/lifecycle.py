@@ -1,8 +1,8 @@
-"""A turn's life after it was accepted: it waits, runs and ends.
+"""The life of an accepted turn: it waits, runs and ends.
 
-`accept`, then `live` in the turn's own task, then `end`. Every way out leads to `end`: the function returned or raised,
-stop, deadline, abandonment, a newer message, shutdown. Running a function is `TurnRunner`'s, the transaction at the end
-is `Commits`'.
+The order is `accept`, then `live` in the turn's own task, then `end`. Every reason leads to `end`: the function
+returned or raised, stop, deadline, abandonment, a newer message, shutdown. `TurnRunner` runs the function, and
+`Commits` commits the end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from chatserve.engine.turns.turn import Ending, RunningTurn
 
 
 class TurnLifecycle:
-    """All open turns of this process, and what moves them on."""
+    """Starts and ends the open turns of this process."""
 
     def __init__(self, parts: EngineParts, runner: TurnRunner, journal: Journal, tasks: OwnedTasks) -> None:
         self.turns = TurnRegistry(parts.pace.max_ended_stateless)
@@ -47,7 +47,7 @@ class TurnLifecycle:
     # its beginning
 
     def accept(self, turn: RunningTurn, begun: BegunTurn) -> None:
-        """Take in a turn that is stored. The running task is the turn's own from now on, and must call `live`."""
+        """Register a stored turn. The current task belongs to the turn from now on, and must call `live`."""
         turn.task = asyncio.current_task()
         assert turn.task is not None
         turn.task.add_done_callback(partial(self._end_after, turn))
@@ -64,7 +64,7 @@ class TurnLifecycle:
         self.call_waiting()  # a slot may have become free while the turn was stored
 
     async def live(self, turn: RunningTurn) -> None:
-        """Wait for the turn's place if it has none, then run its function to its end."""
+        """Wait until the turn may start, then run its function to its end."""
         if turn.started_at is None:
             await turn.called.wait()
             async with turn.room.lock:
@@ -105,16 +105,16 @@ class TurnLifecycle:
         return deadline
 
     def _log(self, turn: RunningTurn, event: Event) -> None:
-        """Publish an event of a turn's frame (not of its answer), whose transaction is committed."""
+        """Publish an event of the turn itself, not of its answer, whose transaction is committed."""
         log = turn.log
         log.begin_turn(turn.turn_id)
         log.append(turn.turn_id, (event,))
         self._journal.publish_stored(log)
 
-    # what ends it
+    # its end
 
     def _end_after(self, turn: RunningTurn, _task: asyncio.Task[None]) -> None:
-        """End a turn whose function has ended: in a task of its own, for the function may have left a cancel behind."""
+        """End a turn whose function has ended, in a new task, as the function may have left a pending cancellation."""
         turn.function_ended.set()
         if not turn.closed:
             error = turn.run.failure
@@ -131,7 +131,7 @@ class TurnLifecycle:
         self._end_soon(turn, Ending("stopped", "stopped"))
 
     def end_waiting(self, ending: Ending) -> None:
-        """End all turns that wait, without waiting for it."""
+        """Start tasks that end all waiting turns."""
         for turn in self.turns.open_turns:
             if turn.turn.status == "queued":
                 self._tasks.spawn(self._end_if_waiting(turn, ending), name="chatserve-end-waiting")
@@ -145,28 +145,28 @@ class TurnLifecycle:
         self._tasks.spawn(self.end_unless_closed(turn, ending), name=f"chatserve-end {turn.turn_id}")
 
     async def end_unless_closed(self, turn: RunningTurn, ending: Ending) -> None:
-        """End a turn that nothing else ends; return when it has ended or another end has begun."""
+        """End a turn, unless it is already ending; return when it has ended or another end has begun."""
         async with turn.room.lock:
             if not turn.closed:
                 await self.end(turn, ending)
 
     async def end(self, turn: RunningTurn, ending: Ending) -> None:
-        """End a turn; the caller holds the room's lock and has seen that the turn is not closed."""
+        """End a turn. The caller holds the room's lock and has checked that the turn is not closed."""
         turn.close()
         await self._unwind(turn)
         log, draft = turn.log, turn.run.draft
-        async with log.numbering:  # a turn that waited may end while another one of its session runs
+        async with log.numbering:  # a waiting turn may end while another one of its session runs
             last: list[Event] = list(draft.close()) if draft else []
             if ending.error is not None:
                 last.append(Failed(ending.error))
             log.append(turn.turn_id, last)
-            if log.published_seq < log.last_seq:  # readers that wait are not woken for nothing
+            if log.published_seq < log.last_seq:  # do not wake waiting readers without need
                 self._journal.show(log)
             committed = await self._commits.commit(turn, ending)
             self._conclude(turn, committed)
 
     async def _unwind(self, turn: RunningTurn) -> None:
-        """Cancel the function if it still runs; wait for an async one to clean up, but not for long."""
+        """Cancel the function if it still runs; give an async one `stop_grace_s` to clean up."""
         if turn.run.call is not None:
             turn.run.call.cancel()
         task = turn.task
@@ -179,7 +179,7 @@ class TurnLifecycle:
             task.cancel()
 
     def _conclude(self, turn: RunningTurn, committed: CommittedTurn) -> None:
-        """Publish that the turn is over, and make place for the next one."""
+        """Publish `done` and start the next turn."""
         log, messages = turn.log, committed.done.messages
         done = NumberedEvent(log.last_seq + 1, turn.turn_id, committed.done)
         log.close_turn(done, has_run=turn.started_at is not None)
@@ -193,7 +193,7 @@ class TurnLifecycle:
         self.call_waiting()
 
     def call_waiting(self) -> None:
-        """Call the turns that waited longest, as far as there are slots and their sessions are free."""
+        """Start the longest waiting turns for which there are slots and whose sessions are free."""
         if self.is_draining:
             return
         for admission in self.admissions.values():
@@ -210,7 +210,7 @@ class TurnLifecycle:
     # its readers
 
     def arm_abandonment(self, room: Room) -> None:
-        """Nobody reads in this room any more: end its turns unless a reader comes back in time."""
+        """Start timers that end the turns of a room without readers, unless a reader comes back in time."""
         grace_s = self._parts.settings.abandon_grace_s
         if grace_s is None:
             return
@@ -219,7 +219,7 @@ class TurnLifecycle:
                 turn.expect_reader(asyncio.get_running_loop().call_later(grace_s, self._abandon, turn))
 
     def disarm_abandonment(self, room: Room) -> None:
-        """Somebody reads in this room: its turns go on."""
+        """Cancel those timers, because the room has a reader."""
         for turn in self._turns_in(room):
             turn.expect_reader(None)
 

@@ -1,4 +1,4 @@
-"""The turns of this process that are open, and the stateless ones that ended last."""
+"""The open turns of this process, and its most recently ended stateless turns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatserve.engine.turns.turn import RunningTurn
 
 
 class TurnRegistry:
-    """Turns by id. `max_ended_stateless` bounds the stateless turns that can be read after their end."""
+    """Turns by id. `max_ended_stateless` limits the stateless turns that can be read after their end."""
 
     def __init__(self, max_ended_stateless: int) -> None:
         self._max_ended_stateless = max_ended_stateless
@@ -19,25 +19,25 @@ class TurnRegistry:
 
     @property
     def open_turns(self) -> Sequence[RunningTurn]:
-        """The turns that wait or run."""
+        """The waiting and running turns."""
         return [turn for turn in self._turns.values() if not turn.ended.is_set()]
 
     def find(self, owner: str, turn_id: str) -> RunningTurn | None:
-        """Return a turn of this owner, or None. A foreign turn is an unknown one."""
+        """Return a turn of this owner, or None, also for another owner's turn."""
         turn = self._turns.get(turn_id)
         return turn if turn is not None and turn.room.owner == owner else None
 
     def turns_in(self, room: Room) -> Sequence[RunningTurn]:
-        """Return the open turns of a room: the one that runs, then those that wait, in their order."""
+        """Return the open turns of a room: the running one, then the waiting ones in their order."""
         ids = [*room.waiting] if room.running is None else [room.running, *room.waiting]
         return [turn for turn_id in ids if (turn := self._turns.get(turn_id)) is not None]
 
     def add(self, turn: RunningTurn) -> None:
-        """Take a turn in."""
+        """Add an open turn."""
         self._turns[turn.turn_id] = turn
 
     def leave_ended(self, turn: RunningTurn) -> None:
-        """Leave an ended turn to the store; keep a stateless one, which is nowhere else, for a while."""
+        """Drop an ended turn, which the store has; keep a stateless one for a while, as the store has none."""
         if not turn.room.is_stateless:
             self._turns.pop(turn.turn_id, None)
             return

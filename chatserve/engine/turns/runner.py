@@ -1,7 +1,7 @@
-"""Runs one turn's function and takes in what it says.
+"""Runs one turn's function and collects its output.
 
-What it says goes on in `chatserve.engine.log.speech`. This is the one place that catches whatever the developer's code
-raises; every way it can end becomes a value.
+`chatserve.engine.log.speech` publishes the output. Only this module catches every exception of the developer's code and
+turns each outcome into a value.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", 
 
 
 class TurnRunner:
-    """Runs functions: history in their shape, their files, threads, and a way to publish what they say."""
+    """Runs functions: prepares their history and files, calls them, and publishes their output."""
 
     def __init__(self, parts: EngineParts, histories: Histories, publisher: Publisher) -> None:
         self._parts = parts
@@ -48,10 +48,10 @@ class TurnRunner:
         self.threads = Threads()
 
     async def run(self, turn: RunningTurn) -> None:
-        """Run the function to its end, whatever that is; `turn.run.failure` says why it failed, if it did.
+        """Run the function to its end. If it fails, `turn.run.failure` says why.
 
         Raises:
-            asyncio.CancelledError: the turn was ended by somebody else.
+            asyncio.CancelledError: the turn was ended from outside.
         """
         pace, publisher = self._parts.pace, self._publisher
         try:
@@ -60,7 +60,7 @@ class TurnRunner:
             try:
                 async for item in call:
                     said = None if type(item) is str else await self._understood(turn, item, interpret)
-                    if items and monotonic() >= gives_way_at:  # it may not have waited since it said them
+                    if items and monotonic() >= gives_way_at:  # the function may not have waited since
                         given += 1
                         await asyncio.sleep(0 if given % pace.rest_every else pace.rest_s)
                         gives_way_at = monotonic() + pace.give_way_s
@@ -80,32 +80,32 @@ class TurnRunner:
                 await self._close(turn, call)
             await publisher.publish_rest(speech)
             self._warn_of_rewrites(turn)
-        except BaseException as error:  # around the chat function, whatever it raises: a cancel of its own making too
+        except BaseException as error:  # anything the chat function raises, even its own cancellation
             if turn.closed and isinstance(error, asyncio.CancelledError):
                 raise
             turn.run.failure = self._failure(turn, await self._last_error(turn, error))
 
     async def _understood(self, turn: RunningTurn, item: Any, interpret: Interpret) -> Sequence[Any]:
-        """Return a value that is no plain string as items of a speech: interpreted, its files stored."""
+        """Interpret a value that is not a plain string, store its files, and return it as items of a speech."""
         said = item if type(item) is Batch else (interpret(item),)
         if any(type(each) is tuple and any(map(names_file, each)) for each in said):
             return [await self._files.stored(turn, each) if type(each) is tuple else each for each in said]
         return said
 
     async def _last_error(self, turn: RunningTurn, error: BaseException) -> BaseException:
-        """Publish what the function said before it failed; return why it failed: it said no answer, or this error."""
+        """Publish the output before the failure; return its cause: invalid output, or else this error."""
         speech = turn.run.speech
         if speech is None:
             return error
         if speech.error is None:
             try:
                 await self._publisher.publish_rest(speech)
-            except Exception as wrong:  # noqa: BLE001 - what was said before is what it failed of
+            except Exception as wrong:  # noqa: BLE001 - earlier output is the cause
                 return wrong
         return speech.error or error
 
     async def _prepare(self, turn: RunningTurn) -> tuple[Call, Speech, Interpret]:
-        """Return the call of the function, the speech of what it says, and what gives its values their meaning."""
+        """Return the call of the function, the speech for its output, and the interpreter of its values."""
         parts, run, task = self._parts, turn.run, turn.task
         assert task is not None
         history = await self._history(turn)
@@ -123,14 +123,14 @@ class TurnRunner:
         return call, speech, interpret
 
     def _hear_report(self, speech: Speech, report: Report) -> None:
-        """Take what an async function, its other tasks and threads report."""
+        """Accept reports from an async function, its other tasks and threads."""
         if not speech.is_over:
             speech.items.append(report)
             if len(speech.items) == 1:
                 self._publisher.publish_soon(speech)
 
     def _warn_of_rewrites(self, turn: RunningTurn) -> None:
-        """In development, warn once of yields that look like deltas but are taken for snapshots."""
+        """In debug mode, warn once about yields that look like deltas but are treated as snapshots."""
         name, draft = turn.chat.options.name, turn.run.draft
         if self._parts.settings.debug and draft is not None and draft.was_rewritten and name not in self._warned:
             self._warned.add(name)
@@ -151,12 +151,12 @@ class TurnRunner:
         if request.preface:
             history = shape.render(request.preface) + history
         if request.call.tool_results and turn.user_message is not None:
-            history += shape.render((turn.user_message,))  # there is no text to pass instead
+            history += shape.render((turn.user_message,))  # the results are passed at the end of the history
         return history
 
     def _interpretation(self, chat: Chat, user_message: Message | None, history: list[Any]) -> Interpret:
-        """Return what gives values their meaning; it is put together for the first one that is no plain string."""
-        first_entry = copy.copy(history[0]) if history else None  # the function may change its own
+        """Return the interpreter of values. Its parts are made for the first value that is not a plain string."""
+        first_entry = copy.copy(history[0]) if history else None  # the function may change its history
         count, normalize = len(history), None
 
         def interpret(value: object) -> tuple[Output, ...]:
@@ -187,7 +187,7 @@ class TurnRunner:
     def _message(self, chat: Chat, user_message: Message | None) -> Any:
         assert user_message is not None
         if not chat.options.multimodal:
-            return user_message.text  # "" where a client sends tool results: they stand at the end of the history
+            return user_message.text  # "" if a client sends tool results, which are at the end of the history
         files = [part for part in user_message.content if isinstance(part, FilePart)]
         return {"text": user_message.text, "files": [self._parts.files.path_of(part) for part in files]}
 
@@ -228,7 +228,7 @@ class TurnRunner:
         return TurnError(code, detail, error_id)
 
     def remember(self, turn: RunningTurn, messages: tuple[Message, ...]) -> None:
-        """Keep the answer of an ended turn for the next history, and for its example."""
+        """Cache the answer of an ended turn for the next history, and for its example."""
         example = turn.request.call.example
         if turn.turn.status == "completed" and example is not None:
             parsed = tuple(ParsedMessage(m.role, m.content, m.metadata, m.options) for m in messages)
@@ -237,7 +237,7 @@ class TurnRunner:
             self._histories.extend(turn.room.session_id, turn.parent_id, (turn.user_message, *messages))
 
     def _kept_answer(self, turn: RunningTurn) -> AnswerSnapshot | None:
-        """Return the answer to the turn's example, if it is kept. There are no more answers than examples."""
+        """Return the cached answer to the turn's example, if there is one. The cache has at most one per example."""
         example, options = turn.request.call.example, turn.chat.options
         if example is None or not options.cache_examples:
             return None
@@ -256,14 +256,14 @@ def _in_loop(hear: Callable[[Report], None]) -> Callable[[Report], None]:
         if threading.get_ident() == thread_id:
             hear(report)
             return
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no readers are left
             loop.call_soon_threadsafe(hear, report)
 
     return hear_anywhere
 
 
 def _shown(error: ChatError, error_id: str) -> TurnError:
-    """Return what the developer wants the client to see, whatever the attributes were set to."""
+    """Return the error that the developer raised for the client, even if its attributes have wrong types."""
     code, detail = clean_text(str(error.code)), clean_text(str(error.detail))
     status_code = error.status_code if type(error.status_code) is int else ChatFunctionError.status_code
     return TurnError(code, detail, error_id, bool(error.retryable), status_code)
@@ -272,7 +272,7 @@ def _shown(error: ChatError, error_id: str) -> TurnError:
 def _text_of(error: BaseException) -> str:
     try:
         return clean_text(f"{type(error).__name__}: {error}")
-    except Exception:  # noqa: BLE001 - the error cannot even be shown
+    except Exception:  # noqa: BLE001 - the error has no text
         return type(error).__name__
 
 

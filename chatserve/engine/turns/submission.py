@@ -1,4 +1,4 @@
-"""The way in: from a request to a turn that is stored, and runs or waits."""
+"""Accepts turn requests: each becomes a stored turn that runs or waits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Checked:
 
 
 class Submission:
-    """Accepts turns: checks the request, makes way where the session is busy, begins the turn in one transaction."""
+    """Accepts turns: checks requests, ends other turns if `when_busy` says so, begins the turn in one transaction."""
 
     def __init__(
         self, parts: EngineParts, lifecycle: TurnLifecycle, rooms: Rooms, attachments: Attachments, tasks: OwnedTasks
@@ -54,10 +54,10 @@ class Submission:
             raise ChatUnknown(f"no chat is named {name!r}; there are: {known}", chats=list(chats)) from None
 
     async def submit(self, request: TurnRequest) -> RunningTurn:
-        """Accept a turn: when this returns, it is stored, and runs or waits.
+        """Accept a turn: when this returns, the turn is stored, and runs or waits.
 
         Raises:
-            RequestError: anything the client must change; nothing was stored.
+            RequestError: the client must change the request; nothing was stored.
             StoreError: the store failed; nothing was stored.
         """
         if self._lifecycle.is_draining:
@@ -72,7 +72,7 @@ class Submission:
         return await accepted
 
     async def _with_known_files(self, request: TurnRequest) -> TurnRequest:
-        """Return the request with what the store knows of the files it names. Raises: FileUnknown."""
+        """Return the request with the details of its files from the store. Raises: FileUnknown."""
         call, owner = request.call, request.owner
         if call.files:
             files = await self._attachments.find(owner, [file.file_id for file in call.files])
@@ -84,14 +84,14 @@ class Submission:
     async def _carry(self, checked: Checked, accepted: asyncio.Future[RunningTurn]) -> None:
         """Accept a turn and run it to its function's end, in the turn's own task and the submitter's context.
 
-        Whoever waits for `accepted` may be cancelled; this may not, or it would leave a turn half begun.
+        The caller that waits for `accepted` may be cancelled. This task may not, or a turn could be half begun.
         """
         try:
             turn = await self._enter(checked)
-        except asyncio.CancelledError:  # the server ends
+        except asyncio.CancelledError:  # the server stops
             accepted.cancel()
             raise
-        except Exception as error:  # noqa: BLE001 - it is raised where somebody waits, if somebody still does
+        except Exception as error:  # noqa: BLE001 - raised in the waiting caller, if it still waits
             if not accepted.done():
                 accepted.set_exception(error)
             return
@@ -101,7 +101,7 @@ class Submission:
             await self._lifecycle.live(turn)
 
     async def _enter(self, checked: Checked) -> RunningTurn:
-        """Accept the turn in its session's room, or in one of its own."""
+        """Accept the turn in its session's room, or a stateless turn in a new room."""
         request = checked.request
         if not request.session_id:
             return self._enter_alone(checked)
@@ -142,7 +142,7 @@ class Submission:
         return turn
 
     async def _at_version(self, room: Room, checked: Checked) -> Checked:
-        """Check the version a request is meant for before anything is ended for it. Raises: VersionConflict."""
+        """Check the version that a request requires, before other turns are ended for it. Raises: VersionConflict."""
         request = checked.request
         wanted = request.call.if_version
         if wanted is None:
@@ -162,14 +162,14 @@ class Submission:
         return None
 
     async def _make_way(self, room: Room, when_busy: str) -> str | None:
-        """End what runs and waits in the room; return the turn to roll back."""
+        """End the running and waiting turns of the room; return the id of the turn to roll back, if any."""
         running = room.running
-        for turn in self._lifecycle.turns.turns_in(room)[::-1]:  # those that wait first: none of them is called
+        for turn in self._lifecycle.turns.turns_in(room)[::-1]:  # waiting turns first, so that none of them starts
             await self._lifecycle.end(turn, Ending("interrupted", "superseded"))
         return running if when_busy == "rollback" else None
 
     async def _begin(self, room: Room, checked: Checked, status: Place, rolled_back: str | None = None) -> RunningTurn:
-        """Store the turn, and let it run or wait. Raises: what `Store.begin_turn` raises."""
+        """Store the turn and register it. Raises: what `Store.begin_turn` raises."""
         request, call, parts = checked.request, checked.request.call, self._parts
         now, message = parts.clock(), None
         if call.operation != "retry":
@@ -188,7 +188,7 @@ class Submission:
         return turn
 
     async def _known_turn(self, checked: Checked, begun: BegunTurn) -> RunningTurn:
-        """Return the turn that an idempotency key stands for. Its session may be another than this request's own."""
+        """Return the turn of an idempotency key, which may belong to another session than this request's."""
         request, turn_id = checked.request, begun.turn.turn_id
         known = self._lifecycle.turns.find(request.owner, turn_id)
         if known is not None:

@@ -1,4 +1,4 @@
-"""One turn while it is open, and the function that runs for it."""
+"""An open turn, and its running function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chatserve.engine.timeouts import Timeouts
 
 @frozen
 class Ending:
-    """How a turn ends. `reason` is the finish reason, of a completed turn where neither model nor tools tell."""
+    """How a turn ends. `reason` is the finish reason; a completed turn uses it unless model or tools give another."""
 
     status: FinalStatus
     reason: str
@@ -29,9 +29,9 @@ class Ending:
 
 @dataclass(slots=True, eq=False)
 class FunctionRun:
-    """A turn's function while it runs. The runner alone changes it.
+    """A turn's running function. Only the runner changes it.
 
-    `failure` is why the function failed, if it did. `stored_files` are the files of the answer that are stored.
+    `failure` says why the function failed, if it did. `stored_files` are the stored files of the answer.
     """
 
     draft: MessageDraft | None = None
@@ -43,22 +43,22 @@ class FunctionRun:
 
     @property
     def is_running(self) -> bool:
-        """True while the function runs, be it after its turn's end."""
+        """True while the function runs, even after its turn's end."""
         return self.call is not None and self.call.is_running
 
     def silence(self) -> None:
-        """Publish nothing more of what the function says."""
+        """Publish no further output of the function."""
         if self.speech is not None:
             self.speech.is_over = True
 
 
 @dataclass(slots=True, eq=False)
 class RunningTurn:
-    """A turn that waits or runs, and for a while after its end. Only its life cycle moves it on.
+    """A waiting or running turn, which also exists for a while after its end. Only `TurnLifecycle` changes its state.
 
-    `called` is set when a turn that waits may run. `function_ended` is set when its task is over. `ended` is set when
-    the turn has its status and `done` is in the log; `record` is the turn then. `closed`: it is about to end.
-    `is_detached`: it goes on though nobody reads it. `replayed`: an idempotency key has led to it again.
+    `called` is set when a waiting turn may start. `function_ended` is set when its task has ended. `ended` is set when
+    the turn has its final status and `done` is in the log; `record` is the turn from then on. `closed`: the turn is
+    ending. `is_detached`: it goes on without readers. `replayed`: a repeated idempotency key led to it.
     """
 
     turn: Turn
@@ -95,18 +95,18 @@ class RunningTurn:
         return log
 
     def detach(self) -> None:
-        """Let the turn go on though nobody reads it."""
+        """Keep the turn running without readers."""
         self.is_detached = True
 
     def start(self, begun: BegunTurn, now: float) -> None:
-        """Take what the store made of a turn that runs now."""
+        """Set the state of a turn that starts now, as the store returned it."""
         self.turn, self.parent_id = begun.turn, begun.parent_id
         self.user_message = begun.user_message or self.user_message
         self.session = None if self.room.is_stateless else begun.session
         self.started_at = now
 
     def close(self) -> None:
-        """Let nothing more of what the function says count, and forget deadline and abandonment."""
+        """Ignore further output of the function, and cancel the deadline and the abandonment."""
         self.closed = True
         self.run.silence()
         if self.deadline is not None:
@@ -115,18 +115,18 @@ class RunningTurn:
         self.deadline = None
 
     def expect_reader(self, timer: asyncio.TimerHandle | None) -> None:
-        """Let a timer abandon the turn unless somebody reads it again; None: somebody does."""
+        """Set the timer that abandons the turn unless a reader comes back; None: cancel it, as there is a reader."""
         if self.abandonment is not None:
             self.abandonment.cancel()
         self.abandonment = timer
 
     def end(self, turn: Turn, messages: tuple[Message, ...]) -> None:
-        """Take what the store made of the turn's end, and tell those who wait for it."""
+        """Set the final state of the turn, as the store returned it, and wake the tasks that wait for it."""
         self.turn = turn
         self.record = TurnRecord(turn, self.user_message, messages)
         self.ended.set()
 
     def now(self) -> TurnRecord:
-        """Return the turn as it is now: an open one with its answer so far."""
+        """Return the turn in its present state, with its answer so far if it is open."""
         draft = self.run.draft
         return self.record or TurnRecord(self.turn, self.user_message, draft.messages() if draft else ())

@@ -1,4 +1,4 @@
-"""What clients speak: one file per format, each a pure encoder of the log's events."""
+"""Wire formats of clients: one module or package per format, each with a pure encoder of the log's events."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ WIRE_FORMATS: Final[Mapping[str, Callable[[Settings], StreamFormat | WireFormat]
     "anthropic": Anthropic,
     "gradio": Gradio,
 }
-"""Every format by its name. Protocols with paths of their own are spoken if the setting `protocols` names them; ways to
-stream on chatserve's own paths are chosen by `Accept`, the first of several that are equally welcome."""
+"""All formats by name. Protocols with their own paths are served if the setting `protocols` names them. Formats for
+streams on chatserve's own paths are chosen by `Accept`; of equally weighted ones, the first is chosen."""

@@ -13,7 +13,7 @@ from chatserve.settings import Settings
 
 
 class Native:
-    """The format: server-sent events from which a client can go on where it was."""
+    """The format: server-sent events, after which a client can resume where it left off."""
 
     name = "native"
     form = StreamForm(is_resumable=True)
@@ -30,7 +30,7 @@ class NativeEncoder:
     """Encodes events as native server-sent events. Stateless: one instance serves every reader."""
 
     is_per_turn = False
-    is_complete = False  # a session's stream goes on until somebody leaves
+    is_complete = False  # a session's stream goes on until its client leaves
 
     def encode(self, numbered: NumberedEvent) -> bytes:
         seq, _, event = numbered

@@ -1,4 +1,4 @@
-"""Only the assistant's words, as `text/plain`: thoughts, files and metadata have no place here."""
+"""Only the assistant's text, as `text/plain`, without thoughts, files and metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chatserve.settings import Settings
 
 
 class Plain:
-    """The format: bare words, for which a terminal or a pipe is client enough."""
+    """The format: plain text, for terminals and pipes."""
 
     name = "plain"
     form = StreamForm("text/plain", framing="bare", ping=b"", awaits_words=True)
@@ -36,7 +36,7 @@ class Plain:
 
 
 class PlainEncoder:
-    """Encodes one turn's text. What cannot be taken back is followed by the new text on a line of its own."""
+    """Encodes one turn's text. If text that was already sent changes, the new text follows on a new line."""
 
     is_per_turn = True
     is_complete = False
@@ -82,7 +82,7 @@ class PlainEncoder:
                 return b""
 
     def farewell(self) -> None:
-        """There are no words but the answer's."""
+        """Return None, as the format can express only the answer."""
 
     def _line_break(self) -> bytes:
         if not self._sent or self._sent.endswith("\n"):

@@ -1,1 +1,1 @@
-"""What every route needs: reading requests, guards, problems. Knows no route."""
+"""What every route needs: reading requests, guards, problem documents. Knows no route."""

@@ -1,6 +1,6 @@
-"""What clients say of sessions, histories and turns: ids they choose, histories in either shape, keys, calls.
+"""Input from clients about sessions, histories and turns: chosen ids, histories in either shape, keys, calls.
 
-Every route and every protocol that takes them comes through here, so the rules stand here once. Starts no turn.
+Every route and every protocol that takes such input uses this module, so each rule exists once. Starts no turn.
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ SERVER_SESSION_ID: Final = re.compile(r"s_[A-Za-z0-9_-]{1,64}")
 
 @frozen
 class SessionPlace:
-    """Which session a request means, and whether the session may be, or is, yet to be created."""
+    """Which session a request means, and whether the session may have to be created, or has to be."""
 
     session_id: str
     creates: Literal["nothing", "missing", "fresh"] = "nothing"
 
 
 NOWHERE: Final = SessionPlace("")
-"""Nothing is kept."""
+"""The place of a stateless turn, which stores nothing."""
 
 
 def place_of_id(session_id: str, settings: Settings, owner: str) -> SessionPlace:
-    """Return the place of an id that the server gave or the client chose; the first use of a chosen one creates it.
+    """Return the place of an id that the server or the client chose; the first use of a client's id creates a session.
 
     Raises:
-        InputsInvalid: it is no session id at all.
-        SessionUnknown: it cannot exist: not as the server makes them, or chosen where choosing is off.
+        InputsInvalid: the text is not a session id.
+        SessionUnknown: no session can have this id: it starts with `s_` but is not of the server's form, or the client
+            chose it and may not choose ids.
     """
     if SERVER_SESSION_ID.fullmatch(session_id):
         return SessionPlace(session_id)
@@ -64,11 +65,11 @@ def place_of_id(session_id: str, settings: Settings, owner: str) -> SessionPlace
 
 
 def place_of_key(key: str, format_name: str, settings: Settings, owner: str) -> SessionPlace:
-    """Return the place that a key of another protocol stands for: the id of a front end's conversation, a drawn hash.
+    """Return the place for a key of another protocol, like a front end's conversation id or a random hash.
 
-    Where clients may choose ids, a key that can be an id is the id, so that every protocol and the native API meet in
-    one session. Elsewhere it stands for a session of its protocol's own, whose id is derived from the key: it opens
-    nothing that was created another way.
+    Where clients may choose ids, a key that has the form of an id is used as the id. Every protocol and the native API
+    then share one session. Otherwise the session id is derived from the protocol's name and the key, so that the key
+    opens no session that was created in another way.
     """
     if SERVER_SESSION_ID.fullmatch(key):
         return SessionPlace(key)
@@ -79,13 +80,16 @@ def place_of_key(key: str, format_name: str, settings: Settings, owner: str) -> 
 
 
 def may_choose_ids(settings: Settings, owner: str) -> bool:
-    """Whether clients may choose session ids: where a guessed one opens nobody else's session, or by setting."""
+    """Whether clients may choose session ids: where requests have owners, or by the settings.
+
+    With owners, a guessed id opens no other owner's session.
+    """
     return bool(settings.allow_client_session_ids or settings.debug or owner)
 
 
 @frozen
 class Asked:
-    """A request whose body was read, and the protocol it was read as."""
+    """A request with the body that was read, and the protocol that read it."""
 
     request: Request
     body: bytes
@@ -93,16 +97,16 @@ class Asked:
 
 
 def turn_request(engine: TurnEngine, asked: Asked, call: TurnCall, place: SessionPlace) -> TurnRequest:
-    """Return the request for a turn that a route or a wire format has decoded a call for.
+    """Return the turn request for a call that a route or a wire format has decoded.
 
     Raises:
         ChatUnknown: no chat has this name.
         BodyTooLarge: the message is longer than `max_message_bytes`.
         InputsInvalid: the chat takes no files.
-        BodyInvalid: the idempotency key is none.
+        BodyInvalid: the idempotency key is malformed.
     """
     request = asked.request
-    if call.operation != "retry":  # a stored message was checked when it came
+    if call.operation != "retry":  # a stored message was checked when it was received
         _check_message(call, engine.chat(call.chat), engine.settings)
     history = () if call.history is None and not place.session_id else call.history
     return TurnRequest(
@@ -128,10 +132,10 @@ def _check_message(call: TurnCall, chat: Chat, settings: Settings) -> None:
 
 
 def idempotency_of(engine: TurnEngine, request: Request, content: bytes) -> Idempotency | None:
-    """Return the request's key, if it has one; `content` tells it from other requests with that key.
+    """Return the request's key, if it has one; `content` distinguishes it from other requests with that key.
 
     Raises:
-        BodyInvalid: it is no key.
+        BodyInvalid: the key is malformed.
     """
     key = idempotency_key(headers_of(request))
     if key is None:
@@ -142,7 +146,7 @@ def idempotency_of(engine: TurnEngine, request: Request, content: bytes) -> Idem
 
 
 def read_history(history: list[Json], formats: Mapping[str, HistoryFormat]) -> tuple[ParsedMessage, ...]:
-    """Return a history the client sent, in either shape.
+    """Parse a history that the client sent, in either shape.
 
     Raises:
         InputsInvalid: it has neither shape.
@@ -152,7 +156,7 @@ def read_history(history: list[Json], formats: Mapping[str, HistoryFormat]) -> t
 
 
 def linked_messages(given: Iterable[ParsedMessage | Message], engine: TurnEngine) -> tuple[Message, ...]:
-    """Return messages with ids of their own, one behind the other; of stored ones, copies."""
+    """Return the messages with new ids, each linked to the one before. Stored messages are copied."""
     now, parent_id = engine.clock(), None
     messages: list[Message] = []
     for each in given:
@@ -171,26 +175,26 @@ def _given_message(parsed: ParsedMessage | Message, message_id: str, parent_id: 
 
 @frozen
 class Claim:
-    """The id of what a request creates; `is_known`: the request's key stood for it already."""
+    """The id of what a request creates. `is_known`: an earlier request with the same key has claimed this id."""
 
     made_id: str
     is_known: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the client is told of it."""
+        """The response headers about the claim."""
         return {"idempotency-replayed": "true"} if self.is_known else {}
 
 
 async def claim_id(engine: TurnEngine, request: Request, content: bytes, made_id: str) -> Claim:
-    """Let the request's key, if it has one, stand for what it is about to create.
+    """Bind the request's idempotency key, if it has one, to the id of what the request creates.
 
-    `content` tells this request from another with the same key: its body, or what matters of it. An id that is known
-    may still be without its session, when the first try did not come to its end: the caller creates it then.
+    `content` distinguishes this request from others with the same key: the body, or the part of it that matters. A
+    known id may not have its session yet, if the first request failed halfway. The caller then creates the session.
 
     Raises:
-        IdempotencyConflict: the key came with something else.
-        SessionExists: there is a session of this id, which this key did not make.
+        IdempotencyConflict: the key was used with other content.
+        SessionExists: a session has this id, and this key did not create it.
     """
     idempotency = idempotency_of(engine, request, content)
     if idempotency is None:

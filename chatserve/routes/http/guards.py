@@ -1,7 +1,7 @@
-"""What stands before every route: allowed hosts and origins, limits of a request's head, CORS, headers of responses.
+"""Checks before every route: allowed hosts and origins, limits on a request's head, CORS, response headers.
 
-Pure ASGI, one pass over a request's headers, and nothing per event of a stream. Knows no route but `/health/*`, which
-probes ask by address. Source: RFC 9110 sections 7.2 and 15; WHATWG Fetch, "CORS protocol"; docs/http.md.
+Pure ASGI. Reads a request's headers once and does no work per event of a stream. Knows no route but `/health/*`, which
+probes request by IP address. Source: RFC 9110 sections 7.2 and 15; WHATWG Fetch, "CORS protocol"; docs/http.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_URL_BYTES: Final = 8 * 1024
 
 ALLOWED_METHODS: Final = "GET, HEAD, POST, PATCH, DELETE"
 ALLOWED_HEADERS: Final = b"Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, Prefer"
-"""Where a preflight names none. What it names is allowed as named: an origin on the list is trusted with any header."""
+"""Headers for a preflight that names none. Any header it names is allowed, as a listed origin is fully trusted."""
 
 EXPOSED_HEADERS: Final = (
     "ETag, Idempotency-Replayed, Location, Request-Id, Retry-After, "
@@ -43,7 +43,7 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
-"""On every response that does not set them itself."""
+"""Added to every response that does not set them itself."""
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d*)?")
@@ -52,7 +52,7 @@ _HEADER_NAMES: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-
 
 @frozen
 class _Head:
-    """What the guards want to know of a request."""
+    """The parts of a request's head that the guards check."""
 
     host: bytes | None
     origin: bytes | None
@@ -60,9 +60,9 @@ class _Head:
 
 
 class Guards:
-    """ASGI middleware around the whole application, its error pages included.
+    """ASGI middleware around the whole application, including its error responses.
 
-    Of the settings, `allowed_hosts` are compared without ports, `cors_origins` exactly.
+    Hosts are compared with the setting `allowed_hosts` without their ports, origins with `cors_origins` exactly.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -100,7 +100,7 @@ class Guards:
             raise HostUnknown(f"{shown} is not answered here; the setting allowed_hosts lists which are")
 
     def _check_origin(self, scope: Scope, head: _Head) -> None:
-        """Let no foreign page change anything here, nor learn by a preflight that it might."""
+        """Reject changes and preflights from pages of other origins that are not allowed. Raises: Forbidden."""
         origin = head.origin
         if origin is None or (scope["method"] in _SAFE_METHODS and not head.is_preflight):
             return
@@ -119,7 +119,7 @@ class Guards:
 
 
 def _preflight(scope: Scope) -> Response:
-    """Answer a listed origin: what its page wants to send may be sent."""
+    """Answer the preflight of a listed origin: its page may send the request that it asks about."""
     wanted = next((value for name, value in scope["headers"] if name == b"access-control-request-headers"), b"")
     allowed: bytes = wanted if _HEADER_NAMES.fullmatch(wanted) else ALLOWED_HEADERS
     return Response(
@@ -136,9 +136,9 @@ def _read_head(scope: Scope) -> _Head:
     """Read the headers once.
 
     Raises:
-        UrlTooLong, HeadersTooLarge: beyond their limits.
-        RequestError: two Host headers: what stands before this server may have read the other one.
-        Forbidden: two Origin headers.
+        UrlTooLong, HeadersTooLarge: the URL or the headers exceed their limits.
+        RequestError: there are two Host headers; a proxy before this server may have used the other one.
+        Forbidden: there are two Origin headers.
     """
     url_bytes = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
     if url_bytes > MAX_URL_BYTES:
@@ -167,7 +167,7 @@ def _read_head(scope: Scope) -> _Head:
 
 
 def _dressed(send: Send, added: tuple[Header, ...]) -> Send:
-    """Return `send` with the headers of every response. No coroutine of its own: what follows the head costs a call."""
+    """Return a `send` that adds headers to the response. It is no coroutine, so each later message costs one call."""
 
     def send_dressed(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
@@ -186,7 +186,7 @@ def _is_health(scope: Scope) -> bool:
 
 
 def _is_same_origin(origin: bytes, host: bytes | None, scheme: str) -> bool:
-    """Whether a page of this origin came from here; behind a proxy that ends TLS, `scheme` http means https too."""
+    """Whether the origin is this server. Behind a proxy that terminates TLS, `scheme` http stands for https, too."""
     if host is None:
         return False
     schemes = (b"https",) if scheme == "https" else (b"http", b"https")
@@ -194,7 +194,7 @@ def _is_same_origin(origin: bytes, host: bytes | None, scheme: str) -> bool:
 
 
 def _host_name(given: str) -> bytes:
-    """Return a name of the allow-list as it is compared: lower case, no port, IPv6 addresses in brackets."""
+    """Normalize a name of the allow-list for comparison: lower case, no port, IPv6 addresses in brackets."""
     name = given.strip().lower().encode()
     if name.count(b":") > 1 and not name.startswith(b"["):
         return b"[" + name + b"]"

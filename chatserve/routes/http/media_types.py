@@ -1,6 +1,6 @@
-"""Media types: what an upload is, told by its bytes, and what a client wants to be answered with.
+"""Media types: of an upload, detected from its bytes, and of the response, chosen by `Accept`.
 
-Pure. What a client says of an upload is a hint at most. Source for the signatures: WHATWG MIME Sniffing, section 6, and
+Pure. What a client declares is only a hint. Source for the signatures: WHATWG MIME Sniffing, section 6, and
 the formats' own specifications; for `Accept`: RFC 9110, sections 5.6.6, 8.3.1 and 12.5.1.
 """
 
@@ -53,13 +53,13 @@ _REFINEMENTS: Final[Mapping[str, frozenset[str]]] = {
     "video/mp4": frozenset({"audio/mp4", "video/quicktime"}),
     "video/webm": frozenset({"audio/webm"}),
 }
-"""Types no bytes tell from the one they are a kind of; here a hint is believed. None is one a browser would run."""
+"""Subtypes that bytes cannot distinguish from their base type, so a hint decides. Browsers run none of them."""
 
 _NOT_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class Sniffer:
-    """Looks at a file as it passes by."""
+    """Detects the media type of a file from its chunks."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -67,7 +67,7 @@ class Sniffer:
         self._is_text = True
 
     def feed(self, chunk: bytes) -> None:
-        """Look at the next piece."""
+        """Examine the next chunk."""
         if len(self._head) < HEAD_BYTES:
             self._head += chunk[: HEAD_BYTES - len(self._head)]
         if self._is_text:
@@ -81,7 +81,7 @@ class Sniffer:
         return _NOT_TEXT.search(chunk) is None
 
     def media_type(self, hints: Iterable[str]) -> str:
-        """Return the type of what was fed; `hints` are what the client and the name say."""
+        """Return the type of the bytes so far; `hints` are the types by the client's header and by the file's name."""
         found = self._found()
         refinements = _REFINEMENTS.get(found, frozenset())
         return next((hint for hint in hints if hint in refinements), found)
@@ -106,21 +106,21 @@ _ELEMENT: Final = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
 _PARAMETER: Final = re.compile(r';\s*([^\s;=]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;]*)')
 _WEIGHT: Final = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
 MAX_ACCEPT: Final = 1000
-"""How much of the header is read."""
+"""How much of the `Accept` header is read."""
 
 _EVERYTHING: Final = 0
-"""How specific `*/*` is."""
+"""The specificity of `*/*`."""
 
 
 class MediaRange(NamedTuple):
-    """One element of `Accept`: a type, or a family of types, and how welcome it is."""
+    """One element of `Accept`: a type or a family of types, with its weight."""
 
     media_type: str
     specificity: int
     weight: float
 
     def covers(self, media_type: str) -> bool:
-        """Whether a type is meant."""
+        """Whether the range includes a type."""
         family, _, kind = self.media_type.partition("/")
         if kind == "*":
             return family == "*" or media_type.startswith(f"{family}/")
@@ -129,10 +129,10 @@ class MediaRange(NamedTuple):
 
 @lru_cache(maxsize=256)
 def choose_media_type(accept: str, offers: tuple[str, ...], default: str) -> str:
-    """Return which of the offered types a client wants most, the first of several that it wants equally.
+    """Return the offered type that a client prefers; of equally weighted ones, the first.
 
-    What is named exactly goes before what only a wildcard allows. A client that does not care, or that wants nothing of
-    what there is, gets the default.
+    A type that is named exactly wins over one that only a wildcard allows. A client without a preference, or one that
+    accepts none of the offers, gets the default.
     """
     ranges = read_accept(accept)
     weights = {offer: _weight_of(offer, ranges) for offer in offers}
@@ -144,13 +144,13 @@ def choose_media_type(accept: str, offers: tuple[str, ...], default: str) -> str
 
 
 def _weight_of(offer: str, ranges: Iterable[MediaRange]) -> tuple[float, int]:
-    """Return how welcome a type is and how exactly that is said: the most specific range counts."""
+    """Return the weight and the specificity of the most specific range that includes an offer."""
     found = max((each for each in ranges if each.covers(offer)), key=lambda each: each.specificity, default=None)
     return (0.0, _EVERYTHING) if found is None else (found.weight, found.specificity)
 
 
 def read_accept(accept: str) -> tuple[MediaRange, ...]:
-    """Return the ranges of an `Accept` header; elements that are none are left out."""
+    """Parse an `Accept` header; malformed elements are ignored."""
     found = (_read_range(element) for element in _ELEMENT.findall(accept[:MAX_ACCEPT]))
     return tuple(each for each in found if each is not None)
 
@@ -163,5 +163,5 @@ def _read_range(element: str) -> MediaRange | None:
     if not (family and slash and kind) or not _WEIGHT.fullmatch(weight):
         return None
     if parameters.pop("charset", "utf-8") != "utf-8" or parameters:
-        return None  # a kind of the type that nobody here offers
+        return None  # a variant of the type that no format offers
     return MediaRange(media_type, (family != "*") + (kind != "*"), float(weight))

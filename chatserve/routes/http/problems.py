@@ -28,7 +28,7 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 def problem(
     status_code: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:
-    """Return a problem document; `members` are added to it."""
+    """Return a problem document with these additional members."""
     value = {
         "type": "about:blank",
         "title": _PHRASES.get(status_code, "Error"),
@@ -42,14 +42,14 @@ def problem(
 
 
 def error_response(error: ChatserveError, **members: Any) -> Response:
-    """Return the problem document of an error of ours."""
+    """Return the problem document of one of chatserve's errors."""
     extra = {**error.extra, **members}
     headers = dict(error.headers) | _state_headers(error) | extra.pop("headers", {})
     return problem(error.status_code, error.code, error.detail, headers=headers, retryable=error.retryable, **extra)
 
 
 def _state_headers(error: ChatserveError) -> dict[str, str]:
-    """Return what a client needs to go on: the current version, or where the turn in its way is."""
+    """Return headers that help the client to continue: the current version, or the blocking turn's location."""
     if isinstance(error, VersionConflict) and "version" in error.extra:
         return {"etag": f'"{error.extra["version"]}"'}
     if isinstance(error, SessionBusy) and "turn_id" in error.extra:
@@ -71,7 +71,7 @@ def turn_problem(turn: Turn, error: TurnError) -> Response:
 
 
 def problem_of(request: Request, error: Exception) -> Response:
-    """Answer whatever a route raised: errors of ours, what routing and parsers refuse, bugs."""
+    """Answer any exception of a route: chatserve's own errors, those of routing and parsing, and bugs."""
     if isinstance(error, ChatserveError):
         return error_response(error)
     if not isinstance(error, HTTPException):
@@ -84,7 +84,7 @@ def problem_of(request: Request, error: Exception) -> Response:
 
 
 def _wrong_method(request: Request) -> Response:
-    """Tell which methods a path has, all of its routes together: a problem, or what OPTIONS asked for."""
+    """Answer with the methods of all of a path's routes: a 405 problem, or the response to OPTIONS."""
     allow = {"allow": ", ".join(sorted(_methods_at(request) | {"OPTIONS"}))}
     if request.method == "OPTIONS":
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=allow)
@@ -94,7 +94,7 @@ def _wrong_method(request: Request) -> Response:
 
 
 def _methods_at(request: Request) -> set[str]:
-    """Return the methods of the routes a path has; of those that spell it out, where some do."""
+    """Return the methods of the routes that match a path; if some match it literally, of those only."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
     here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     spelled_out = [route for route in here if not route.param_convertors]
@@ -102,7 +102,7 @@ def _methods_at(request: Request) -> set[str]:
 
 
 def _bug(request: Request, error: Exception) -> Response:
-    """Tell of a bug of ours: the log has it, the client an id to find it by."""
+    """Log a bug of chatserve, and give the client the id to find it in the log."""
     error_id = f"e_{token_hex(8)}"
     logger.error("%s %s failed (%s)", request.method, request.scope["path"], error_id, exc_info=error)
     return problem(500, "internal_error", "the server failed; it is in its log", error_id=error_id, retryable=False)

@@ -1,4 +1,4 @@
-"""Reading requests: bodies within their limits, conditions, cursors, who asks."""
+"""Reading requests: bodies within their limits, conditions, cursors, owners."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from chatserve.settings import Settings
 Body = TypeVar("Body", bound="JsonBody")
 
 BodyTimeouts: TypeAlias = Timeouts[asyncio.Task[Any]]
-"""Ends the wait of tasks for the next piece of a body."""
+"""Timeouts of the tasks that wait for the next chunk of a body."""
 
 BODY_TIMEOUTS: Final = "chatserve.body_timeouts"
-"""Where a request's scope has the `BodyTimeouts` of the application."""
+"""The key of the application's `BodyTimeouts` in a request's scope."""
 
 _HEADERS: Final = "chatserve.headers"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -31,7 +31,7 @@ _ETAG: Final = re.compile(r'"(\d{1,18})"')
 
 
 def owner_of(request: Request) -> str:
-    """Return whose sessions this request may see; "" where nobody is asked who they are."""
+    """Return the owner whose sessions this request may read; "" without authentication."""
     owner = request.scope.get("chatserve.owner", "")
     assert isinstance(owner, str)
     return owner
@@ -50,8 +50,8 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
     """Return the body.
 
     Raises:
-        BodyTooLarge: longer than `max_bytes`; what comes after is not read.
-        BodyTimeout: nothing of it came for `body_idle_s`.
+        BodyTooLarge: it is longer than `max_bytes`; the rest is not read.
+        BodyTimeout: no chunk arrived for `body_idle_s`.
         MediaTypeUnsupported: it is compressed.
     """
     _check_announced(request, max_bytes)
@@ -62,12 +62,12 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
         chunks.append(chunk)
         left -= len(chunk)
     body = b"".join(chunks)
-    request._body = body  # noqa: SLF001 - where Starlette keeps a body it has read: a chat function may ask for it again
+    request._body = body  # noqa: SLF001 - Starlette's cache of the body, which a chat function may read again
     return body
 
 
 async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
-    """Yield the body piece by piece. Raises: as `read_body`."""
+    """Yield the body in chunks. Raises: as `read_body`."""
     _check_announced(request, max_bytes)
     left, more = max_bytes, True
     while more:
@@ -87,7 +87,7 @@ def _check_announced(request: Request, max_bytes: int) -> None:
 
 
 async def _receive(request: Request, left: int, *, max_bytes: int) -> tuple[bytes, bool]:
-    """Return the next piece of the body, of which `left` bytes may still come, and whether there is more."""
+    """Return the next chunk of the body, of at most `left` bytes, and whether more follow."""
     timeouts: BodyTimeouts = request.scope[BODY_TIMEOUTS]
     task = asyncio.current_task()
     assert task is not None
@@ -114,7 +114,7 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
 
 
 class BodyTimeout(RequestError):
-    """The body stopped coming."""
+    """The client paused too long while it sent the body."""
 
     code = "body_timeout"
     status_code = 408
@@ -134,13 +134,13 @@ class JsonBody(BaseModel):
 
 
 async def read_model(request: Request, model: type[Body], settings: Settings) -> tuple[Body, bytes]:
-    """Return a JSON body, read as `model` and as its bytes. A request without a body is an empty object.
+    """Return a JSON body as a `model` and as its bytes. A request without a body counts as an empty object.
 
-    A body may have `max_body_bytes`; one with a history, where the model takes it, `max_history_body_bytes`.
+    The limit is `max_body_bytes`, or `max_history_body_bytes` for a body with a history, if the model takes one.
 
     Raises:
-        BodyInvalid: not JSON.
-        InputsInvalid: JSON of another shape; `errors` names each field.
+        BodyInvalid: the body is not JSON.
+        InputsInvalid: the JSON has another shape; `errors` names each field.
         BodyTooLarge, BodyTimeout, MediaTypeUnsupported: as `read_body` and `require_json`.
     """
     limit, takes_history = settings.max_body_bytes, "history" in model.model_fields
@@ -163,17 +163,17 @@ def _decode(model: type[Body], raw: bytes) -> Body:
 
 
 def name_of_field(location: Location) -> str:
-    """Return a field's path as the client wrote it: of a message, text or object, pydantic names the kinds too."""
+    """Return a field's path as the client wrote it, without the union members that pydantic adds for a message."""
     return ".".join(str(step) for step in location if step not in ("str", "MessageBody")) or "body"
 
 
 def body_hash(method: str, path: str, body: bytes) -> str:
-    """Return what tells one request from another under the same idempotency key."""
+    """Return the hash that distinguishes requests with the same idempotency key."""
     return sha256(b"\0".join((method.encode(), path.encode(), body))).hexdigest()
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """Return the client's key. Raises: BodyInvalid for one that is no key."""
+    """Return the client's key, or None. Raises: BodyInvalid for a malformed key."""
     key = headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise BodyInvalid(f"Idempotency-Key {key!r:.80} is not 1 to 255 visible ASCII characters")
@@ -186,7 +186,7 @@ def etag(version: int) -> str:
 
 
 def if_match(headers: Mapping[str, str]) -> int | None:
-    """Return the version a change is meant for, or None where any will do. Raises: BodyInvalid."""
+    """Return the version that a change requires, or None for any version. Raises: BodyInvalid."""
     value = headers.get("if-match")
     if value is None or value == "*":
         return None
@@ -197,12 +197,12 @@ def if_match(headers: Mapping[str, str]) -> int | None:
 
 
 def read_cursor(request: Request) -> int | None:
-    """Return after which event a stream starts: `Last-Event-ID`, else `?after=`; None for neither.
+    """Return the event number after which a stream starts: `Last-Event-ID`, else `?after=`; None without either.
 
-    A header that is no number becomes -1, which gets a snapshot: a browser given 400 would never come back.
+    A header that is not a number becomes -1, which leads to a snapshot: after a 400 a browser would never reconnect.
 
     Raises:
-        BodyInvalid: `?after=` is no number.
+        BodyInvalid: `?after=` is not a number.
     """
     header, after = request.headers.get("last-event-id"), request.query_params.get("after")
     if after is not None and not _is_event_number(after):
@@ -217,7 +217,7 @@ def _is_event_number(text: str) -> bool:
 
 
 def read_limit(request: Request) -> int:
-    """Return how many items a page may have. Raises: BodyInvalid."""
+    """Return the maximum number of items on a page. Raises: BodyInvalid."""
     text = request.query_params.get("limit", "100")
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= 1000):
         raise BodyInvalid(f"limit={text!r:.80} is not a number from 1 to 1000")
@@ -225,7 +225,7 @@ def read_limit(request: Request) -> int:
 
 
 def read_flag(request: Request, name: str) -> bool:
-    """Return a true-or-false query parameter, false when it is not there. Raises: BodyInvalid."""
+    """Return a true-or-false query parameter, false when it is absent. Raises: BodyInvalid."""
     text = request.query_params.get(name, "false").lower()
     if text not in ("true", "false", "1", "0"):
         raise BodyInvalid(f"{name}={text!r:.80} is neither true nor false")

@@ -1,4 +1,4 @@
-"""Responses that every route gives."""
+"""Responses that every route can return."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Answers at a path that is written out after one look into a dict; all else is left to the application behind.
+"""Routes paths without parameters by a dict lookup; the application behind it handles all other requests.
 
-Most requests are for such a path, and Starlette would ask every route in turn and pass each message of the answer
-through every layer on the way. What goes wrong is answered as it is there.
+Most requests are for such a path. Starlette would try one route after another and pass each message of the response
+through every middleware layer. Errors are answered as in the application.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from chatserve.routes.http.problems import problem_of
 
 
 class LiteralPaths:
-    """ASGI middleware that answers those routes of an application whose paths hold no parameters.
+    """ASGI middleware that serves those routes of an application whose paths have no parameters.
 
-    A path that is here under another method only is the application's, which knows what to say of it.
+    If a path has no route for the request's method here, the application answers the request.
     """
 
     def __init__(self, application: Starlette, routes: Iterable[Route]) -> None:
@@ -50,7 +50,7 @@ class LiteralPaths:
 
 
 def _path_of(scope: Scope) -> str:
-    """Return the path below the one the application is mounted at."""
+    """Return the path relative to the application's mount point."""
     path: str = scope["path"]
     root_path: str = scope.get("root_path", "")
     return path.removeprefix(root_path) if root_path and path.startswith(f"{root_path}/") else path

@@ -1,1 +1,1 @@
-"""The OpenAPI document and the schemas it is made of."""
+"""The OpenAPI document and its schemas."""

@@ -1,6 +1,6 @@
-"""JSON Schemas of what is sent: the bodies' models, with the chats' inputs, examples and files, and history.
+"""JSON Schemas of what clients send: bodies, with the chats' inputs, examples and files, and history.
 
-They say what is taken, no more and no less: what they allow is accepted, unless it names something that is not there.
+The schemas match what the server accepts: it accepts all that they allow, unless a body names something unknown.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _UNNAMEABLE: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
 def schema_name(prefix: str, chat: str) -> str:
-    """Return the name of a chat's schema: component names take fewer characters than chats do."""
+    """Return the name of a chat's schema; component names allow fewer characters than chat names."""
     return f"{prefix}.{_UNNAMEABLE.sub('_', chat)}"
 
 
 def inputs_schema(chat: Chat) -> Schema:
-    """Return the schema of a chat's inputs, its references pointing where the document has it."""
+    """Return the schema of a chat's inputs, with references to its place in the document."""
     here = component(schema_name("Inputs", chat.options.name))["$ref"]
     schema = chat.signature.inputs.model_json_schema(ref_template=here + "/$defs/{model}")
     return schema | {"title": f"Inputs of {chat.options.name}"}
@@ -38,7 +38,7 @@ def inputs_schema(chat: Chat) -> Schema:
 
 
 def body_schema(model: type[BaseModel], chats: Iterable[Chat]) -> Schema:
-    """Return the schema of a body. One word means one thing: members of the same name are the same in every body."""
+    """Return the schema of a body. Members of the same name mean the same in every body."""
     schema = model.model_json_schema(ref_template=REFERENCE)
     schema.pop("$defs", None)
     properties = schema.get("properties", {})
@@ -63,7 +63,7 @@ def _meanings(chats: list[Chat]) -> Mapping[str, Schema]:
 
 
 def turn_schema(chat: Chat, body: type[BaseModel], message_body: type[BaseModel]) -> Schema:
-    """Return the schema of the body that starts a turn with a chat: that of `body`, as far as this chat takes it."""
+    """Return the schema of the body that starts a turn with a chat: the schema of `body`, limited to this chat."""
     schema = body_schema(body, [chat])
     schema["properties"] |= {
         "message": nullable({"anyOf": [STRING, message_schema(message_body, takes_files=chat.options.multimodal)]}),
@@ -79,15 +79,15 @@ def turn_schema(chat: Chat, body: type[BaseModel], message_body: type[BaseModel]
 
 
 def message_schema(model: type[BaseModel], *, takes_files: bool) -> Schema:
-    """Return the schema of a message with more than words."""
+    """Return the schema of a message that is an object."""
     schema = body_schema(model, ())
     if not takes_files:
-        schema["properties"]["files"] |= {"maxItems": 0, "description": "no files are taken here"}
+        schema["properties"]["files"] |= {"maxItems": 0, "description": "this chat takes no files"}
     return schema
 
 
 def definitions(model: type[BaseModel]) -> Mapping[str, Schema]:
-    """Return the schemas a model's own refers to, by name."""
+    """Return the schemas that a model's schema refers to, by name."""
     found: Mapping[str, Any] = model.model_json_schema(ref_template=REFERENCE).get("$defs", {})
     return found
 
@@ -138,7 +138,7 @@ def _history_message(content: Schema) -> Schema:
 
 
 def _history_part(answered: Schema, kind: str) -> Schema:
-    """Return the schema of a part as a client sends it back: what it says beyond the schema is not read."""
+    """Return the schema of a part as a client sends it back. Members beyond the schema are ignored."""
     names = ["type", "file_id"] if kind == "file" else answered["required"]
     members = {name: answered["properties"][name] for name in names}
     required = [name for name in names if name not in {"where", "is_error"}]

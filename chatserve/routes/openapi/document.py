@@ -1,6 +1,6 @@
-"""`GET /openapi.json`: one document, assembled from what the handlers say of themselves and from the chats' inputs.
+"""`GET /openapi.json`: one document, assembled from the handlers' operations and the chats' inputs.
 
-Source: OpenAPI Specification 3.1.1. Knows no operation by itself: handlers carry theirs, see `operations`.
+Source: OpenAPI Specification 3.1.1. Knows no particular operation: they are attached to the handlers, see `operations`.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ from chatserve.routes.sessions.history import EditBody
 from chatserve.routes.turns import MessageBody, TurnBody
 
 CHAT_PARAMETER: Final = "{chat}"
-"""A path with this is described once for each chat, with that chat's name in its place."""
+"""The document has a path with this placeholder once for each chat, under the chat's name."""
 
 HEADERS: Final[Mapping[str, Json]] = {
     "ETag": {"description": "the session's version, for If-Match", "schema": STRING},
-    "Idempotency-Replayed": {"description": "`true`: the key was known, this is its turn", "schema": STRING},
-    "Location": {"description": "where the turn, or what was created, is read", "schema": STRING},
+    "Idempotency-Replayed": {"description": "`true`: the key was known; this is its result", "schema": STRING},
+    "Location": {"description": "where to read the turn, or what was created", "schema": STRING},
     "Retry-After": {"description": "seconds", "schema": STRING},
     "X-Session-Id": {"description": "the turn's session", "schema": STRING},
     "X-Turn-Id": {"description": "the turn", "schema": STRING},
@@ -79,19 +79,19 @@ _UNKNOWN: Final[Mapping[str, type[ChatserveError]]] = {
     "message_id": MessageUnknown,
     "file_id": FileUnknown,
 }
-"""What is answered to an id in the path that nobody has, or somebody else."""
+"""The errors for ids in the path that are unknown or belong to another owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the document says of the service itself."""
+    """The service's own title and description in the document."""
 
     title: str
     description: str
 
 
 def openapi_document(routes: Iterable[Route], chats: Mapping[str, Chat], about: About, root_path: str = "") -> Json:
-    """Return the document that describes these routes, whose handlers carry their operations."""
+    """Return the document that describes these routes, by the operations attached to their handlers."""
     return {
         "openapi": "3.1.1",
         "info": {"title": about.title, "description": about.description, "version": chatserve_version()},
@@ -102,7 +102,7 @@ def openapi_document(routes: Iterable[Route], chats: Mapping[str, Chat], about: 
 
 
 def chatserve_version() -> str:
-    """Return the version that is installed."""
+    """Return the installed version of chatserve."""
     try:
         return metadata.version("chatserve")
     except metadata.PackageNotFoundError:
@@ -215,7 +215,7 @@ def _header(name: str) -> Json:
 
 
 def _codes(path: str, operation: Operation) -> dict[int, list[str]]:
-    """Return the codes of all problems an operation may answer with, by status."""
+    """Return the codes of all problems that an operation may answer with, by status."""
     is_unsafe = operation.method in _UNSAFE
     errors: list[type[ChatserveError]] = [*_ANY_REQUEST, *operation.errors]
     errors += [_UNKNOWN[name] for name in _PATH_PARAMETER.findall(path)]
@@ -241,7 +241,7 @@ def _codes(path: str, operation: Operation) -> dict[int, list[str]]:
 
 
 def _problem(status_code: int, codes: Sequence[str], *, is_closed: bool) -> Json:
-    """Return the response of a status; its codes are all there are, unless a chat's own may be among them."""
+    """Return the response of a status. With `is_closed` no other codes occur; else a chat may add its own."""
     distinct = sorted(set(codes))
     schema = component("Problem")
     if is_closed:

@@ -1,9 +1,9 @@
-"""What a route says of itself, attached to its handler: where it is, and what `GET /openapi.json` tells of it.
+"""The description of a route, attached to its handler: its path, and its entry in `GET /openapi.json`.
 
     @Operation("read_turn", "GET /turns/{turn_id}", (Answer(200, "the turn", json_of("TurnState")),))
     async def read(self, request: Request) -> Response: ...
 
-Knows no operation by itself, nor the document's layout (`document` does).
+Knows no particular operation, and not the document's layout, which is in `document`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _ATTRIBUTE: Final = "__operation__"
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A query parameter or header a route reads, and the error of one that does not hold, if there is one.
+    """A query parameter or header that a route reads, and the error for a wrong value, if there is one.
 
-    Path parameters need none: their names say it all.
+    Path parameters need no description beyond their names.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A successful response: schemas by media type, the names of its headers, what can follow.
+    """A successful response: schemas by media type, the names of its headers, and links.
 
-    `links` has the operations that can be next: for each, its parameters as runtime expressions.
+    `links` names the operations that can follow, each with its parameters as runtime expressions.
     Source: OpenAPI 3.1, "Link Object" and "Runtime Expressions".
     """
 
@@ -55,11 +55,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation: where it is, what it takes, what it answers. Decorates its handler, whose docstring sums it up.
+    """One operation: its path, its input and its responses. It decorates a handler, whose docstring is its summary.
 
-    `at` is a method and one or more paths. `body` is a model (JSON), schemas by media type, or `"turn"`, different from
-    chat to chat. `errors` are those that nothing else tells: what any request may meet (host, origin, size, broken
-    JSON, the store) goes without saying, and so do unknown ids in the path and the errors of the parameters.
+    `at` is a method and one or more paths. `body` is a model (JSON), schemas by media type, or `"turn"`, which differs
+    from chat to chat. `errors` are those that nothing else implies. Implied are errors of any request (host, origin,
+    size, broken JSON, the store), unknown ids in the path and the errors of the parameters.
     """
 
     operation_id: str
@@ -73,7 +73,7 @@ class Operation:
 
     @property
     def method(self) -> str:
-        """The method of its requests."""
+        """The HTTP method."""
         return self.at.partition(" ")[0]
 
     def __call__(self, handler: Handler) -> Handler:
@@ -83,13 +83,13 @@ class Operation:
 
 
 def operation_of(handler: Any) -> Operation | None:
-    """Return the operation of a handler, bound or not."""
+    """Return the operation of a handler, which may be a bound method, or None."""
     operation: Operation | None = getattr(handler, _ATTRIBUTE, None)
     return operation
 
 
 def routes_of(noun: object) -> list[Route]:
-    """Return the routes to an object's handlers, in the order they are written in its class."""
+    """Return the routes to an object's handlers, in the order of their definitions."""
     routes: list[Route] = []
     for name, value in vars(type(noun)).items():
         if (operation := operation_of(value)) is not None:
@@ -104,12 +104,12 @@ def component(name: str) -> Schema:
 
 
 def json_of(schema: str | Schema) -> Mapping[str, Schema]:
-    """Return JSON content of this schema, or of the document's schema of this name."""
+    """Return JSON content with this schema, or with the document's schema of this name."""
     return {"application/json": component(schema) if isinstance(schema, str) else schema}
 
 
 def page_of(items: Schema) -> Mapping[str, Schema]:
-    """Return JSON content: one page of a list."""
+    """Return JSON content that is one page of a list."""
     following = {"type": ["string", "null"], "description": "pass it as `after` for the next page; null at the end"}
     return json_of(
         {
@@ -122,7 +122,7 @@ def page_of(items: Schema) -> Mapping[str, Schema]:
 
 
 EVENTS: Final[Mapping[str, Schema]] = {"text/event-stream": component("StreamEvent")}
-"""A stream of server-sent events. Its schema is that of each event: 3.1 has no other way, and tools read it so."""
+"""A stream of server-sent events. The schema is that of one event: OpenAPI 3.1 has no schema for a stream."""
 
 IF_MATCH: Final = Parameter(
     "If-Match",
@@ -134,20 +134,20 @@ IF_MATCH: Final = Parameter(
 IDEMPOTENCY_KEY: Final = Parameter(
     "Idempotency-Key",
     "header",
-    "the same key and body again give the same turn, whatever became of the first answer",
+    "repeating the same key and body gives the same turn, whether or not the first response arrived",
     {"type": "string", "pattern": "^[!-~]{1,255}$"},
     IdempotencyConflict,
 )
 LAST_EVENT_ID: Final = Parameter(
-    "Last-Event-ID", "header", "go on after this event; what is no event's id gets a snapshot", {"type": "string"}
+    "Last-Event-ID", "header", "continue after this event; an unknown id gets a snapshot", {"type": "string"}
 )
 PREFER: Final = Parameter(
     "Prefer", "header", "`respond-async`: answer 202 at once, with the turn's Location", {"type": "string"}
 )
 AFTER_EVENT: Final = Parameter(
-    "after", "query", "as Last-Event-ID, which wins", {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+    "after", "query", "as Last-Event-ID, which comes first", {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
 )
-AFTER_ID: Final = Parameter("after", "query", "the `next` of the page before", {"type": "string"})
+AFTER_ID: Final = Parameter("after", "query", "the `next` of the previous page", {"type": "string"})
 LIMIT: Final = Parameter(
     "limit", "query", "items on a page", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 )

@@ -1,6 +1,6 @@
-"""JSON Schemas of what is answered: values and events, by their declarations, and what only HTTP knows, like problems.
+"""JSON Schemas of responses: values and events, from their declarations, and what only HTTP has, like problems.
 
-They say what `chatserve.codec` and the routes write, no more and no less; tests hold real answers against them.
+The schemas match what `chatserve.codec` and the routes write; tests check real responses against them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def choice(literal: Any) -> Schema:
 
 
 def nullable(schema: Schema) -> Schema:
-    """Return a schema that also takes null."""
+    """Return a schema that also allows null."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
@@ -46,14 +46,14 @@ BOOLEAN: Final[Schema] = {"type": "boolean"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 OBJECT: Final[Schema] = {"type": "object"}
 VERSION: Final[Schema] = COUNT | {"description": "grows with every accepted change of the session"}
-SESSION_ID: Final[Schema] = {"type": ["string", "null"], "description": "null for a turn of which nothing is kept"}
+SESSION_ID: Final[Schema] = {"type": ["string", "null"], "description": "null for a stateless turn"}
 
 
 _ANSWER: Final[Mapping[str, Schema]] = {
     "session_id": SESSION_ID,
     "turn_id": STRING,
     "status": choice(TurnStatus),
-    "text": STRING | {"description": "the words of the last answer message that is no thought"},
+    "text": STRING | {"description": "the text of the last answer message that is not a thought"},
     "messages": list_of(component("Message")) | {"description": "the answer's messages, not the user's"},
     "finish_reason": {"type": ["string", "null"]},
     "usage": nullable(component("Usage")),
@@ -80,7 +80,7 @@ PROBLEM: Final[Schema] = {
 
 
 def value_schemas() -> dict[str, Schema]:
-    """Return the schemas of the values that are answered, of the data of events too, by name."""
+    """Return the schemas of the values in responses, including the data of events, by name."""
     types = DocumentTypes(is_import=False)
     named = {cls.__name__: types.record(shape_of(cls)) for cls in (Message, Session, Turn)}
     named["File"] = types.record(shape_of(StoredFile), "File")
@@ -90,7 +90,7 @@ def value_schemas() -> dict[str, Schema]:
 
 
 def event_schemas() -> dict[str, Schema]:
-    """Return the schemas of every event as it is framed, and of the union of all, by name.
+    """Return the schema of every event's frame, and of their union, by name.
 
     A frame's members are the fields of a server-sent event, all of them text. Source: OpenAPI 3.2, "Special
     Considerations for Server-Sent Events".
@@ -123,13 +123,13 @@ def event_schema_name(event: str) -> str:
 
 
 def answer_schemas(values: Mapping[str, Schema]) -> dict[str, Schema]:
-    """Return the schemas of all that is answered besides values, by name; some have the members of a value."""
+    """Return the schemas of responses that are not values, by name; some include the members of a value."""
     turn: Schema = values["Turn"]
     return {
         "TurnState": turn
         | {
             "title": "TurnState",
-            "description": "a turn, and its answer as far as it is",
+            "description": "a turn, and its answer so far",
             "properties": {**turn["properties"], **_ANSWER, "user_message": nullable(component("Message"))},
             "required": list(dict.fromkeys([*turn["required"], *_ANSWER, "user_message"])),
         },
@@ -139,7 +139,7 @@ def answer_schemas(values: Mapping[str, Schema]) -> dict[str, Schema]:
         | {"minItems": 2, "maxItems": 2, "description": "user, assistant"},
         "OpenAIMessage": {
             "type": "object",
-            "description": "as OpenAI's Chat Completions take it",
+            "description": "a message as OpenAI's Chat Completions take it",
             "properties": {
                 "role": choice(Role),
                 "content": {"anyOf": [STRING, list_of(OBJECT), {"type": "null"}]},

@@ -1,4 +1,4 @@
-"""What every route that starts a turn says of itself, and how: by `turn_operation`."""
+"""`turn_operation`, the common description of all routes that start a turn."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SESSION: Final = {"session_id": "$response.header.X-Session-Id"}
 _ANSWERS: Final = (
     Answer(
         200,
-        "the turn: as JSON when it is over, as events or words while it runs; what Accept or `stream` ask for",
+        "the turn: as JSON when it has ended, or as events or text while it runs, as Accept or `stream` ask",
         {**json_of("Answer"), **EVENTS, "text/plain": STRING},
         (*_HEADERS, "ETag"),
         {"read_turn": _TURN, "follow_turn": _TURN, "stop_turn": _TURN, "stop_session": _SESSION},
     ),
     Answer(
         202,
-        "accepted; it runs or waits",
+        "accepted; the turn runs or waits",
         json_of("Accepted"),
         (*_HEADERS, "Location"),
         {"read_turn": _TURN, "stop_turn": _TURN},
@@ -36,6 +36,6 @@ _ERRORS: Final = (SessionUnknown, SessionBusy, QueueFull, Overloaded, ShuttingDo
 def turn_operation(
     operation_id: str, at: str, body: type[BaseModel] | Literal["turn"], *errors: type[ChatserveError]
 ) -> Operation:
-    """Return an operation that starts a turn. `errors` are those that not all of them have."""
+    """Return an operation that starts a turn. `errors` are those that not all such operations have."""
     parameters = (IDEMPOTENCY_KEY, IF_MATCH, PREFER)
     return Operation(operation_id, at, _ANSWERS, parameters, body, (*_ERRORS, *errors), runs_chat=True)

@@ -1,1 +1,1 @@
-"""Routes of sessions: themselves, their history, transfer, feedback."""
+"""Routes of sessions: creation and deletion, history, transfer, feedback."""

@@ -1,7 +1,7 @@
-"""A session as one JSON document: what export writes and import reads.
+"""A session as one JSON document, which export writes and import reads.
 
-An imported document is untrusted. Everything in it is checked here, except what only the store can know: that its
-messages form a tree, and that its ids are free. Pure: no store, no folder.
+An imported document is untrusted. This module checks everything in it, except what only the store can check: that its
+messages form a tree, and that its ids are free. Pure: uses no store and no folder.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from chatserve.routes.http.requests import name_of_field
 FORMAT: Final = "chatserve.session"
 FORMAT_VERSION: Final = 1
 MAX_DEPTH: Final = 160
-"""A document nests deeper than other bodies: data in an answer may have 128 levels of its own."""
+"""A document may nest deeper than other bodies, because data in an answer may have 128 levels."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedSession:
-    """A record from outside, with the bytes of its files by id."""
+    """An imported session record, with the bytes of its files by id."""
 
     record: SessionRecord
     contents: Mapping[str, bytes]
@@ -55,7 +55,7 @@ class ImportedSession:
 
 
 def document_json(record: SessionRecord, exported_at: float) -> dict[str, Json]:
-    """Return the document but for its files, whose bytes do not fit in memory at once."""
+    """Return the document without its files, whose bytes may not fit in memory together."""
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -67,12 +67,12 @@ def document_json(record: SessionRecord, exported_at: float) -> dict[str, Json]:
 
 
 def _message_json(message: Message) -> dict[str, Json]:
-    """Return a message with its parts one by one: neighbouring texts stay apart."""
+    """Return a message with its list of parts, so that adjacent text parts stay separate."""
     return message_json(message) | {"content": [part_json(part) for part in message.content]}
 
 
 def file_fields(file: StoredFile) -> dict[str, Json]:
-    """Return what is said of a file before its bytes."""
+    """Return the members of a file that precede its bytes."""
     return {name: value for name, value in file_json(file).items() if name != "url"}
 
 
@@ -81,7 +81,7 @@ def file_fields(file: StoredFile) -> dict[str, Json]:
 
 @cache
 def document_type() -> Any:
-    """Return the type of a document; files have their bytes in base64, null where they were gone at the export."""
+    """Return the type of a document. Files have their bytes in base64, or null if the bytes were gone at the export."""
     types = DocumentTypes(is_import=True)
     file = types.members(shape_of(StoredFile)) | {"data": str | None}
     del file["url"]
@@ -98,7 +98,7 @@ def document_type() -> Any:
 
 
 def document_schemas() -> dict[str, Json]:
-    """Return the schemas that a document is described by, by name."""
+    """Return the schemas that describe a document, by name."""
     return schemas_of({"SessionDocument": document_type()}, "#/components/schemas/{model}")
 
 
@@ -108,11 +108,11 @@ def _document_check() -> TypeAdapter[Any]:
 
 
 def read_document(body: bytes, owner: str) -> ImportedSession:
-    """Return the session of a document, as the owner's.
+    """Return the session in a document, with this owner.
 
     Raises:
-        BodyInvalid: not JSON.
-        InputsInvalid: JSON of another shape, or one that contradicts itself; the message names the place.
+        BodyInvalid: the document is not JSON.
+        InputsInvalid: the JSON has another shape or contradicts itself; the message names the place.
     """
     try:
         document = _document_check().validate_python(loads(body, MAX_DEPTH))
@@ -145,7 +145,7 @@ def _read_record(document: Json, owner: str) -> SessionRecord:
 
 
 def _check_references(record: SessionRecord) -> None:
-    """Check that what a session is made of names nothing outside it. Raises: InputsInvalid."""
+    """Check that a session's content refers to nothing outside the session. Raises: InputsInvalid."""
     messages = {None, *(message.message_id for message in record.messages)}
     turns = {None, *(turn.turn_id for turn in record.turns)}
     files = {file.file_id for file in record.files}
@@ -165,7 +165,7 @@ def _contradiction(detail: str) -> InputsInvalid:
 
 
 def _with_files(message: Message, files: Mapping[str, StoredFile]) -> Message:
-    """Return a message of which the file parts say what the files do."""
+    """Return a message with the name, type and size of each file part taken from the file's record."""
     content = tuple(files[part.file_id].part if isinstance(part, FilePart) else part for part in message.content)
     return replace(message, content=content)
 
@@ -184,7 +184,7 @@ def _bytes(file: StoredFile, data: str) -> bytes:
 
 
 def with_new_ids(imported: ImportedSession, session_id: str, new_id: Callable[[str], str]) -> ImportedSession:
-    """Return the same session under new ids: a copy that may stand beside the first."""
+    """Return a copy of the session with new ids, which can exist beside the original."""
     record = imported.record
     turn_ids = {turn.turn_id: new_id("t_") for turn in record.turns}
     message_ids = {message.message_id: new_id("m_") for message in record.messages}

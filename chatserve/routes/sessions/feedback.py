@@ -1,4 +1,4 @@
-"""Feedback over HTTP: what a reader thought of an answer."""
+"""Feedback over HTTP: a reader's opinion of an answer."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class FeedbackRoutes:
         FeedbackBody,
     )
     async def give(self, request: Request) -> Response:
-        """Say what one thinks of an answer.
+        """Give feedback on an answer.
 
-        The feedback takes the place of the one before.
+        It replaces any earlier feedback on the same message.
         """
         engine, owner, message_id = self.engine, owner_of(request), request.path_params["message_id"]
         body, _ = await read_model(request, FeedbackBody, engine.settings)
@@ -59,7 +59,7 @@ class FeedbackRoutes:
         return json_response(message_json(message), 200, {"etag": etag(session.version)})
 
     async def _values_for(self, owner: str, message: Message) -> tuple[str, ...]:
-        """Return the values of the message's chat; of all chats where none is known: seeded and forked histories."""
+        """Return the feedback values of the message's chat; if it is unknown, as in a forked history, of all chats."""
         if message.turn_id is not None:
             record = await self.engine.store.get_turn(owner, message.turn_id)
             chat = self.chats.get(record.turn.chat)

@@ -1,7 +1,7 @@
 """Histories over HTTP: read them, undo, retry, edit, fork, clear.
 
-Retry and edit start a turn, and answer exactly as `POST /chat` does. Messages are never changed: each operation moves
-the session to another branch, so that what was there stays readable with `?branches=true`.
+Retry and edit start a turn and answer exactly as `POST /chat` does. Messages are never changed: each operation moves
+the session to another branch, and the earlier messages stay readable with `?branches=true`.
 """
 
 from __future__ import annotations
@@ -78,21 +78,21 @@ MessageId = Annotated[str, Field(max_length=80)]
 
 
 class EmptyBody(JsonBody):
-    """The body of requests that say all in their path: none, or an empty object."""
+    """The body of requests without members: no body, or an empty object."""
 
 
 class RunBody(JsonBody):
     """What retry and edit have in common."""
 
-    chat: str | None = Field(None, description="the chat that answers; default: the one that did")
-    inputs: dict[str, Any] = Field(default_factory=dict, description="the inputs; those of the first try are not kept")
+    chat: str | None = Field(None, description="the chat that answers; default: the one that answered before")
+    inputs: dict[str, Any] = Field(default_factory=dict, description="the inputs; those of the earlier turn are lost")
     stream: bool | None = Field(None, description="true: answer with server-sent events, whatever Accept says")
     when_busy: WhenBusy | None = None
     on_disconnect: OnDisconnect | None = None
 
 
 class RetryBody(RunBody):
-    """The body of `POST /sessions/{session_id}/retry`; all of it may be left out."""
+    """The body of `POST /sessions/{session_id}/retry`; every member is optional."""
 
     message_id: MessageId | None = Field(
         None, description="the user message to answer again, or a message of its answer; default: the last one"
@@ -103,7 +103,7 @@ class EditBody(RunBody):
     """The body of `POST /sessions/{session_id}/edit`."""
 
     message_id: MessageId = Field(description="the user message to replace")
-    message: str | MessageBody = Field(description="what to say in its place")
+    message: str | MessageBody = Field(description="the new message")
 
 
 class ForkBody(JsonBody):
@@ -144,7 +144,7 @@ class HistoryRoutes:
                 "the shape of the history",
                 {"type": "string", "enum": [*MESSAGE_FORMATS], "default": "messages"},
             ),
-            flag("branches", "all messages in the order they were made, with `format=messages` only"),
+            flag("branches", "true: all messages in order of creation, with `format=messages` only"),
             AFTER_ID,
             LIMIT,
         ),
@@ -175,7 +175,7 @@ class HistoryRoutes:
         return [message_json(message) for message in messages]
 
     async def _page_of_turns(self, owner: str, session_id: str, after: str | None, limit: int) -> Page:
-        """Return a page of whole turns, as pairs need: about `limit` messages, more only where one turn is longer."""
+        """Return a page of whole turns, which pairs require: about `limit` messages, more only if a turn is longer."""
         store, messages = self.engine.store, list[Message]()
         while True:
             page = await store.list_messages(owner, session_id, after=after, limit=limit, branches=False)
@@ -210,7 +210,7 @@ class HistoryRoutes:
         errors=(SessionBusy, NothingToUndo),
     )
     async def undo(self, request: Request) -> Response:
-        """Take the last turn back."""
+        """Undo the last turn."""
         owner, session_id = owner_of(request), request.path_params["session_id"]
         _ = await read_model(request, EmptyBody, self.engine.settings)
         moved = await self.engine.sessions.move_history(owner, session_id, "undo", if_match(request.headers))
@@ -225,21 +225,21 @@ class HistoryRoutes:
     async def retry(self, request: Request) -> Response:
         """Answer a message again.
 
-        The answer there was stays as a branch of its own.
+        The earlier answer stays readable as another branch.
         """
         body, raw = await read_model(request, RetryBody, self.engine.settings)
         owner, session_id = owner_of(request), request.path_params["session_id"]
         prompt, chat = await self._prompt(owner, session_id, body.message_id)
         chat = self.engine.chat(body.chat) if body.chat else chat
-        target = body.message_id and prompt.message_id  # which message is the last one is settled when the turn begins
+        target = body.message_id and prompt.message_id  # without an id, the turn picks the last message when it begins
         call = _with_input(_call(body, "retry", chat, target), prompt)
         return await self._run(Asked(request, raw), body, call)
 
     @turn_operation("edit", "POST /sessions/{session_id}/edit", EditBody, MessageUnknown, ChatUnknown, FileUnknown)
     async def edit(self, request: Request) -> Response:
-        """Replace a message, and answer the new one.
+        """Replace a message and answer the new one.
 
-        The old one stays as a branch of its own.
+        The old message stays readable as another branch.
         """
         body, raw = await read_model(request, EditBody, self.engine.settings)
         owner = owner_of(request)
@@ -261,7 +261,7 @@ class HistoryRoutes:
         engine, owner, session_id = self.engine, owner_of(request), request.path_params["session_id"]
         body, raw = await read_model(request, ForkBody, self.engine.settings)
         claim = await claim_id(engine, request, raw, engine.new_id("s_"))
-        if claim.is_known:  # whatever would stand in the way of another copy by now
+        if claim.is_known:  # return the copy even if it could not be made again now
             with suppress(SessionUnknown):
                 return session_created(await engine.sessions.get(owner, claim.made_id), claim.headers)
         creation = engine.sessions.fork(owner, session_id, body.message_id, claim.made_id)
@@ -278,7 +278,7 @@ class HistoryRoutes:
         """Return the message to answer again, and the chat that answered it.
 
         Raises:
-            SessionUnknown, MessageUnknown: there is no such session or message.
+            SessionUnknown, MessageUnknown: the session or message does not exist.
             NothingToUndo: the history has no message to answer.
         """
         store = self.engine.store
@@ -308,7 +308,7 @@ class HistoryRoutes:
 
 
 def _last_turn_start(messages: Sequence[Message]) -> int:
-    """Return where the last turn begins that is not the first message's; 0 when all are of one turn."""
+    """Return the index of the last turn's first message; 0 when all messages belong to one turn."""
     for number in range(len(messages) - 1, 0, -1):
         if messages[number].role == "user" or messages[number].turn_id != messages[number - 1].turn_id:
             return number
@@ -327,7 +327,7 @@ def _call(body: RunBody, operation: TurnOperation, chat: Chat, target_message_id
 
 
 def _with_input(call: TurnCall, message: Message) -> TurnCall:
-    """Return the call with a stored message as what the user sent."""
+    """Return the call with a stored message as the user's input."""
     files = tuple(part for part in message.content if isinstance(part, FilePart))
     results = tuple(part for part in message.content if isinstance(part, ToolResultPart))
     return replace(call, text=message.text, files=files, tool_results=results)

@@ -1,4 +1,4 @@
-"""Sessions over HTTP: create, page through one's own, read, rename, delete. Their histories are `history`'s noun."""
+"""Sessions over HTTP: create, list, read, change, delete. The module `history` has their histories."""
 
 from __future__ import annotations
 
@@ -68,16 +68,16 @@ Title = Annotated[str, Field(max_length=1000)]
 
 
 class NewSessionBody(JsonBody):
-    """The body of `POST /sessions`; all of it may be left out."""
+    """The body of `POST /sessions`; every member is optional."""
 
-    session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="an id of the client's choice")
+    session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="an id that the client chooses")
     title: Title | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict, description="whatever the client wants kept with it")
-    history: list[Any] | None = Field(None, description="messages to begin with: a list of messages, or of pairs")
+    metadata: dict[str, Any] = Field(default_factory=dict, description="any values to store with the session")
+    history: list[Any] | None = Field(None, description="the initial history: a list of messages, or of pairs")
 
 
 class SessionChangesBody(JsonBody):
-    """The body of `PATCH /sessions/{session_id}`: what is left out stays; `metadata` is replaced as a whole."""
+    """The body of `PATCH /sessions/{session_id}`. Absent members stay as they are; `metadata` is replaced."""
 
     title: Title | None = Field(None, description="null removes the title")
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -99,9 +99,9 @@ class SessionRoutes:
         errors=(SessionUnknown, SessionExists, FileUnknown),
     )
     async def create(self, request: Request) -> Response:
-        """Create a session, perhaps with a history.
+        """Create a session, optionally with a history.
 
-        One of a known idempotency key is answered as it is now.
+        If the idempotency key is known, the response is the session created before, in its present state.
         """
         engine, owner = self.engine, owner_of(request)
         body, raw = await read_model(request, NewSessionBody, engine.settings)
@@ -135,7 +135,7 @@ class SessionRoutes:
         errors=(Forbidden, SessionUnknown),
     )
     async def list(self, request: Request) -> Response:
-        """Page through one's own sessions, most recently created first."""
+        """List the caller's sessions, most recently created first."""
         owner = owner_of(request)
         if not owner and not _is_loopback(request):
             raise Forbidden("sessions are listed to callers with an API key, and without one on loopback only")
@@ -167,7 +167,7 @@ class SessionRoutes:
     @Operation(
         "delete_session",
         "DELETE /sessions/{session_id}",
-        (Answer(204, "it is gone"),),
+        (Answer(204, "the session is deleted"),),
         (IF_MATCH,),
         errors=(SessionBusy,),
     )
@@ -179,10 +179,10 @@ class SessionRoutes:
 
 
 async def create_once(engine: TurnEngine, owner: str, claim: Claim, creation: Awaitable[Session]) -> Response:
-    """Create a session, or return the one that the request's key has created before.
+    """Create a session, or return the one that an earlier request with the same key created.
 
     Raises:
-        SessionExists: there is one of this id, which this key did not create.
+        SessionExists: a session has this id, and this key did not create it.
     """
     try:
         session = await creation
@@ -194,17 +194,17 @@ async def create_once(engine: TurnEngine, owner: str, claim: Claim, creation: Aw
 
 
 def session_response(session: Session, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a session, its version as the ETag."""
+    """Return the response with a session and its version as the ETag."""
     return json_response(session_json(session), status_code, {"etag": etag(session.version)} | (headers or {}))
 
 
 def session_created(session: Session, headers: dict[str, str]) -> Response:
-    """Return a session that was just made, and where it is."""
+    """Return the response with a new session and its location."""
     return session_response(session, 201, {"location": f"/sessions/{session.session_id}"} | headers)
 
 
 def _is_loopback(request: Request) -> bool:
-    """Whether the client is on this machine. Behind a proxy nobody is: the connection tells of the proxy only."""
+    """Whether the client is on this machine. Behind a proxy the answer is no: the connection is the proxy's."""
     if request.client is None or "x-forwarded-for" in request.headers or "forwarded" in request.headers:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Export and import of sessions over HTTP: one JSON document, exact both ways."""
+"""Export and import of sessions over HTTP, as one JSON document without loss."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class TransferRoutes:
         yield b"]}"
 
     async def _encoded(self, file: StoredFile) -> AsyncIterator[bytes]:
-        """Yield a file's bytes as a JSON string of base64; null when they are gone."""
+        """Yield a file's bytes as a JSON string of base64, or null when they are gone."""
         try:
             pieces = await self.files.open(file.part)
         except FileNotFoundError:
@@ -74,12 +74,12 @@ class TransferRoutes:
         "import_session",
         "POST /sessions/import",
         (replace(CREATED, links={"export_session": {"session_id": "$response.body#/session_id"}}),),
-        (flag("new_ids", "give session, turns, messages and files new ids: a copy"), IDEMPOTENCY_KEY),
+        (flag("new_ids", "true: import a copy, with new ids for session, turns, messages and files"), IDEMPOTENCY_KEY),
         json_of("SessionDocument"),
         errors=(SessionUnknown, SessionExists),
     )
     async def import_(self, request: Request) -> Response:
-        """Import a session as it was exported."""
+        """Import an exported session."""
         engine, owner = self.engine, owner_of(request)
         require_json(request)
         raw = await read_body(request, max_bytes=engine.settings.max_history_body_bytes)
@@ -94,7 +94,7 @@ class TransferRoutes:
         return await create_once(engine, owner, claim, self._write(owner, imported))
 
     async def _write(self, owner: str, imported: ImportedSession) -> Session:
-        """Write bytes, then records. Raises: SessionExists; what was written for nothing is removed again."""
+        """Write the files' bytes, then the records; on failure remove the bytes again. Raises: SessionExists."""
         written: list[str] = []
         try:
             for file in imported.record.files:

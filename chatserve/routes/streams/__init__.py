@@ -1,1 +1,1 @@
-"""The way out: readers' frames on sockets. Starts no turn."""
+"""Streams: sending readers' frames to sockets. Starts no turn."""

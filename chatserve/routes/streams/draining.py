@@ -1,4 +1,4 @@
-"""Draining with a server that is not ours: for servers that wait for streams to end before they tell anybody."""
+"""Draining when another server stops: some servers notify the application only after all streams have ended."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from sse_starlette.sse import AppStatus
 from chatserve.engine import TurnEngine
 
 SERVER_POLL_S = 0.25
-"""How often `drain_with_server` looks."""
+"""How often `drain_with_server` checks whether the server stops."""
 
 
 async def drain_with_server(engine: TurnEngine) -> None:
-    """Drain when the server around begins to stop.
+    """Drain when the server that runs the application begins to stop.
 
-    sse-starlette sees uvicorn's signals. Its flag is never taken back: one that is set already is an earlier server's.
+    sse-starlette observes uvicorn's signals. It never resets its flag, so a flag that is already set at the start
+    belongs to an earlier server.
     """
     if _server_exits():
         return
-    while not _server_exits():  # noqa: ASYNC110 - a signal handler sets the flag, and wakes nobody
+    while not _server_exits():  # noqa: ASYNC110 - a signal handler sets the flag without waking a task
         await asyncio.sleep(SERVER_POLL_S)
     await engine.drain(engine.settings.drain_timeout_s)
     engine.readers.say_bye()

@@ -1,4 +1,4 @@
-"""What stands around the frames of a stream: the head of its response, what is said first and last."""
+"""What surrounds the frames of a stream: the response's head, its opening, its last frames."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from starlette.responses import Response
 from chatserve.contracts.streams import StreamReply
 
 REFUSED_RETRY_MS: Final = 5000
-"""When a client may come back to a server that takes no more streams."""
+"""When a client may reconnect to a server that accepts no more streams."""
 
 _HEADERS: Final = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
-"""What keeps proxies from holding a stream back, and from packing it together."""
+"""Headers that keep proxies from buffering or compressing a stream."""
 
 _EVENTS_HEAD: Final = tuple(EventSourceResponse(iter(()), headers=_HEADERS).raw_headers)
-"""What sse-starlette sends before a stream, made once: one made per stream would cost a tenth of a turn."""
+"""The head that sse-starlette sends, made once: making one per stream would cost a tenth of a turn."""
 
 
 def head_of(reply: StreamReply) -> list[tuple[bytes, bytes]]:
@@ -30,20 +30,20 @@ def head_of(reply: StreamReply) -> list[tuple[bytes, bytes]]:
 
 
 def opening_of(reply: StreamReply) -> bytes:
-    """Return what comes before all frames."""
+    """Return the bytes that precede all frames."""
     return (b"retry: %d\n\n" % _retry_ms() if _retries(reply) else b"") + reply.opening
 
 
 def farewell_of(reply: StreamReply) -> bytes | None:
-    """Return what ends a stream when the server goes away before its end; None: the stream is to be cut."""
+    """Return the frames that end a stream early when the server stops; None: cut the connection instead."""
     frames = reply.encoder.farewell()
     return b"retry: %d\n%b" % (_retry_ms(), frames) if frames is not None and _retries(reply) else frames
 
 
 def refusal_of(reply: StreamReply) -> Response:
-    """Return the whole stream of a server that takes no more of them: come back later.
+    """Return a complete stream that only asks the client to reconnect later, as the server accepts no more streams.
 
-    An EventSource that is given another status than 200 never comes back.
+    An EventSource that receives a status other than 200 never reconnects.
     """
     retry = b"retry: %d\n" % REFUSED_RETRY_MS if _retries(reply) else b""
     response = Response(retry + (reply.encoder.farewell() or b""))
@@ -52,10 +52,10 @@ def refusal_of(reply: StreamReply) -> Response:
 
 
 def _retries(reply: StreamReply) -> bool:
-    """Whether the client is told when to come back, which server-sent events alone have a word for."""
+    """Whether the stream has a reconnection time, which only server-sent events can express."""
     return reply.form.is_resumable and reply.form.framing == "events"
 
 
 def _retry_ms() -> int:
-    """Return a wait of 1 to 3 s, different for each client, so that a restart is no stampede."""
-    return 1000 + int(random.random() * 2000)  # noqa: S311 - spreads load, guards nothing
+    """Return a random wait of 1 to 3 s, so that clients do not all reconnect at once after a restart."""
+    return 1000 + int(random.random() * 2000)  # noqa: S311 - spreads load, no secret

@@ -1,7 +1,7 @@
-"""The one way out: what a reader is given of a log, on a socket, whatever the format.
+"""The response that sends a reader's frames to a socket, in any format. All streams use it.
 
-A frame is one `send` without cancel scope, lock and log line; pings come after silence only; a client that takes
-nothing is dropped without a traceback; what ends before its own end says farewell, or has no last chunk.
+Each frame costs one `send`, without a cancel scope, lock or log line. Pings are sent only after silence. A client that
+receives nothing is disconnected without a traceback. A stream that ends early sends a farewell or omits its last chunk.
 """
 
 from __future__ import annotations
@@ -24,16 +24,19 @@ _NOTHING: Final = b""
 
 
 class LogStream(Response):
-    """The stream of one reader, until its turn, its client or its server is done. `begun` is what was read before.
+    """The stream of one reader, until its turn ends, its client leaves or its server stops.
 
-    - It begins with the head, the opening and all there is; an answer that is about to begin comes with them.
-    - After `ping_interval_s` of silence comes a ping, in formats that have one.
-    - A client that takes nothing for `send_timeout_s` is dropped; so is nobody who takes little, for what is long goes
-      in pieces.
-    - A client that leaves ends it, and `on_disconnect` decides what becomes of the turns it serves.
-    - When the server goes, or the session is removed, all that was said is still sent. What is then not at its own end
-      says farewell. Where the format has no word for that, nor for a failure, the connection is closed without the last
-      chunk: half an answer must not look like a whole one.
+    `begun` are frames that were taken from the reader before.
+
+    - The stream begins with the head, the opening and all existing frames. If the answer is about to begin, its first
+      frames are sent with them.
+    - After `ping_interval_s` of silence it sends a ping, in formats that have one.
+    - A client that receives nothing for `send_timeout_s` is disconnected. A slow client is not, because long chunks are
+      sent in pieces.
+    - When the client leaves, the stream ends, and `on_disconnect` decides whether the turns it serves go on.
+    - When the server stops or the session is deleted, everything published so far is still sent. A stream that is then
+      not at its end sends a farewell. If the format cannot express that, or a failure, the connection is closed without
+      the last chunk: half an answer must not look complete.
     """
 
     def __init__(self, engine: TurnEngine, reader: Reader, reply: StreamReply, begun: bytes = b"") -> None:
@@ -73,7 +76,7 @@ class LogStream(Response):
             raise asyncio.CancelledError
 
     async def _begin(self, send: Send) -> None:
-        """Send what there is, and see to the rest: an outlet takes it as it comes, as far as it can, or else a task."""
+        """Send the existing frames. An outlet then sends later frames directly; without one, a task sends them."""
         reader, cursor = self._reader, self._cursor
         head: Message = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         frames = opening_of(self._reply) + self._begun + reader.take()
@@ -91,14 +94,14 @@ class LogStream(Response):
             self._news.add_done_callback(partial(self._go_on, send))
 
     def _go_on(self, send: Send, news: asyncio.Future[bytes]) -> None:
-        """Send in a task what the outlet did not take, and all that follows."""
+        """Start a task that sends the frames that the outlet refused, and all later ones."""
         if not news.cancelled():
             self._start_sending(self._send_rest(send, news))
 
     def _start_sending(self, sending: Coroutine[Any, Any, None]) -> None:
-        """Send in a task of its own, while the one that is deep in the application listens.
+        """Send in a new task, while the request's own task waits for a disconnect.
 
-        What is resumed for every event is then two coroutines deep, not twenty.
+        Each event then resumes a stack of two coroutines; in the request's task there are twenty.
         """
         self._sending = self._reader.task = asyncio.ensure_future(sending)
         self._sending.add_done_callback(self._stop_listening)
@@ -108,7 +111,7 @@ class LogStream(Response):
             self._listening.cancel()
 
     async def _listen(self, receive: Receive) -> None:
-        """Return when the client has left or all is sent; servers that say nothing then are not waited for."""
+        """Return when the client has left or all is sent; some servers report no disconnect after the last frame."""
         listening = self._listening = asyncio.current_task()
         assert listening is not None
         try:
@@ -133,7 +136,7 @@ class LogStream(Response):
     # sending
 
     async def _send_rest(self, send: Send, frames: bytes | asyncio.Future[bytes], head: Message | None = None) -> None:
-        """Send these frames and all that follows, to the response's end."""
+        """Send these frames and all later ones, to the end of the response."""
         if head is not None:
             await send(head)
         chunk = frames if isinstance(frames, bytes) else await frames
@@ -152,7 +155,7 @@ class LogStream(Response):
             self._reply.delivery.complete(self._engine.clock())
 
     async def _send_frames(self, chunk: bytes, send: Send) -> bytes:
-        """Send all that the reader gets until its end; return the last frames. The inner loop is the hot one."""
+        """Send the reader's frames until its end; return the last ones. The inner loop is the hot path."""
         reader, cursor, log = self._reader, self._cursor, self._cursor.log
         while True:
             chunk += reader.take()
@@ -169,7 +172,7 @@ class LogStream(Response):
                 chunk = b"" if is_behind else await cursor.news()
 
     async def _next_frames(self) -> bytes:
-        """Return what there is to send when nothing can be taken, be it a ping; b"" when it is time to look again."""
+        """Wait for and return the next frames or a ping; b"": check the reader again."""
         reader = self._reader
         if reader.silent_ticks >= self._ping_ticks and not self._cursor.has_more and not self._cursor.needs_store:
             reader.silent_ticks = 0
@@ -177,7 +180,7 @@ class LogStream(Response):
         return await self._engine.readers.next_frames(reader)
 
     async def _send_pieces(self, chunk: bytes, send: Send) -> bytes:
-        """Send a chunk in pieces, all but the last one, which is returned. Each that is taken is a sign of life."""
+        """Send all pieces of a chunk but the last, which is returned. Each piece sent shows that the client reads."""
         start = 0
         while len(chunk) - start > MAX_PIECE_BYTES:
             end = start + MAX_PIECE_BYTES
@@ -187,7 +190,7 @@ class LogStream(Response):
         return chunk[start:]
 
     def _last_words(self) -> bytes | None:
-        """Return what ends the stream; None: it is cut."""
+        """Return the bytes that end the stream; None: cut the connection."""
         if self._cursor.is_at_end:
             return self._reply.form.ending if untold_failure(self._reply.encoder) is None else None
         if self._reader.closed_by == "server":

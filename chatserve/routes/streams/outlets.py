@@ -1,9 +1,9 @@
-"""Ways to send pieces of a response without waiting: from where they become known, with no task to be woken for them.
+"""Outlets send pieces of a response without waiting, directly from the log and without waking a task.
 
-ASGI's `send` may wait, so a response awaits it in a task of its own. Where the server is known to wait for one thing
-only, a client that is behind with what it was sent, and to frame a piece in one way only, both can be done here: a
-third of what a word costs on its way from the log to the socket. Its head and what comes with it go in one piece, too,
-for each piece is a call of the kernel. Every other server's `send` is awaited as ever.
+ASGI's `send` may wait, so a response normally awaits it in a task. uvicorn, in a known version, waits only for a client
+that has not yet received what was sent, and frames each piece in the same way. This module does both itself, which
+saves a third of the cost of a delta on its way from the log to the socket. The head and the first frames are written
+together, because each write is a system call. For every other server the response awaits `send` as usual.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ from starlette.types import Message, Send
 from chatserve.engine import Outlet
 
 SERVER_SEND: Final = "chatserve.send"
-"""Where the application keeps the server's own `send`: frames need none of what routing wraps around it."""
+"""The key of the server's own `send` in a request's scope: frames do not need the wrappers that routing adds."""
 
 MAX_PIECE_BYTES: Final = 64 * 1024
-"""How much is written in one piece. How far a client is behind is known between pieces only."""
+"""How many bytes are written in one piece. Whether a client lags is known only between pieces."""
 
 _KNOWN: Final = "uvicorn.protocols.http.httptools_impl"
 
 
 async def open_outlet(send: Send, server_send: Send | None, head: Message, frames: bytes) -> Outlet | None:
-    """Send a response's head and first frames, and return its outlet; None: the server is not known, nothing was sent.
+    """Send a response's head and first frames, and return its outlet; None: the server is unknown, nothing was sent.
 
-    The head goes through `send`. `server_send` is the server's own: what another application wrapped around it may do
-    more.
+    The head goes through `send`. `server_send` is the server's own `send`, without the wrappers of other applications.
     """
     cycle = _cycle_of(server_send)
     if cycle is None or server_send is None:
@@ -39,9 +38,9 @@ async def open_outlet(send: Send, server_send: Send | None, head: Message, frame
 
 
 def drop_connection(server_send: Send | None) -> None:
-    """Cut the connection of a client that takes nothing, where the server is known.
+    """Abort the connection of a client that receives nothing, if the server is known.
 
-    A server that only closes it waits for the client to take what is left.
+    A server that merely closes the connection waits until the client has received the rest.
     """
     cycle: Any = getattr(server_send, "__self__", None)
     if type(cycle).__module__.startswith("uvicorn."):
@@ -51,19 +50,19 @@ def drop_connection(server_send: Send | None) -> None:
 
 
 def _cycle_of(send: Send | None) -> Any:
-    """Return uvicorn's state of a response of which nothing is sent, where sending does not wait; None of any other."""
+    """Return uvicorn's state of a response that has sent nothing and would not wait; None for any other."""
     cycle: Any = getattr(send, "__self__", None)
     try:
         is_known = type(cycle).__module__ == _KNOWN and cycle.transport is not None
         waits = is_known and (cycle.flow.write_paused or cycle.disconnected)
         is_new = is_known and not cycle.response_started and cycle.chunked_encoding is None
-    except AttributeError:  # of another version, which has its own ways
+    except AttributeError:  # another version, which works differently
         return None
     return cycle if is_new and not waits else None
 
 
 class ChunkedOutlet:
-    """A response of uvicorn's without a length. Source: uvicorn 0.54, `RequestResponseCycle.send`; RFC 9112, 7.1."""
+    """A chunked response of uvicorn. Source: uvicorn 0.54, `RequestResponseCycle.send`; RFC 9112, 7.1."""
 
     __slots__ = ("_cycle", "_flow", "_write")
 
@@ -81,7 +80,7 @@ class ChunkedOutlet:
 
 
 class Cork:
-    """In the place of a response's transport: what is written to it meanwhile reaches the transport in one piece."""
+    """Replaces a response's transport for a while and passes everything written to it on in one piece."""
 
     __slots__ = ("_cycle", "_pieces", "_transport")
 
@@ -102,10 +101,10 @@ class Cork:
             self._pieces.clear()
 
     def write(self, piece: bytes) -> None:
-        """Take what is written."""
+        """Collect a piece."""
         self._pieces.append(piece)
 
     def close(self) -> None:
-        """Close the transport behind what was written: the client wants no other response."""
+        """Close the transport after the collected pieces, because the client wants no further response."""
         self._flush()
         self._transport.close()

@@ -1,4 +1,4 @@
-"""From a reply that is a stream to the response that sends it: whose log is read, and who is sent away before."""
+"""Makes the response for a stream reply: opens the reader, and refuses requests that cannot be served."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from chatserve.routes.streams.waiting import ClientLeft, release_served, unless_
 async def stream_response(
     engine: TurnEngine, request: Request, reply: StreamReply, turn: RunningTurn | None = None
 ) -> Response:
-    """Return the response that is a stream; 204 for a client that has all of it. `turn` is what the request started.
+    """Return a streaming response, or 204 if the client has all events. `turn` is the turn that the request started.
 
     Raises:
-        RequestError: there is nothing to read, or too many read.
-        TurnFailed, ShuttingDown, ClientLeft: before the first frame of a form that awaits words.
+        RequestError: there is nothing to read, or there are too many readers.
+        TurnFailed, ShuttingDown, ClientLeft: before the first frame of a form that `awaits_words`.
     """
     may_come_back = reply.form.is_resumable and request.method == "GET"
     try:
@@ -48,7 +48,7 @@ async def stream_response(
 
 
 async def _open_reader(engine: TurnEngine, owner: str, reply: StreamReply, turn: RunningTurn | None) -> Reader | None:
-    """Return a reader, attached; None when nothing comes after the client's cursor. Raises: RequestError."""
+    """Return an attached reader, or None when no events follow the client's cursor. Raises: RequestError."""
     match reply.source:
         case OfNothing():
             return engine.read_nothing(reply.encoder)
@@ -82,7 +82,7 @@ def _head_alone(engine: TurnEngine, reader: Reader, reply: StreamReply) -> Respo
 
 
 async def _first_words(engine: TurnEngine, request: Request, reader: Reader, reply: StreamReply) -> bytes:
-    """Return the first frames of a stream; b"" where it has none. Raises: TurnFailed, ShuttingDown, ClientLeft."""
+    """Return the first frames of a stream; b"" if it has none. Raises: TurnFailed, ShuttingDown, ClientLeft."""
     try:
         frames = await unless_left(request, engine.readers.first_frames(reader))
     except ClientLeft:

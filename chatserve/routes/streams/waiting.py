@@ -1,4 +1,4 @@
-"""Waiting while a client waits too: for a turn's end, for a stream's first words. Knows no format."""
+"""Waiting on behalf of a client, for a turn's end or a stream's first frames, unless it leaves. Knows no format."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from chatserve.engine import Reader, RunningTurn, TurnEngine
 Result = TypeVar("Result")
 
 PATIENCE_S: Final = 0.2
-"""Turns that end sooner need no watch over the connection."""
+"""How long to wait before the connection is watched; many turns end sooner."""
 
 
 class ClientLeft(RequestError):
-    """The client left before its answer was there."""
+    """The client disconnected before its answer was complete."""
 
     code = "client_left"
     status_code = 499
 
 
 async def wait_for_end(engine: TurnEngine, request: Request, turn: RunningTurn) -> None:
-    """Return when the turn has ended, or its client has left; then the turn's policy decides what becomes of it."""
+    """Return when the turn has ended or its client has left; then `on_disconnect` decides whether the turn goes on."""
     if turn.ended.is_set():
         return
     with engine.awaited(turn):
@@ -40,7 +40,7 @@ async def wait_for_end(engine: TurnEngine, request: Request, turn: RunningTurn) 
 
 
 async def unless_left(request: Request, awaitable: Awaitable[Result]) -> Result:
-    """Wait, and return what is waited for. Raises: ClientLeft; whatever is waited for raises."""
+    """Return the result of an awaitable. Raises: ClientLeft, and what the awaitable raises."""
     waited = asyncio.ensure_future(awaitable)
     left = asyncio.ensure_future(_disconnected(request))
     try:
@@ -59,12 +59,12 @@ async def _disconnected(request: Request) -> None:
 
 
 def release_turns(engine: TurnEngine, turns: Iterable[RunningTurn]) -> None:
-    """Stop those turns that end when their client leaves."""
+    """Stop those of the turns that their chats stop when the client leaves."""
     for turn in turns:
         if (turn.request.call.on_disconnect or turn.chat.options.on_disconnect) == "stop":
             engine.stop_soon(turn)
 
 
 def release_served(engine: TurnEngine, reader: Reader, turn_ids: Collection[str]) -> None:
-    """Stop those turns that a stream served whose client has left, and that end then."""
+    """Stop the turns of a stream whose client has left, where `on_disconnect` says so."""
     release_turns(engine, [turn for turn in engine.turns_in(reader.room) if turn.turn_id in turn_ids])

@@ -1,1 +1,1 @@
-"""Endpoints of wire formats: handlers called, their steps done, their replies sent. Knows no format by name."""
+"""Endpoints of wire formats: call handlers, perform their steps, send their replies. Knows no format by name."""

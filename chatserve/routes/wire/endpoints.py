@@ -1,4 +1,4 @@
-"""Routes of all wire formats: which endpoint a request is for, and what it is given to read."""
+"""Routes of all wire formats: choose the endpoint for a request and read the request for it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class WireRoutes:
         self._started_at = engine.clock()
 
     def routes(self) -> list[Route]:
-        """Return a route per method and path; formats that share one are told apart by a header."""
+        """Return a route per method and path; a header distinguishes formats that share one."""
         offers: dict[tuple[str, str], list[Offer]] = {}
         for wire_format in self._formats:
             for endpoint in wire_format.endpoints:
@@ -55,7 +55,7 @@ class WireRoutes:
         return [Route(path, self._handler(each), methods=[method]) for (method, path), each in offers.items()]
 
     def describe(self) -> dict[str, Json]:
-        """Return what clients may be told of the protocols: their endpoints, by name."""
+        """Return the public description of the protocols: their endpoints, by name."""
         return {
             wire_format.name: [
                 {"method": endpoint.method, "path": endpoint.path, "summary": endpoint.summary}
@@ -117,7 +117,7 @@ def _chosen(offers: Sequence[Offer], request: Request) -> Offer:
 
 
 def profile_of(chat: Chat) -> ChatProfile:
-    """Return what clients may know of a chat."""
+    """Return the public description of a chat."""
     options = chat.options
     return ChatProfile(
         name=options.name,

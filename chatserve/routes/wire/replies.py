@@ -17,14 +17,14 @@ from chatserve.routes.wire.steps import Exchange
 
 
 class Replies:
-    """What it takes to send any reply."""
+    """Sends replies of any kind."""
 
     def __init__(self, engine: TurnEngine, files: FileRoutes) -> None:
         self._engine = engine
         self._files = files
 
     async def respond(self, request: Request, reply: Reply, exchange: Exchange | None = None) -> Response:
-        """Return the response that is the reply; `exchange` is what was done for it. Raises: RequestError."""
+        """Return the response for a reply; `exchange` holds the steps that were performed. Raises: RequestError."""
         headers = {} if exchange is None else exchange.headers
         match reply:
             case JsonReply():
@@ -39,7 +39,7 @@ class Replies:
 
 
 def _own_turn(reply: StreamReply, exchange: Exchange | None) -> RunningTurn | None:
-    """Return the turn that is streamed, if the same request has started it."""
+    """Return the streamed turn, if the same request started it."""
     if exchange is None or not isinstance(reply.source, OfTurn):
         return None
     return exchange.submitted.get(reply.source.turn_id)

@@ -1,4 +1,4 @@
-"""What a wire format's handler wants done, done: each step is one call of the engine or the store."""
+"""Performs the steps of a wire format's handler: each step is one call of the engine or the store."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ from chatserve.stores.file_folder import FileFolder
 
 
 class Exchange:
-    """One request of a format and what is done for it."""
+    """One request of a wire format, and the steps performed for it."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Exchange:
         self._owner = owner_of(request)
 
     async def run(self, handling: Handling) -> Reply:
-        """Do a handler's steps until it replies. Raises: what the handler lets through."""
+        """Perform a handler's steps until it replies. Raises: what the handler does not catch."""
         try:
             step = next(handling)
             while True:
@@ -98,7 +98,7 @@ class Exchange:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the client is told of the turn it started, beside the reply."""
+        """The response headers about the turn that the request started."""
         turn = next(iter(self.submitted.values()), None)
         if turn is None:
             return {}
@@ -201,7 +201,7 @@ class Exchange:
     # files
 
     async def _keep_file(self, step: KeepFile) -> FilePart:
-        """Store bytes under an id that follows from them: clients send the same picture with every turn."""
+        """Store bytes under an id derived from them, because clients send the same picture with every turn."""
         store, limit = self._engine.store, self._engine.settings.max_upload_bytes
         if len(step.content) > limit:
             raise BodyTooLarge(f"a file in the request is larger than {limit} bytes", max_bytes=limit)
@@ -218,7 +218,7 @@ class Exchange:
         return found.part
 
     async def _record_file(self, file: StoredFile) -> None:
-        """Record a file, unless another request does so at this moment. Raises: StoreError."""
+        """Record a file, unless another request records it at the same moment. Raises: StoreError."""
         try:
             await self._engine.store.add_file(file)
         except StoreError:

@@ -1,7 +1,7 @@
 """Gradio's client protocol: what `gradio_client`, `@gradio/client` and `curl` speak to a `ChatInterface`.
 
-A call has two requests: `queue/join` starts a turn, `queue/data` is the stream of all that a session waits for. An
-event of theirs is a turn, its id the turn's id; a `session_hash` is a session's key. The paths stand under
+A call takes two requests: `queue/join` starts a turn, `queue/data` streams all turns that a session waits for. An
+event in Gradio's terms is a turn, with the turn's id; a `session_hash` is a session's key. The paths are below
 `/gradio_api`, and at the root for clients older than that prefix. Source: gradio 6.31 `routes.py`; decisions are in
 the README of `formats/wire`.
 """
@@ -51,7 +51,7 @@ DONE: Final = {"success": True}
 
 
 class Gradio:
-    """The format. Where it is mounted is `endpoints`; all it keeps is which turns wait to be delivered."""
+    """The format. `endpoints` has its paths; its only state is which turns wait to be delivered."""
 
     name = "gradio"
 
@@ -95,7 +95,7 @@ class Gradio:
     # the queue
 
     def _join(self, request: RawRequest) -> Handling:
-        """Start a turn and let it wait in its session's inbox."""
+        """Start a turn and add it to its session's inbox."""
         body = request.json_object()
         if not body.get("session_hash"):
             raise field_invalid("session_hash", "it is missing; the answer is read under it")
@@ -108,7 +108,7 @@ class Gradio:
         return JsonReply({"event_id": started.turn_id})
 
     def _data(self, request: RawRequest) -> Handling:
-        """Deliver all that waits, and what joins meanwhile."""
+        """Deliver all waiting turns, and those that join meanwhile."""
         session_hash = request.query.get("session_hash")
         if not session_hash:
             raise field_invalid("session_hash", "it is missing")
@@ -157,7 +157,7 @@ def _status(request: RawRequest) -> Handling:
 
 
 def _recall_turn(inbox: Inbox, session_hash: str, started_at: float) -> Generator[Step, Any, None]:
-    """Let a turn wait that joined before this server started, and was perhaps never delivered."""
+    """Add a turn to the inbox that joined before this server started and may not have been delivered."""
     try:
         record = yield from FindLastTurn(session_hash)
     except SessionUnknown:
@@ -169,7 +169,7 @@ def _recall_turn(inbox: Inbox, session_hash: str, started_at: float) -> Generato
 
 
 def _find_waiting(inbox: Inbox) -> Generator[Step, Any, list[TurnRecord]]:
-    """Return the turns that wait; what is unknown by now is waited for no more."""
+    """Return the waiting turns; remove those that no longer exist from the inbox."""
     found: list[TurnRecord] = []
     for turn_id in list(inbox):
         try:
@@ -180,7 +180,7 @@ def _find_waiting(inbox: Inbox) -> Generator[Step, Any, list[TurnRecord]]:
 
 
 def _cancel(request: RawRequest) -> Handling:
-    """Stop a turn; clients that have no event id yet mean the session. What is over, or not there, is no error."""
+    """Stop a turn, or without an event id the session's turns. Ended or unknown turns are not an error."""
     body = request.json_object()
     event_id, session_hash = body.get("event_id"), body.get("session_hash")
     try:
@@ -209,7 +209,7 @@ def _call_by_name(request: RawRequest) -> Handling:
 
 
 def _call_stream(request: RawRequest) -> Handling:
-    """Stream a turn from its beginning, as often as anybody asks."""
+    """Stream a turn from its beginning, any number of times."""
     api = find_api(request.chats, request.path_params["api"])
     event_id = request.path_params["event_id"]
     record = yield from FindTurn(event_id)
@@ -236,7 +236,7 @@ def _run(request: RawRequest) -> Handling:
 
 
 def _upload(request: RawRequest) -> Handling:
-    """Answer the ids of what was stored, where Gradio answers paths of its own: clients only give them back."""
+    """Answer with the ids of the stored files in place of Gradio's paths, which clients only send back."""
     yield from ()
     return JsonReply([file.file_id for file in request.files])
 
@@ -249,7 +249,7 @@ def _file(request: RawRequest) -> Handling:
 
 
 class Silence:
-    """Encodes nothing. `is_complete`: there is nothing to wait for."""
+    """Encodes no events. `is_complete`: the stream ends at once."""
 
     is_per_turn = False
 

@@ -1,8 +1,8 @@
-"""Which chats answer under which names, and what `/config` and `/info` say of them. Knows no turn.
+"""The api names of chats, and their descriptions in `/config` and `/info`. Knows no turn.
 
-A chat's api name is its name. The first chat, which answers where none is named, is `/chat` too, unless another one has
-that name: an alias that is listed nowhere but in `/info`, as the Python client finds the endpoint of a call without a
-name only where a single one is public. Source: gradio_client 2.7 `Client._infer_fn_index`, `Endpoint.__init__`.
+A chat's api name is its name. The first chat, which answers if none is named, is also `/chat`, unless another chat has
+that name. This alias is listed only in `/info`, because the Python client finds the endpoint of a call without a name
+only if a single one is public. Source: gradio_client 2.7 `Client._infer_fn_index`, `Endpoint.__init__`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ALIAS: Final = "chat"
 API_PREFIX: Final = "/gradio_api"
 
 VERSION: Final = "6.31.0"
-"""The release of Gradio whose protocol this is. Clients ask for it: before 4.30 nothing could be stopped."""
+"""The release of Gradio with this protocol. Clients check it, because releases before 4.30 could not stop an event."""
 
 _ANSWER: Final = {
     "label": "Response",
@@ -42,7 +42,7 @@ _ANSWER: Final = {
 
 @frozen
 class Parameter:
-    """One parameter of an api: the message, or an input. Without a default it must be given."""
+    """One parameter of an api: the message, or an input. Without a default it is required."""
 
     name: str
     schema: Schema
@@ -54,7 +54,7 @@ class Parameter:
         return component_of(self.schema, self.definitions)
 
     def describe(self) -> dict[str, Json]:
-        """Return what `/info` says of it."""
+        """Return the parameter's entry in `/info`."""
         return {
             "label": self.schema.get("title", self.name),
             "parameter_name": self.name,
@@ -71,7 +71,7 @@ class Parameter:
 
 @frozen
 class Api:
-    """A chat under a name. `fn_index` is its place among the dependencies of `/config`."""
+    """A chat under an api name. `fn_index` is its index in the dependencies of `/config`."""
 
     fn_index: int
     name: str
@@ -80,7 +80,7 @@ class Api:
 
     @property
     def message_name(self) -> str:
-        """What the message is called, beside the inputs."""
+        """The name of the message parameter, which differs from all inputs."""
         return "message" if "message" not in self.chat.input_names else "message_"
 
     @property
@@ -107,7 +107,7 @@ def list_apis(chats: Mapping[str, ChatProfile]) -> list[Api]:
 
 
 def find_api(chats: Mapping[str, ChatProfile], name: str) -> Api:
-    """Return the api of a name, with or without the slash that clients write before it. Raises: ChatUnknown."""
+    """Return the api of a name, with or without a leading slash. Raises: ChatUnknown."""
     apis = list_apis(chats)
     for api in apis:
         if api.name == name.removeprefix("/"):
@@ -117,7 +117,7 @@ def find_api(chats: Mapping[str, ChatProfile], name: str) -> Api:
 
 
 def find_index(chats: Mapping[str, ChatProfile], fn_index: Json) -> Api:
-    """Return the api of a place among the dependencies; None stands for the first one. Raises: ChatUnknown."""
+    """Return the api at an index of the dependencies; None stands for the first one. Raises: ChatUnknown."""
     apis = list_apis(chats)
     if fn_index is None:
         return apis[0]
@@ -142,9 +142,9 @@ def _describe(api: Api) -> dict[str, Json]:
 
 
 def configuration(chats: Mapping[str, ChatProfile], *, app_id: int, max_file_size: int) -> dict[str, Json]:
-    """Return the document of `/config`: what clients read of it, and nothing of a page.
+    """Return the document of `/config` with the members that clients read, without those for a page.
 
-    Without `root` clients go on with the address they have, which is right behind any proxy.
+    Without `root`, clients keep the address that they use, which is right behind any proxy.
     """
     apis = list_apis(chats)
     components: list[Any] = [{"id": 0, "type": "json"}]

@@ -1,8 +1,8 @@
-"""What a client calls an api with, as a turn: data in the order of the parameters, or by their names.
+"""Converts the arguments of a client's call to a turn: values in the order of the parameters, or by name.
 
-`null` stands for a parameter's default. Gradio's own chats have a hidden state behind the message, which scripts that
-were written for them send as `null`: one entry more than there are parameters is taken for that. Files are named by the
-ids that `/upload` gave; addresses are never fetched.
+`null` stands for a parameter's default. Gradio's own chats have a hidden state after the message, which scripts written
+for them send as `null`. So if there is one value more than there are parameters, it is treated as that state. Files are
+named by the ids from `/upload`; addresses are never fetched.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _turn_call(
 
 
 def _is_given(api: Api, name: str, value: Json) -> bool:
-    """Whether a value is meant: null is one only where there is no default, and the type has it."""
+    """Whether the value is an argument: null is one only if the parameter has no default and its type allows null."""
     if value is not None:
         return True
     parameter = next((each for each in api.parameters if each.name == name), None)
@@ -89,7 +89,7 @@ def _is_given(api: Api, name: str, value: Json) -> bool:
 
 
 def _read_message(message: Json, base_url: str) -> tuple[str, tuple[str, ...]]:
-    """Return the words of a message, and the ids of its files."""
+    """Return the text of a message, and the ids of its files."""
     if isinstance(message, str):
         return message, ()
     if message is None:

@@ -1,4 +1,4 @@
-"""The stream of a simple call, for `curl`: each value whole, under an event's name. Source: gradio 6.31 `routes.py`."""
+"""The stream of a simple call, for `curl`: named events with complete values. Source: gradio 6.31 `routes.py`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CallEncoder:
     """Encodes one turn: `generating` for each change of the answer, then `complete` or `error`."""
 
     is_per_turn = True
-    is_complete = False  # its reader knows where a turn ends
+    is_complete = False  # its reader detects the end of the turn
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url

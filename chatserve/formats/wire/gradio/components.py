@@ -1,4 +1,4 @@
-"""What inputs are on Gradio's side, from their JSON Schema: a component, a Python type. Knows no chat."""
+"""Converts the JSON Schema of inputs to Gradio's components and Python types. Knows no chat."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FILE_SCHEMA: Final[Schema] = {
     },
     "required": ["path", "meta"],
 }
-"""By `meta._type` clients know that a value is a file, and upload it."""
+"""The schema of a file. Clients recognize it by `meta._type` and upload the file."""
 
 OLD_FILE_SCHEMA: Final[Schema] = {
     "type": "object",
     "properties": {name: FILE_SCHEMA["properties"][name] for name in ("path", "url", "size", "orig_name", "mime_type")},
 }
-"""What clients of Gradio 4 know a file by, in the `api_info` of a component. Source: gradio_client 0.17 `utils`."""
+"""How clients of Gradio 4 recognize a file in a component's `api_info`. Source: gradio_client 0.17 `utils`."""
 
 TEXT_SCHEMA: Final[Schema] = {"type": "string"}
 MULTIMODAL_SCHEMA: Final[Schema] = {
@@ -48,7 +48,7 @@ MULTIMODAL_SCHEMA: Final[Schema] = {
 
 
 def component_of(schema: Schema, definitions: Schema) -> str:
-    """Return the component that would take a value of this schema."""
+    """Return the component for values of this schema."""
     schema, definitions = _resolved(schema, definitions)
     if members := _members(schema):
         return component_of(members[0], definitions) if len(members) == 1 else "Json"
@@ -67,7 +67,7 @@ def _has_bounds(schema: Schema) -> bool:
 
 
 def python_type(schema: Schema, definitions: Schema) -> str:
-    """Return a schema as a Python type, in the words clients print."""
+    """Return a schema as a Python type, in the notation that clients print."""
     schema, definitions = _resolved(schema, definitions)
     if "const" in schema:
         return f"Literal[{schema['const']!r}]"
@@ -95,7 +95,7 @@ def _object_type(schema: Schema, definitions: Schema) -> str:
 
 
 def type_description(schema: Schema) -> str:
-    """Return what is to be known of a value besides its type: bounds, and what its author says."""
+    """Return the description of a value besides its type: the author's description, and bounds."""
     bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
     said = [str(schema["description"])] if "description" in schema else []
     return ", ".join([*said, *(f"{word} {schema[name]}" for name, word in bounds.items() if name in schema)])
@@ -110,12 +110,12 @@ def takes_null(schema: Schema, definitions: Schema) -> bool:
 
 
 def _members(schema: Schema) -> list[Schema]:
-    """Return the alternatives of a union but null."""
+    """Return the alternatives of a union, except null."""
     return [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
 
 
 def _resolved(schema: Schema, definitions: Schema) -> tuple[Schema, Schema]:
-    """Return a schema, or the one it refers to, and what may be referred to in it: itself no more, so that all ends."""
+    """Return a schema with its reference resolved, and the remaining definitions without it, which ends recursion."""
     reference = schema.get("$ref")
     if not isinstance(reference, str):
         return schema, definitions
@@ -124,5 +124,5 @@ def _resolved(schema: Schema, definitions: Schema) -> tuple[Schema, Schema]:
 
 
 def with_definitions(schema: Schema, definitions: Schema) -> dict[str, Json]:
-    """Return a schema that stands alone."""
+    """Return a schema that includes its definitions."""
     return dict(schema) | ({"$defs": dict(definitions)} if definitions and "$ref" in str(schema) else {})

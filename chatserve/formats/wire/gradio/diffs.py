@@ -1,10 +1,10 @@
-"""What leads from one JSON value to the next, as Gradio's clients apply it: edits of `[operation, path, value]`.
+"""Differences between two JSON values, as edits `[operation, path, value]` that Gradio's clients apply.
 
     append   text added to a string's end      add      a member of a dict, an item of a list
     replace  another value in the same place   delete   a member or an item
 
-Edits are applied one after the other; an item's place is the one it has when its turn comes. Lists are compared place
-by place. Knows only JSON. Source: gradio_client 2.7 `utils.apply_diff`, @gradio/client 2.7 `apply_edit`.
+Edits are applied one after the other; an item's index is the one at the time of its edit. Lists are compared index by
+index. Knows only JSON. Source: gradio_client 2.7 `utils.apply_diff`, @gradio/client 2.7 `apply_edit`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Edit = tuple[str, list[Step], Json]
 
 
 def compare(old: Json, new: Json) -> list[Edit]:
-    """Return the edits that make `old` into `new`; none when they are equal."""
+    """Return the edits that turn `old` into `new`; none if they are equal."""
     return list(_edits(old, new, []))
 
 
 def _edits(old: Json, new: Json, path: list[Step]) -> Iterator[Edit]:
-    if type(old) is not type(new):  # True is no 1, and 1 no 1.0, for who reads JSON
+    if type(old) is not type(new):  # in JSON, True, 1 and 1.0 are different values
         yield "replace", path, new
     elif isinstance(old, str):
         yield from _text_edits(old, new, path)
@@ -32,7 +32,7 @@ def _edits(old: Json, new: Json, path: list[Step]) -> Iterator[Edit]:
         yield from _list_edits(old, new, path)
     elif isinstance(old, dict):
         yield from _dict_edits(old, new, path)
-    elif repr(old) != repr(new):  # 0.0 equals -0.0, but reads otherwise
+    elif repr(old) != repr(new):  # 0.0 equals -0.0, but not as text
         yield "replace", path, new
 
 

@@ -1,4 +1,4 @@
-"""One turn's answer as a client has it, and what each event changes of it. Knows values, and no frames."""
+"""One turn's answer as a client has it, and how each event changes it. Knows values, and no frames."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _CHANGES: Final = (Delta, ReasoningDelta, Replaced, PartAdded, PartDelta, Metada
 class GrowingAnswer:
     """An answer from its first event on.
 
-    Most events append text to the end of the value: `grow` takes them, and `tail` is the path of the text that grows.
-    What `grow` refuses is `take`n: then the value is made anew.
+    Most events append text to the end of the value. `grow` accepts those, and `tail` is the path of the growing text.
+    `take` accepts all events that `grow` refuses, and makes the value again.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -41,20 +41,20 @@ class GrowingAnswer:
         self._is_begun = False
 
     def grow(self, event: Delta | ReasoningDelta) -> bool:
-        """Take text that is appended at `tail`; False when that is not its place. The hot path."""
+        """Append text at `tail`; False if the text belongs elsewhere. The hot path."""
         if type(event) is not self._grows:
             return False
         self._pieces.append(event.text)
         return True
 
     def take(self, event: Event) -> bool:
-        """Take any event; True when the value may be another now than was told. Nothing is told before a message."""
+        """Apply any event; return whether the value may have changed. There is no value before the first message."""
         self.settle()
         if isinstance(event, MessageOpened):
             self._answer.apply(event)
             self._grows = None
             if not event.metadata:
-                return False  # it is told with its first words: nobody yielded it empty
+                return False  # it is sent with its first text, as the function did not yield an empty message
         elif isinstance(event, _CHANGES):
             self._answer.apply(event)
         else:
@@ -63,7 +63,7 @@ class GrowingAnswer:
         return self._is_begun
 
     def settle(self) -> None:
-        """Let `value` have all the text that it grew by."""
+        """Add the text from `grow` to `value`."""
         if not self._pieces or self.tail is None:
             return
         text = "".join(self._pieces)

@@ -1,7 +1,6 @@
-"""Which turns of a session were joined, and not yet delivered to their end.
+"""Inboxes: the turns of each session that a client joined and that were not yet delivered to their end.
 
-Clients join in one request and listen in another, which may come before, after, or never. Pure: whoever calls says what
-time it is.
+Clients join in one request and listen in another, which may come before, after, or never. Pure: callers pass the time.
 """
 
 from __future__ import annotations
@@ -16,30 +15,30 @@ MAX_TURNS: Final = 256
 
 MAX_CLOSED: Final = 1000
 REST_S: Final = 0.03
-"""How long after a stream's end nobody is told that a turn has joined.
+"""How long after a stream's end responses to `queue/join` are delayed.
 
-A client that hears of its turn before it has seen its stream end takes the stream for open: it opens no other one, and
-waits for ever.
+A client that gets such a response before it has seen its stream end assumes that the stream is open. It opens no new
+stream and waits forever.
 """
 
 Place = tuple[str, str]
-"""A session: its owner and what the client calls it."""
+"""A session: its owner and its `session_hash`."""
 
 
 class Inboxes:
-    """The inboxes of all sessions. What nobody collects falls out, the oldest first."""
+    """The inboxes of all sessions. At the limit, the oldest entries are dropped."""
 
     def __init__(self) -> None:
         self.first_seqs: OrderedDict[Place, dict[str, int]] = OrderedDict()
         self.closed_at: OrderedDict[Place, float] = OrderedDict()
 
     def of(self, owner: str, session_hash: str) -> Inbox:
-        """Return a session's inbox, which follows whatever happens to it."""
+        """Return a view of a session's inbox, which reflects later changes."""
         return Inbox(self, (owner, session_hash))
 
 
 class Inbox(Collection[str]):
-    """The turns that wait in one session now: a view, whose items are their ids."""
+    """A view of the waiting turns of one session; its items are their ids."""
 
     __slots__ = ("_inboxes", "_place")
 
@@ -61,7 +60,7 @@ class Inbox(Collection[str]):
         return len(self._turns)
 
     def add(self, turn_id: str, first_seq: int) -> None:
-        """Let a turn wait, whose first event has this number."""
+        """Add a waiting turn, with the number of its first event."""
         places = self._inboxes.first_seqs
         turns = places.setdefault(self._place, {})
         turns[turn_id] = first_seq
@@ -72,11 +71,11 @@ class Inbox(Collection[str]):
             places.popitem(last=False)
 
     def cursor(self, *, but: Collection[str] = ()) -> int | None:
-        """Return after which event the oldest turn that waits begins, some left out; None when there is none."""
+        """Return the event number before the oldest waiting turn, except those in `but`; None if there is none."""
         return min((seq - 1 for turn_id, seq in self._turns.items() if turn_id not in but), default=None)
 
     def forget(self, turn_ids: Iterable[str]) -> None:
-        """Let turns wait no more: their client has had them to their end, or nobody can tell of them any more."""
+        """Remove turns that were delivered to their end, or that no longer exist."""
         turns = self._turns
         for turn_id in turn_ids:
             turns.pop(turn_id, None)
@@ -84,7 +83,7 @@ class Inbox(Collection[str]):
             self._inboxes.first_seqs.pop(self._place, None)
 
     def close(self, turn_ids: Iterable[str], *, now: float) -> None:
-        """Forget the turns that a stream has delivered, and remember when it ended; `now` is any clock's seconds."""
+        """Remove the turns that a stream has delivered, and note when it ended; `now` is any clock's seconds."""
         self.forget(turn_ids)
         closed_at = self._inboxes.closed_at
         closed_at[self._place] = now
@@ -93,6 +92,6 @@ class Inbox(Collection[str]):
             closed_at.popitem(last=False)
 
     def rest_s(self, *, now: float) -> float:
-        """Return for how long a client should not yet be told that its turn has joined."""
+        """Return how long the response to `queue/join` must still be delayed."""
         closed_at = self._inboxes.closed_at.get(self._place)
         return 0.0 if closed_at is None else min(REST_S, max(0.0, closed_at + REST_S - now))

@@ -1,7 +1,7 @@
-"""What becomes of a turn in Gradio's words: an answer, or an error. Knows no frames.
+"""The outcome of a turn in Gradio's terms: an answer, or an error. Knows no frames.
 
-A turn that somebody stopped has an answer, as far as it came. One that was interrupted has none: its words stay in the
-session, but nobody should take them for a whole answer.
+A stopped turn has its partial answer. An interrupted turn has an error: its text stays in the session, but a client
+must not mistake it for a complete answer.
 """
 
 from __future__ import annotations
@@ -21,5 +21,5 @@ def failure_of(status: TurnStatus, finish_reason: str | None) -> TurnError | Non
 
 
 def gone_error() -> TurnError:
-    """Return what clients are told whose stream ends before the answer does."""
+    """Return the error for clients whose stream ends before the answer does."""
     return TurnError("shutting_down", "the server is about to stop; ask again in a moment", "", retryable=True)

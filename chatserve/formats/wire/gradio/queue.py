@@ -1,12 +1,11 @@
-"""The stream of a session's queue: all turns that wait to be delivered there, told apart by their ids.
+"""The stream of a session's queue, which delivers all its waiting turns, distinguished by their ids.
 
     estimation  process_starts  process_generating+  process_completed      of each turn
     close_stream                                                            behind all of them
 
-The first `process_generating` has the whole value, each later one the edits that lead to the next (protocol
-`sse_v3`); `process_completed` has the last value whole. `close_stream`, which is the ending of the stream's form, is
-never left out: without it a Python process that used the client does not end, and a JavaScript client waits for ever at
-its next call.
+The first `process_generating` has the complete value, each later one the edits to the next (protocol `sse_v3`);
+`process_completed` has the complete last value. `close_stream`, the `ending` of the stream's form, is never omitted:
+without it a Python process that used the client does not end, and a JavaScript client waits forever at its next call.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ from chatserve.formats.wire.gradio.values import answer_value
 FORM: Final = StreamForm(ping=frames.HEARTBEAT, ending=frames.CLOSE_STREAM)
 
 JOINED: Final = "is_collected"
-"""Key of `Turn.echo` by which the stream of a session knows a turn that joined, if its inbox does not know it yet."""
+"""The key of `Turn.echo` that marks a joined turn, so that a stream recognizes it before the inbox has it."""
 
 
 class _Event:
-    """A turn on its way to the client. `before` is what stands before text that only grows, where it does."""
+    """A turn that is being delivered. `before` are the bytes before appended text, while the text only grows."""
 
     def __init__(self, event_id: str, base_url: str) -> None:
         self.event_id = event_id
@@ -59,7 +58,7 @@ class _Event:
         self.error: TurnError | None = None
 
     def take(self, event: Event) -> bytes:
-        """Return what an event changes of the answer."""
+        """Return the frames for an event's change of the answer."""
         if isinstance(event, ReasoningDelta) and self.answer.grow(event):
             return self.text_frame(event.text)
         self.answer.settle()
@@ -71,7 +70,7 @@ class _Event:
         return self._change_frame(old)
 
     def text_frame(self, text: str) -> bytes:
-        """Return text that only grew."""
+        """Return the frame for appended text."""
         words = dumps(text)
         return self.before + (words if words.isascii() else escape_line_ends(words)) + frames.AFTER_TEXT
 
@@ -85,7 +84,7 @@ class _Event:
 
 
 class QueueEncoder:
-    """Encodes the events of a session for a client of its queue. Turns that are not in the inbox are not told of."""
+    """Encodes the events of a session for a client of its queue. Turns that are not in the inbox are ignored."""
 
     is_per_turn = True
 
@@ -97,7 +96,7 @@ class QueueEncoder:
 
     @property
     def is_complete(self) -> bool:
-        """True while the client waits for nothing."""
+        """True while the client waits for no turn."""
         return not self._events and self.told.issuperset(self._waiting)
 
     def encode(self, numbered: NumberedEvent) -> bytes:
@@ -128,14 +127,14 @@ class QueueEncoder:
         return b"" if known is None else self._take(known, event)
 
     def farewell(self) -> bytes:
-        """Return the end of all that was asked for: no client comes back for the rest."""
+        """Return an end for every waiting turn, because no client reconnects for the rest."""
         open_ids = [known.event_id for known in self._events.values()]
         left = dict.fromkeys([*open_ids, *(turn_id for turn_id in self._waiting if turn_id not in self.told)])
         failed = [frames.process_failed(turn_id, gone_error()) for turn_id in left]
         return b"".join(failed) + frames.CLOSE_STREAM
 
     def _find(self, turn_id: str, turn: Turn | None = None) -> _Event | None:
-        """Return the event that a turn is, if the client asked for it and has not got it to its end."""
+        """Return the event of a turn, if the client waits for the turn and has not received its end."""
         known = self._events.get(turn_id)
         if known is not None or turn_id in self.told:
             return known
@@ -176,7 +175,7 @@ class QueueEncoder:
         return estimated + (frames.process_starts(known.event_id) if event.turn.status == "running" else b"")
 
     def _take_snapshot(self, event: Snapshot) -> bytes:
-        """Take an answer whole: as it is now, or, where its turn is over and its log gone, to its end."""
+        """Encode a complete answer so far, or the end of a turn that has ended and whose log is gone."""
         turn = event.turn
         known = None if turn is None else self._find(turn.turn_id, turn)
         if known is None or turn is None:
@@ -188,7 +187,7 @@ class QueueEncoder:
         return said + self._end(known, value, turn.error or failure_of(turn.status, turn.finish_reason))
 
     def _end(self, known: _Event, value: object, error: TurnError | None) -> bytes:
-        """End a turn: a client that iterates gets an answer that was never in pieces in one."""
+        """End a turn. An answer that was never sent in pieces is sent as one, for clients that iterate."""
         event_id = known.event_id
         if error is not None:
             said = frames.process_failed(event_id, error)
@@ -201,9 +200,9 @@ class QueueEncoder:
 
 
 class QueueDelivery:
-    """What is sent to its end waits no more.
+    """Removes turns from the inbox once their stream was sent to its end.
 
-    Of a stream that was cut nobody knows how much of it arrived: all its turns are delivered again.
+    If a stream was cut, it is unknown how much of it arrived, so all its turns are delivered again.
     """
 
     def __init__(self, inbox: Inbox, encoder: QueueEncoder) -> None:

@@ -1,7 +1,7 @@
-"""Requests that cannot be answered, in the shapes that make clients show why. Knows no endpoint but how it is called.
+"""Error replies in the shapes from which clients show the message. Knows endpoints only by their paths.
 
-A client that joins the queue understands two refusals: 422 with the list of a validation, whose messages it raises, and
-503, which it takes for a full queue. The words of all others are lost in the Python client.
+A client that joins the queue understands two errors: 422 with a list of validation errors, whose messages it raises,
+and 503, which it interprets as a full queue. The Python client loses the messages of all others.
 Source: gradio_client 2.7 `Client.send_data`, `utils.extract_validation_message`; @gradio/client 2.7 `submit`.
 """
 
@@ -30,7 +30,7 @@ def _reply(error: ChatserveError, detail: Json, status_code: int) -> JsonReply:
 
 
 def _validations(error: ChatserveError) -> list[dict[str, Any]]:
-    """Return one entry for each field that is wrong, named as the client named it."""
+    """Return one entry for each wrong field, under the client's name for it."""
     field = "message" if isinstance(error, InputsInvalid) else "request"
     wrong = error.extra.get("errors") or [{"field": field, "message": error.detail}]
     return [_validation(str(each["field"]), str(each["message"])) for each in wrong]

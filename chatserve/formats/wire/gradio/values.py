@@ -1,9 +1,9 @@
-"""Answers as the values a client of Gradio's gets: text, a message, a list of messages.
+"""Answers as the values that Gradio's clients get: text, a message, a list of messages.
 
-An answer that is only words is their `str`; one file is its dict, one piece of data is the data. Everything else is a
-message `{"role", "content", "metadata", "options"}`, or a list of those: thoughts, reasoning and calls of tools are
-messages with a title, which is how a Gradio chat shows them, and never stand outside a list, as more will follow. Knows
-no event and no stream.
+An answer of only text is a `str`, a single file is its dict, and a single piece of data is the data. Everything else is
+a message `{"role", "content", "metadata", "options"}`, or a list of those. Thoughts, reasoning and tool calls are
+messages with a title, as in a Gradio chat, and are always in a list, because more messages will follow. Knows no event
+and no stream.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Entry = dict[str, Any]
 
 
 def answer_value(messages: Sequence[Message], base_url: str, *, is_open: bool) -> Json:
-    """Return the value that an answer is; `is_open` while more of it may come. Nothing at all is None."""
+    """Return the value of an answer, None if it is empty. `is_open`: more of the answer may follow."""
     entries = _Entries(messages, base_url, is_open=is_open).all()
     if len(entries) != 1 or "title" in entries[0]["metadata"]:
         return entries or None
@@ -43,13 +43,13 @@ def answer_value(messages: Sequence[Message], base_url: str, *, is_open: bool) -
 
 
 def _is_parts(messages: Sequence[Message]) -> bool:
-    """Whether the only message has a list of parts, which makes sense inside a message only."""
+    """Whether the only message has a list of parts, which is valid only inside a message."""
     content = messages[0].content
     return len(content) > 1 and not all(isinstance(part, TextPart) for part in content)
 
 
 def file_value(file: FilePart, base_url: str) -> Entry:
-    """Return a file as clients upload and download it: its path is its id."""
+    """Return a file in the form that clients upload and download, with its id as the path."""
     return {
         "path": file.file_id,
         "url": f"{base_url}{FILE_PATH}{file.file_id}",
@@ -62,7 +62,7 @@ def file_value(file: FilePart, base_url: str) -> Entry:
 
 
 class _Entries:
-    """The messages of one answer, as many as Gradio would show."""
+    """The messages of one answer, split as Gradio shows them."""
 
     def __init__(self, messages: Sequence[Message], base_url: str, *, is_open: bool) -> None:
         self._messages = messages
@@ -135,9 +135,9 @@ def _entry(
 
 
 def downloadless(value: Json) -> Json:
-    """Return a copy in which every dict with a textual `path` is its JSON text.
+    """Return a copy in which every dict with a textual `path` is replaced by its JSON text.
 
-    The Python client takes any such dict for a file of the server, downloads it, and fails if there is none.
+    The Python client treats any such dict as a file of the server, tries to download it, and fails if there is none.
     """
     if isinstance(value, Mapping):
         if isinstance(value.get("path"), str):
@@ -151,7 +151,7 @@ def _as_text(value: Json) -> str:
 
 
 def tail_path(value: Json) -> list[str | int] | None:
-    """Return the path of the text that words to come are appended to, or None when the value does not end in text."""
+    """Return the path of the text to which further text is appended, or None if the value does not end in text."""
     if isinstance(value, str):
         return []
     if isinstance(value, list):
