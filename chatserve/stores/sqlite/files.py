@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from sqlite3 import Connection
 
-from chatserve.codec import dumps
 from chatserve.core.types import StoredFile
 from chatserve.stores import refusals
 from chatserve.stores.sqlite import rows, tables
@@ -37,7 +36,7 @@ def _get_file(db: Connection, owner: str, file_id: str) -> StoredFile:
 
 def known_files(db: Connection, file_ids: Sequence[str]) -> frozenset[str]:
     """Return those of the ids that are recorded."""
-    ids = dumps(file_ids).decode()
+    ids = rows.text(file_ids)
     known = db.execute("SELECT file_id FROM file WHERE file_id IN (SELECT value FROM json_each(?))", (ids,))
     return frozenset(file_id for (file_id,) in known)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from sqlite3 import Connection
 
-from chatserve.codec import dumps
+from chatserve.codec import feedback_json
 from chatserve.contracts.store import HistoryMove, MovedHistory, Page
 from chatserve.core.events import HistoryChanged, NumberedEvent
 from chatserve.core.types import Feedback, Message, Session
@@ -71,7 +71,7 @@ def _page_of_branch(db: Connection, session: Session, after: str | None, limit: 
         raise refusals.message_unknown(after)
     start = 0 if after is None else places[after] + 1
     numbers = [n for _, n in ids[start : start + limit]]
-    found = db.execute("SELECT * FROM message WHERE n IN (SELECT value FROM json_each(?))", (dumps(numbers).decode(),))
+    found = db.execute("SELECT * FROM message WHERE n IN (SELECT value FROM json_each(?))", (rows.text(numbers),))
     return tuple(sorted(map(rows.message_of, found), key=lambda message: places[message.message_id]))
 
 
@@ -82,7 +82,7 @@ def move_history(db: Connection, move: HistoryMove) -> MovedHistory:
     refusals.check_idle(move.session_id, open_turn_id)
     end = _end_of(db, session, move)
     session = transitions.move_head(session, move, end.head)
-    tables.save_session(db, session)
+    tables.save_sessions(db, [session])
     tables.add_messages(db, (session, end.added))
     event = NumberedEvent(move.seq, None, HistoryChanged(session.version, move.operation))
     tables.add_segments(db, [(move.session_id, [event], move.now)])
@@ -136,6 +136,7 @@ def set_feedback(
     session = transitions.next_version(current, now)
     tables.save_progress(db, [session])
     (updated,) = db.execute(
-        "UPDATE message SET feedback = ? WHERE message_id = ? RETURNING *", (rows.feedback_text(feedback), message_id)
+        "UPDATE message SET feedback = ? WHERE message_id = ? RETURNING *",
+        (rows.text(feedback_json(feedback)), message_id),
     ).fetchall()
     return session, rows.message_of(updated)

@@ -16,7 +16,7 @@ from chatserve.codec import decode_numbered, dumps, last_number, loads_stored, n
 from chatserve.core.events import LogEntry, NumberedEvent
 from chatserve.core.types import Json
 from chatserve.stores import transitions
-from chatserve.stores.sqlite import log
+from chatserve.stores.sqlite import log, rows
 from chatserve.stores.sqlite.open_turns import NewRecord
 
 OLD_AFTER_RECORDS: Final = 750
@@ -45,7 +45,7 @@ def _take_old(db: Connection, until: int, open_session_ids: frozenset[str]) -> l
 
 def _filed_seqs(db: Connection, session_ids: Iterable[str]) -> dict[str, int]:
     """Return the number of the last filed event of each of these sessions, if the session still exists."""
-    wanted = dumps(list(session_ids)).decode()
+    wanted = rows.text(list(session_ids))
     return dict(
         db.execute(
             "SELECT session_id, last_seq FROM session WHERE session_id IN (SELECT value FROM json_each(?))", (wanted,)
@@ -57,7 +57,7 @@ def forget(db: Connection, session_ids: Sequence[str]) -> None:
     """Remove the entries of deleted sessions from the journal: their ids may be used again."""
     if not session_ids:
         return
-    needles = dumps([dumps(session_id).decode() for session_id in session_ids]).decode()
+    needles = rows.text([rows.text(session_id) for session_id in session_ids])
     found = db.execute(
         "SELECT n, payload FROM journal WHERE EXISTS (SELECT 1 FROM json_each(?) WHERE instr(payload, value))",
         (needles,),

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from sqlite3 import Connection
 
-from chatserve.codec import dumps
 from chatserve.contracts.store import Purge, Purged
 from chatserve.stores import refusals
-from chatserve.stores.sqlite import journal, tables
+from chatserve.stores.sqlite import journal, rows, tables
 
 
 def delete_session(db: Connection, owner: str, session_id: str, *, if_version: int | None = None) -> tuple[str, ...]:
@@ -114,5 +113,5 @@ def _purge_segments(db: Connection, purge: Purge) -> int:
         if not is_open:
             old.append(n)
     if old:
-        db.execute("DELETE FROM segment WHERE n IN (SELECT value FROM json_each(?))", (dumps(old).decode(),))
+        db.execute("DELETE FROM segment WHERE n IN (SELECT value FROM json_each(?))", (rows.text(old),))
     return len(old)

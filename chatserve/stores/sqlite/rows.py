@@ -1,198 +1,109 @@
-"""Rows to values and back. Rows are tuples in the column order of the tables in `schema`. Knows no SQL statements."""
+"""Rows to values and back: a column has the name of the field it holds. Knows no SQL statements."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final, TypeAlias, TypeVar
 
-from chatserve.codec import (
-    decode_error,
-    decode_feedback,
-    decode_stored_content,
-    decode_usage,
-    dumps,
-    encode_content,
-    error_json,
-    feedback_json,
-    loads_stored,
-    usage_json,
-)
-from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn
+from chatserve.codec import decode_stored_content, dumps, encode_content, loads_stored
+from chatserve.codec.shapes import shape_of
+from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn, TurnError, Usage
 from chatserve.stores.transitions import TurnPlace
 
-Row = Sequence[Any]
-SESSION_WIDTH: Final = 12
+Row: TypeAlias = Sequence[Any]
+Value = TypeVar("Value")
+Form: TypeAlias = tuple[Callable[[Any], Any], Callable[[Any], Any]]
+
+
+def text(value: Any) -> str:
+    """Encode a JSON value."""
+    return dumps(value).decode()
+
+
+def _form_of(cls: type) -> Form:
+    shape = shape_of(cls)
+    return (lambda value: text(shape.encode(value))), (lambda column: shape.decode(loads_stored(column)))
+
+
+_OBJECT: Final[Form] = (
+    lambda value: text(dict(value)) if value else "{}",  # most are empty
+    lambda column: {} if column == "{}" else loads_stored(column),
+)
+_FORMS: Final[Mapping[str, Form]] = {
+    "metadata": _OBJECT,
+    "state": _OBJECT,
+    "echo": _OBJECT,
+    "options": (text, lambda column: tuple(loads_stored(column))),
+    "content": (lambda content: encode_content(content).decode(), decode_stored_content),
+    "feedback": _form_of(Feedback),
+    "usage": _form_of(Usage),
+    "error": _form_of(TurnError),
+    "follows_head": (int, bool),
+}
+"""The columns of any table that hold another form of a value, mostly JSON: how to write it, and how to read it."""
+
+
+class Columns:
+    """The columns that a statement writes, in its order. `row` returns their values."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        columns = [_in_form(f"value.{name}", name, "write") for name in names]
+        self.row: Callable[[object], Row] = _compile(f"lambda value: ({', '.join(columns)})")
+
+
+def _reader(cls: type[Value], table: str) -> Callable[[Row], Value]:
+    """Return the function that reads a value from a row; `table` names all columns, in the order of `schema`."""
+    places = table.split()
+    arguments = [_in_form(f"row[{places.index(name)}]", name, "read") for name in _names_of(cls)]
+    return _compile(f"lambda row: cls({', '.join(arguments)})", cls=cls)
+
+
+def _in_form(source: str, name: str, way: str) -> str:
+    return f"None if (x := {source}) is None else {way}_{name}(x)" if name in _FORMS else source
+
+
+def _compile(source: str, **names: Any) -> Callable[..., Any]:
+    """Return a function made of column names: a loop over the columns would take three times as long."""
+    for name, (write, read) in _FORMS.items():
+        names |= {f"write_{name}": write, f"read_{name}": read}
+    function: Callable[..., Any] = eval(source, names)  # noqa: S307 - made of our own names
+    return function
+
+
+def _names_of(cls: Any) -> list[str]:
+    return [field.name for field in fields(cls)]
+
+
+SESSION: Final = Columns(*_names_of(Session))
+SESSION_CHANGES: Final = Columns(
+    "session_id", "title", "metadata", "state", "version", "head", "last_seq", "updated_at"
+)
+SESSION_PROGRESS: Final = Columns("session_id", "version", "head", "last_seq", "updated_at")
+MESSAGE: Final = Columns(*_names_of(Message))
+TURN: Final = Columns(*_names_of(Turn))
+TURN_END: Final = Columns(
+    "turn_id", "status", "finished_at", "finish_reason", "usage", "error", "first_seq", "done_seq", "version"
+)
+PLACE: Final = Columns(*_names_of(TurnPlace))
+FILE: Final = Columns("file_id", "owner", "name", "media_type", "size", "created_at")
+
+_SESSION: Final = "n session_id owner title metadata state version head last_seq created_at updated_at expires_at"
+_MESSAGE: Final = "n session_id message_id parent_id turn_id role created_at status feedback metadata options content"
+_TURN: Final = (
+    "n turn_id session_id chat status user_message_id created_at finished_at finish_reason usage error first_seq"
+    " done_seq version follows_head rollback_turn_id base_head answer_end_id echo"
+)
+_FILE: Final = "n file_id owner name media_type size created_at is_attached session_id"
+SESSION_WIDTH: Final = len(_SESSION.split())
 """The number of columns of a session, for rows with more columns after it."""
-ANSWER_END: Final = 17
+ANSWER_END: Final = _TURN.split().index("answer_end_id")
 """The column of a turn with the id of the last message of its answer."""
-_ECHO: Final = 18
 
-
-def text(value: Any) -> str | None:
-    """Encode an optional JSON value."""
-    return None if value is None else dumps(value).decode()
-
-
-def session_of(row: Row) -> Session:
-    """Read a `session` row."""
-    _, session_id, owner, title, metadata, state, version, head, last_seq, created_at, updated_at, expires_at = row[
-        :SESSION_WIDTH
-    ]
-    return Session(
-        session_id,
-        owner,
-        title,
-        {} if metadata == "{}" else loads_stored(metadata),
-        {} if state == "{}" else loads_stored(state),
-        version,
-        head,
-        last_seq,
-        created_at,
-        updated_at,
-        expires_at,
-    )
-
-
-def session_row(session: Session) -> Row:
-    """Return the columns of a session, from `session_id` on."""
-    return (
-        session.session_id,
-        session.owner,
-        session.title,
-        object_text(session.metadata),
-        object_text(session.state),
-        session.version,
-        session.head,
-        session.last_seq,
-        session.created_at,
-        session.updated_at,
-        session.expires_at,
-    )
-
-
-def object_text(value: Any) -> str:
-    """Encode a mapping. Most are empty."""
-    return dumps(dict(value)).decode() if value else "{}"
-
-
-def message_of(row: Row) -> Message:
-    """Read a `message` row."""
-    _, _, message_id, parent_id, turn_id, role, created_at, status, feedback, metadata, options, content = row
-    return Message(
-        message_id,
-        role,
-        decode_stored_content(content),
-        created_at,
-        turn_id,
-        parent_id,
-        None if metadata is None else loads_stored(metadata),
-        None if options is None else tuple(loads_stored(options)),
-        status,
-        None if feedback is None else decode_feedback(loads_stored(feedback)),
-    )
-
-
-def message_row(session_id: str, message: Message) -> Row:
-    """Return the columns of a message, from `session_id` on."""
-    return (
-        session_id,
-        message.message_id,
-        message.parent_id,
-        message.turn_id,
-        message.role,
-        message.created_at,
-        message.status,
-        None if message.feedback is None else feedback_text(message.feedback),
-        None if message.metadata is None else object_text(message.metadata),
-        None if message.options is None else text(message.options),
-        encode_content(message.content).decode(),
-    )
-
-
-def feedback_text(feedback: Feedback | None) -> str | None:
-    """Encode the feedback of a message."""
-    return None if feedback is None else text(feedback_json(feedback))
-
-
-def turn_of(row: Row) -> Turn:
-    """Read a `turn` row."""
-    (_, turn_id, session_id, chat, status, user_message_id, created_at, finished_at, finish_reason, *rest) = row
-    usage, error, first_seq, done_seq, version = rest[:5]
-    echo = row[_ECHO]
-    return Turn(
-        turn_id,
-        session_id,
-        chat,
-        status,
-        user_message_id,
-        created_at,
-        finished_at,
-        finish_reason,
-        None if usage is None else decode_usage(loads_stored(usage)),
-        None if error is None else decode_error(loads_stored(error)),
-        first_seq,
-        done_seq,
-        version,
-        None if echo is None else loads_stored(echo),
-    )
-
-
-def turn_row(turn: Turn, place: TurnPlace, answer_end_id: str | None) -> Row:
-    """Return the columns of a turn, from `turn_id` on."""
-    return (
-        turn.turn_id,
-        turn.session_id,
-        turn.chat,
-        turn.status,
-        turn.user_message_id,
-        turn.created_at,
-        turn.finished_at,
-        turn.finish_reason,
-        usage_text(turn),
-        error_text(turn),
-        turn.first_seq,
-        turn.done_seq,
-        turn.version,
-        place.follows_head,
-        place.rollback_turn_id,
-        place.base_head,
-        answer_end_id,
-        None if turn.echo is None else object_text(turn.echo),
-    )
-
-
-def end_row(turn: Turn, answer_end_id: str | None) -> Row:
-    """Return the id of a turn and the columns that its end changes."""
-    return (
-        turn.turn_id,
-        turn.status,
-        turn.finished_at,
-        turn.finish_reason,
-        usage_text(turn),
-        error_text(turn),
-        turn.first_seq,
-        turn.done_seq,
-        turn.version,
-        answer_end_id,
-    )
-
-
-def usage_text(turn: Turn) -> str | None:
-    """Encode the usage of a turn."""
-    return None if turn.usage is None else text(usage_json(turn.usage))
-
-
-def error_text(turn: Turn) -> str | None:
-    """Encode the error of a turn."""
-    return None if turn.error is None else text(error_json(turn.error))
-
-
-def place_of(row: Row) -> TurnPlace:
-    """Read the place of a turn from its row."""
-    return TurnPlace(bool(row[14]), row[15], row[16])
-
-
-def file_of(row: Row) -> StoredFile:
-    """Read a `file` row followed by the id of a session that the file belongs to."""
-    _, file_id, owner, name, media_type, size, created_at, _, session_id = row
-    return StoredFile(file_id, owner, session_id, name, media_type, size, created_at)
+session_of: Final = _reader(Session, _SESSION)
+message_of: Final = _reader(Message, _MESSAGE)
+turn_of: Final = _reader(Turn, _TURN)
+place_of: Final = _reader(TurnPlace, _TURN)
+file_of: Final = _reader(StoredFile, _FILE)
+"""Reads a `file` row followed by the id of a session that the file belongs to."""

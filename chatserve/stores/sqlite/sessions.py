@@ -46,5 +46,5 @@ def update_session(
     session = tables.get_session(db, owner, session_id)
     refusals.check_version(session, if_version)
     session = transitions.update_session(session, changes, now)
-    tables.save_session(db, session)
+    tables.save_sessions(db, [session])
     return session

@@ -5,7 +5,8 @@ Knows no tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from sqlite3 import Connection
 from typing import Any, Final
 
@@ -22,43 +23,44 @@ class Statement:
     """
 
     def __init__(self, text: str, columns: int, alone: str | None = None) -> None:
-        self._text = text
         self._columns = columns
-        self._row = f"({', '.join('?' * columns)})"
-        self._texts = {} if alone is None else {1: alone}
+        row = f"({', '.join('?' * columns)})"
+        powers = [1 << n for n in range(MAX_ROWS.bit_length())]
+        self._texts = {places: text.format(rows=", ".join([row] * places)) for places in powers}
+        if alone is not None:
+            self._texts[1] = alone
 
     def prepare(self, db: Connection) -> None:
         """Prepare the statement for any number of rows. It runs on empty rows only and changes nothing."""
-        places = 2 if 1 in self._texts else 1
-        while places <= MAX_ROWS:
-            db.execute(self._text_for(places), [None] * (self._columns * places)).fetchall()
-            places *= 2
+        for places, text in self._texts.items():
+            db.execute(text, [None] * (self._columns * places)).fetchall()
 
-    def run(self, db: Connection, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute the statement for these rows, in order."""
-        for text, parameters in self._portions(rows):
-            db.execute(text, parameters)
-
-    def fetch(self, db: Connection, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-        """Return the rows that the statement finds, in no particular order."""
+    def run(self, db: Connection, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Execute the statement for these rows, in order; return the rows it finds, in no particular order."""
+        if len(rows) == 1:
+            return db.execute(self._texts[1], rows[0]).fetchall()
         found: list[tuple[Any, ...]] = []
-        for text, parameters in self._portions(rows):
-            found += db.execute(text, parameters).fetchall()
-        return found
-
-    def _portions(self, rows: Sequence[Sequence[Any]]) -> Iterable[tuple[str, Sequence[Any]]]:
-        return [(self._text_for(1), rows[0])] if len(rows) == 1 else self._many_portions(rows)
-
-    def _many_portions(self, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
         for start in range(0, len(rows), MAX_ROWS):
             taken = rows[start : start + MAX_ROWS]
             places = 1 << (len(taken) - 1).bit_length()
-            parameters = [value for row in taken for value in row]
-            parameters += [None] * (self._columns * (places - len(taken)))
-            yield self._text_for(places), parameters
+            spare = [None] * (self._columns * (places - len(taken)))
+            found += db.execute(self._texts[places], [*chain.from_iterable(taken), *spare]).fetchall()
+        return found
 
-    def _text_for(self, places: int) -> str:
-        text = self._texts.get(places)
-        if text is None:
-            text = self._texts[places] = self._text.format(rows=", ".join([self._row] * places))
-        return text
+
+def insert(table: str, *columns: str) -> Statement:
+    """Return the statement that inserts rows of these columns, the first of which is never NULL."""
+    names = ", ".join(columns)
+    text = f"INSERT INTO {table} ({names}) SELECT * FROM (VALUES {{rows}}) WHERE column1 IS NOT NULL"  # noqa: S608
+    return Statement(text, len(columns))
+
+
+def update(table: str, key: str, *columns: str) -> Statement:
+    """Return the statement that sets these columns; each row begins with the key of the row to change."""
+    many = ", ".join(f"{name} = new.column{place}" for place, name in enumerate(columns, 2))
+    one = ", ".join(f"{name} = ?{place}" for place, name in enumerate(columns, 2))
+    return Statement(
+        f"UPDATE {table} SET {many} FROM (VALUES {{rows}}) AS new WHERE {key} = new.column1",  # noqa: S608
+        len(columns) + 1,
+        alone=f"UPDATE {table} SET {one} WHERE {key} = ?1",  # noqa: S608
+    )

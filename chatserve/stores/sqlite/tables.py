@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Connection
 from typing import Final
 
-from chatserve.codec import dumps, encode_events
+from chatserve.codec import encode_events
 from chatserve.contracts.turns import Idempotency
 from chatserve.core.events import LogEntry, last_seq_of
 from chatserve.core.types import Message, Session, StoredFile, Turn
 from chatserve.stores import branches, refusals
 from chatserve.stores.sqlite import rows
-from chatserve.stores.sqlite.statements import Statement
+from chatserve.stores.sqlite.statements import Statement, insert, update
 from chatserve.stores.transitions import TurnPlace
 
 BRANCH: Final = """
@@ -30,49 +30,22 @@ BRANCH: Final = """
 """The branch that ends with a message. The parameters are its id and its session's id; depth 0 is the newest."""
 
 
-def _insert(table: str, columns: str) -> Statement:
-    """Return the statement that inserts rows of these columns, the first of which is never NULL."""
-    text = f"INSERT INTO {table} ({columns}) SELECT * FROM (VALUES {{rows}}) WHERE column1 IS NOT NULL"  # noqa: S608
-    return Statement(text, columns=columns.count(",") + 1)
-
-
-_INSERT_SESSIONS: Final = _insert(
-    "session",
-    "session_id, owner, title, metadata, state, version, head, last_seq, created_at, updated_at, expires_at",
-)
+_INSERT_SESSIONS: Final = insert("session", *rows.SESSION.names)
 _SELECT_SESSIONS_AND_OPEN: Final = Statement(
     "SELECT *, (SELECT turn_id FROM turn WHERE turn.session_id = session.session_id"
     " AND status IN ('queued', 'running') ORDER BY status = 'queued', n LIMIT 1)"
     " FROM session WHERE session_id IN ({rows})",
     columns=1,
 )
-_SAVE_PROGRESS: Final = Statement(
-    "UPDATE session SET version = now.column2, head = now.column3, last_seq = now.column4, updated_at = now.column5"
-    " FROM (VALUES {rows}) AS now WHERE session_id = now.column1",
-    columns=5,
-    alone="UPDATE session SET version = ?2, head = ?3, last_seq = ?4, updated_at = ?5 WHERE session_id = ?1",
-)
-_INSERT_MESSAGES: Final = _insert(
-    "message",
-    "session_id, message_id, parent_id, turn_id, role, created_at, status, feedback, metadata, options, content",
-)
-_INSERT_TURNS: Final = _insert(
-    "turn",
-    "turn_id, session_id, chat, status, user_message_id, created_at, finished_at, finish_reason, usage, error,"
-    " first_seq, done_seq, version, follows_head, rollback_turn_id, base_head, answer_end_id, echo",
-)
+_SAVE_SESSIONS: Final = update("session", *rows.SESSION_CHANGES.names)
+_SAVE_PROGRESS: Final = update("session", *rows.SESSION_PROGRESS.names)
+_INSERT_MESSAGES: Final = insert("message", "session_id", *rows.MESSAGE.names)
+_INSERT_TURNS: Final = insert("turn", *rows.TURN.names, *rows.PLACE.names, "answer_end_id")
 _SELECT_TURNS: Final = Statement(
     "SELECT session.*, turn.* FROM turn JOIN session USING (session_id) WHERE turn_id IN ({rows})", columns=1
 )
-_SAVE_ENDS: Final = Statement(
-    "UPDATE turn SET status = now.column2, finished_at = now.column3, finish_reason = now.column4, usage = now.column5,"
-    " error = now.column6, first_seq = now.column7, done_seq = now.column8, version = now.column9,"
-    " answer_end_id = now.column10 FROM (VALUES {rows}) AS now WHERE turn_id = now.column1",
-    columns=10,
-    alone="UPDATE turn SET status = ?2, finished_at = ?3, finish_reason = ?4, usage = ?5, error = ?6, first_seq = ?7,"
-    " done_seq = ?8, version = ?9, answer_end_id = ?10 WHERE turn_id = ?1",
-)
-_INSERT_SEGMENTS: Final = _insert("segment", "session_id, first_seq, last_seq, stored_at, payload")
+_SAVE_ENDS: Final = update("turn", *rows.TURN_END.names, "answer_end_id")
+_INSERT_SEGMENTS: Final = insert("segment", "session_id", "first_seq", "last_seq", "stored_at", "payload")
 
 _FOR_TURNS: Final = (
     _INSERT_SESSIONS,
@@ -97,7 +70,7 @@ def prepare(db: Connection) -> None:
 
 def insert_sessions(db: Connection, sessions: Sequence[Session]) -> None:
     """Write new sessions."""
-    _INSERT_SESSIONS.run(db, [rows.session_row(session) for session in sessions])
+    _INSERT_SESSIONS.run(db, [rows.SESSION.row(session) for session in sessions])
 
 
 def has_session(db: Connection, session_id: str) -> bool:
@@ -115,7 +88,7 @@ def get_session(db: Connection, owner: str, session_id: str) -> Session:
 
 def find_sessions_and_open(db: Connection, session_ids: Iterable[str]) -> dict[str, tuple[Session, str | None]]:
     """Return sessions of any owner, each with the id of its running or else its first queued turn."""
-    found = _SELECT_SESSIONS_AND_OPEN.fetch(db, [(session_id,) for session_id in session_ids])
+    found = _SELECT_SESSIONS_AND_OPEN.run(db, [(session_id,) for session_id in session_ids])
     return {row[1]: (rows.session_of(row), row[rows.SESSION_WIDTH]) for row in found}
 
 
@@ -127,33 +100,14 @@ def get_session_and_open(db: Connection, owner: str, session_id: str) -> tuple[S
     return found
 
 
-def save_session(db: Connection, session: Session) -> None:
-    """Write everything of a session that can change."""
-    db.execute(
-        "UPDATE session SET title = ?, metadata = ?, state = ?, version = ?, head = ?, last_seq = ?, updated_at = ?"
-        " WHERE session_id = ?",
-        (
-            session.title,
-            rows.object_text(session.metadata),
-            rows.object_text(session.state),
-            session.version,
-            session.head,
-            session.last_seq,
-            session.updated_at,
-            session.session_id,
-        ),
-    )
+def save_sessions(db: Connection, sessions: Iterable[Session]) -> None:
+    """Write everything of sessions that can change."""
+    _SAVE_SESSIONS.run(db, [rows.SESSION_CHANGES.row(session) for session in sessions])
 
 
 def save_progress(db: Connection, sessions: Iterable[Session]) -> None:
     """Write what turns change in sessions: version, head, last event number, time."""
-    _SAVE_PROGRESS.run(
-        db,
-        [
-            (session.session_id, session.version, session.head, session.last_seq, session.updated_at)
-            for session in sessions
-        ],
-    )
+    _SAVE_PROGRESS.run(db, [rows.SESSION_PROGRESS.row(session) for session in sessions])
 
 
 # --- messages ----------------------------------------------------------------------------------------------------
@@ -162,7 +116,7 @@ def save_progress(db: Connection, sessions: Iterable[Session]) -> None:
 def add_messages(db: Connection, *added: tuple[Session, Sequence[Message]]) -> None:
     """Write messages of sessions, and attach the files they refer to to their session."""
     _INSERT_MESSAGES.run(
-        db, [rows.message_row(session.session_id, message) for session, messages in added for message in messages]
+        db, [(session.session_id, *rows.MESSAGE.row(message)) for session, messages in added for message in messages]
     )
     for session, messages in added:
         for file_id in branches.file_ids(messages):
@@ -179,7 +133,7 @@ def find_message(db: Connection, session_id: str, message_id: str | None) -> Mes
 
 def taken_ids(db: Connection, messages: Sequence[Message]) -> frozenset[str]:
     """Return those ids of these messages that are in use in any session."""
-    ids = dumps([message.message_id for message in messages]).decode()
+    ids = rows.text([message.message_id for message in messages])
     taken = db.execute("SELECT message_id FROM message WHERE message_id IN (SELECT value FROM json_each(?))", (ids,))
     return frozenset(message_id for (message_id,) in taken)
 
@@ -219,13 +173,13 @@ def find_prompt(db: Connection, session: Session) -> Message | None:
 
 def insert_turns(db: Connection, turns: Iterable[tuple[Turn, TurnPlace, str | None]]) -> None:
     """Write new turns, each with its place and the id of the last message of its answer."""
-    _INSERT_TURNS.run(db, [rows.turn_row(turn, place, answer_end_id) for turn, place, answer_end_id in turns])
+    _INSERT_TURNS.run(db, [(*rows.TURN.row(turn), *rows.PLACE.row(place), end_id) for turn, place, end_id in turns])
 
 
 def find_turns(db: Connection, turn_ids: Iterable[str]) -> dict[str, tuple[Session, Turn, TurnPlace]]:
     """Return turns of any owner, each with its session and its place."""
     found: dict[str, tuple[Session, Turn, TurnPlace]] = {}
-    for row in _SELECT_TURNS.fetch(db, [(turn_id,) for turn_id in turn_ids]):
+    for row in _SELECT_TURNS.run(db, [(turn_id,) for turn_id in turn_ids]):
         turn_row = row[rows.SESSION_WIDTH :]
         found[turn_row[1]] = rows.session_of(row), rows.turn_of(turn_row), rows.place_of(turn_row)
     return found
@@ -233,7 +187,7 @@ def find_turns(db: Connection, turn_ids: Iterable[str]) -> dict[str, tuple[Sessi
 
 def save_ends(db: Connection, turns: Iterable[tuple[Turn, str | None]]) -> None:
     """Write what its end changes in each turn, and the id of the last message of its answer."""
-    _SAVE_ENDS.run(db, [rows.end_row(turn, answer_end_id) for turn, answer_end_id in turns])
+    _SAVE_ENDS.run(db, [(*rows.TURN_END.row(turn), end_id) for turn, end_id in turns])
 
 
 def running_turn_id(db: Connection, session_id: str) -> str | None:
@@ -289,7 +243,7 @@ def insert_file(db: Connection, file: StoredFile) -> None:
     db.execute(
         "INSERT INTO file (file_id, owner, name, media_type, size, created_at, is_attached)"
         " VALUES (?, ?, ?, ?, ?, ?, 0)",
-        (file.file_id, file.owner, file.name, file.media_type, file.size, file.created_at),
+        rows.FILE.row(file),
     )
 
 
@@ -305,4 +259,4 @@ def attach_file(db: Connection, session: Session, file_id: str) -> None:
 
 def delete_files(db: Connection, file_ids: Sequence[str]) -> None:
     """Remove file records."""
-    db.execute("DELETE FROM file WHERE file_id IN (SELECT value FROM json_each(?))", (dumps(file_ids).decode(),))
+    db.execute("DELETE FROM file WHERE file_id IN (SELECT value FROM json_each(?))", (rows.text(file_ids),))

@@ -214,9 +214,7 @@ def _end(commit: CommitTurn, found: tuple[Session, Turn, TurnPlace] | None) -> _
 
 
 def _write_ends(db: Connection, ended: Sequence[_Ended]) -> None:
-    for each in ended:
-        if _changes_more(each.before, each.session):
-            tables.save_session(db, each.session)
+    tables.save_sessions(db, [each.session for each in ended if _changes_more(each.before, each.session)])
     tables.save_progress(db, [each.session for each in ended if not _changes_more(each.before, each.session)])
     tables.add_messages(db, *[(each.session, each.done.messages) for each in ended])
     tables.add_segments(
