@@ -171,7 +171,7 @@ def test_jobs_change_places_only_with_those_of_other_keys() -> None:
 
     def job(operation: Any, name: str, key: str | None) -> Job:
         unused: Any = None
-        return Job(operation, (name,), {}, unused, unused, None if key is None else Group(lambda: (), key))
+        return Job(operation, (name,), {}, unused, None if key is None else Group(lambda: (), key))
 
     jobs = [
         job(one, "1", "a"),

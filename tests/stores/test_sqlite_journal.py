@@ -71,7 +71,7 @@ async def test_only_batches_of_nothing_but_shown_events_do_not_wait_for_the_disk
     held = asyncio.ensure_future(store._writer.submit_soft(lambda _: (running.set(), released.wait(10))))
     await asyncio.to_thread(running.wait, 10)
     together = asyncio.gather(store.journal_events(shown, now=5.0, durable=False), store.begin_turn(begin(1)))
-    await until(lambda: store._writer._jobs.qsize() == 2)
+    await until(lambda: store._writer._workers.queue.qsize() == 2)
     released.set()
     await asyncio.gather(held, together)
     assert levels == [FULL]

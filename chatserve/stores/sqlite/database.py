@@ -144,9 +144,10 @@ def _lock(path: Path) -> int:
     return fd
 
 
-def store_error(error: sqlite3.Error) -> StoreError:
-    """Return the error that callers get when SQLite fails."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+def caller_error(error: BaseException) -> BaseException:
+    """Return the error that callers get for one that was raised in a thread: SQLite's own become a `StoreError`."""
+    if not isinstance(error, sqlite3.Error):
+        return error
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
         return StoreFull("the disk under the store is full; nothing was changed")
     return StoreError(f"the store failed: {error}; nothing was changed")

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from itertools import groupby
+from operator import itemgetter
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, NamedTuple, TypeAlias
+
+from chatserve.core.errors import StoreError
 
 
 class Group(NamedTuple):
@@ -20,7 +27,7 @@ class Group(NamedTuple):
 
 
 class Job(NamedTuple):
-    """An operation with its arguments, and the future and event loop that wait for its result.
+    """An operation with its arguments, and the future that waits for its result.
 
     A job with a `group` may change places with jobs of other keys. A soft job does not need a commit that waits for the
     disk.
@@ -30,63 +37,101 @@ class Job(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
     group: Group | None = None
     is_soft: bool = False
 
 
-class Outcome(NamedTuple):
-    """The result for a caller: a value, or an error."""
-
-    future: asyncio.Future[Any]
-    value: Any
-    error: BaseException | None
+Outcome: TypeAlias = tuple["asyncio.Future[Any]", Any]
+"""A caller's future and the result for it: a value, or an error to raise."""
 
 
-def new_job(
-    operation: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    group: Group | None = None,
-    *,
-    is_soft: bool = False,
-) -> Job:
-    """Return a job whose result the running event loop waits for."""
-    loop = asyncio.get_running_loop()
-    return Job(operation, args, kwargs, loop.create_future(), loop, group, is_soft)
+class Workers:
+    """Threads that take jobs from one queue, from `open` to `close`. All callers are in the event loop of `open`."""
+
+    def __init__(self, name: str, work: Callable[[], None], count: int = 1) -> None:
+        """Prepare `count` threads that each run `work`: it takes jobs until it finds None in the queue."""
+        self.queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._name = name
+        self._work = work
+        self._count = count
+        self._ended: list[asyncio.Future[None]] = []
+        self._is_open = False
+
+    def open(self) -> None:
+        """Start the threads."""
+        self._loop = asyncio.get_running_loop()
+        self.queue = SimpleQueue()
+        self._ended = [self._loop.create_future() for _ in range(self._count)]
+        for ended in self._ended:
+            Thread(target=self._run, args=(ended,), name=f"chatserve-{self._name}", daemon=True).start()
+        self._is_open = True
+
+    def _run(self, ended: asyncio.Future[None]) -> None:
+        try:
+            self._work()
+        finally:
+            self.deliver([(ended, None)])
+
+    def put(
+        self,
+        operation: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        group: Group | None = None,
+        *,
+        is_soft: bool = False,
+    ) -> asyncio.Future[Any]:
+        """Add a job to the queue; return the future of its result. Raises: StoreError if the store is closed."""
+        if not self._is_open:
+            raise StoreError("the store is closed")
+        future = self._loop.create_future()
+        self.queue.put(Job(operation, args, kwargs, future, group, is_soft))
+        return future
+
+    def deliver(self, outcomes: Sequence[Outcome]) -> None:
+        """Set the results of the waiting futures, with one wake-up of their loop for all of them."""
+        with suppress(RuntimeError):  # the loop is closed: nothing waits any more
+            self._loop.call_soon_threadsafe(_resolve, outcomes)
+
+    def refuse(self) -> None:
+        """Accept no more jobs. Those in the queue still run."""
+        self._is_open = False
+
+    async def close(self) -> None:
+        """Return when all jobs are done and the threads have ended. Idempotent."""
+        self.refuse()
+        for _ in self._ended:
+            self.queue.put(None)
+        for ended in self._ended:
+            await asyncio.shield(ended)
+
+
+def _resolve(outcomes: Sequence[Outcome]) -> None:
+    for future, result in outcomes:
+        if future.done():
+            continue
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
 
 
 def in_groups(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:
     """Yield the jobs that can run together. Jobs of the same key, and those without a group, keep their order."""
-    rounds: list[dict[Callable[..., Any], list[Job]]] = []  # in each round a key has one job
-    rounds_of: dict[str, int] = {}
-    for job in jobs:
-        if job.group is None:
-            for groups in rounds:
-                yield from groups.values()
-            rounds, rounds_of = [], {}
-            yield [job]
-            continue
-        number = rounds_of.get(job.group.key, 0)
-        rounds_of[job.group.key] = number + 1
-        if number == len(rounds):
-            rounds.append({})
-        rounds[number].setdefault(job.operation, []).append(job)
-    for groups in rounds:
-        yield from groups.values()
-
-
-def deliver(loop: asyncio.AbstractEventLoop, outcomes: Sequence[Outcome]) -> None:
-    """Set the results of the waiting futures, with one wake-up of their loop for all of them."""
-    with suppress(RuntimeError):  # the loop is closed: nothing waits any more
-        loop.call_soon_threadsafe(_resolve, outcomes)
-
-
-def _resolve(outcomes: Sequence[Outcome]) -> None:
-    for future, value, error in outcomes:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(value)
+    for is_grouped, run in groupby(jobs, key=lambda job: job.group is not None):
+        if is_grouped:
+            yield from _rounds(run)
         else:
-            future.set_exception(error)
+            yield from ([job] for job in run)
+
+
+def _rounds(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:
+    """Yield jobs by operation, in rounds: in each round a key has one job."""
+    rounds: Counter[str] = Counter()
+    groups: dict[tuple[int, Callable[..., Any]], list[Job]] = {}
+    for job in jobs:
+        if job.group is not None:
+            rounds[job.group.key] += 1
+            groups.setdefault((rounds[job.group.key], job.operation), []).append(job)
+    for place in sorted(groups, key=itemgetter(0)):
+        yield groups[place]

@@ -5,17 +5,13 @@ Every read runs in a transaction of its own, so it sees one state of the store, 
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
-from chatserve.core.errors import StoreError
-from chatserve.stores.sqlite.database import connect_reader, store_error
-from chatserve.stores.sqlite.jobs import Job, Outcome, deliver, new_job
+from chatserve.stores.sqlite.database import caller_error, connect_reader
+from chatserve.stores.sqlite.jobs import Job, Workers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,54 +24,33 @@ class Readers:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._closed: list[asyncio.Future[None]] = []
-        self._is_open = False
+        self._workers = Workers("reader", self._work, READER_COUNT)
 
     def open(self) -> None:
         """Start the threads. The database must be open."""
-        loop = asyncio.get_running_loop()
-        self._closed = [loop.create_future() for _ in range(READER_COUNT)]
-        for closed in self._closed:
-            Thread(target=self._run, args=(loop, closed), name="chatserve-reader", daemon=True).start()
-        self._is_open = True
+        self._workers.open()
 
     async def submit(
         self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run `operation(connection, ...)` and return its result. Raises: StoreError, and what the operation raised."""
-        if not self._is_open:
-            raise StoreError("the store is closed")
-        job = new_job(operation, args, kwargs)
-        self._jobs.put(job)
-        return cast("T", await job.future)
+        return cast("T", await self._workers.put(operation, args, kwargs))
 
     async def close(self) -> None:
         """Finish the submitted operations, then close the connections in their threads. Idempotent."""
-        if self._is_open:
-            self._is_open = False
-            for _ in self._closed:
-                self._jobs.put(None)
-        for closed in self._closed:
-            await asyncio.shield(closed)
+        await self._workers.close()
 
-    # the threads
-
-    def _run(self, loop: asyncio.AbstractEventLoop, closed: asyncio.Future[None]) -> None:
+    def _work(self) -> None:
         db: sqlite3.Connection | None = None
-        while (job := self._jobs.get()) is not None:
+        while (job := self._workers.queue.get()) is not None:
             try:
                 db = db or connect_reader(self._path)
-                value = _read(db, job)
-            except sqlite3.Error as error:
-                deliver(job.loop, [Outcome(job.future, None, store_error(error))])
+                result = _read(db, job)
             except Exception as error:  # noqa: BLE001 the caller gets it
-                deliver(job.loop, [Outcome(job.future, None, error)])
-            else:
-                deliver(job.loop, [Outcome(job.future, value, None)])
+                result = caller_error(error)
+            self._workers.deliver([(job.future, result)])
         if db is not None:
             db.close()
-        deliver(loop, [Outcome(closed, None, None)])
 
 
 def _read(db: sqlite3.Connection, job: Job) -> Any:

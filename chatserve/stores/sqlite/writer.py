@@ -15,13 +15,11 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from chatserve.core.errors import StoreError
-from chatserve.stores.sqlite.database import Database, store_error
-from chatserve.stores.sqlite.jobs import Group, Job, Outcome, deliver, in_groups, new_job
+from chatserve.stores.sqlite.database import Database, caller_error
+from chatserve.stores.sqlite.jobs import Group, Job, Outcome, Workers, in_groups
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,21 +40,20 @@ class Writer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._closed: asyncio.Future[None] | None = None
-        self._is_open = False
+        self._workers = Workers("writer", self._work)
         self._synchronous = ""
-        self._kill_point = _KillPoint.from_environment()
+        self._kill_point = os.environ.get(KILL_VARIABLE, "")
+        self._kill_point_passed = 0
 
     async def open(self) -> None:
         """Start the thread. Return when it has opened the database."""
-        loop = asyncio.get_running_loop()
-        opened: asyncio.Future[None] = loop.create_future()
-        self._closed = loop.create_future()
-        self._jobs = SimpleQueue()
-        Thread(target=self._run, args=(loop, opened, self._closed), name="chatserve-writer", daemon=True).start()
-        await opened
-        self._is_open = True
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._workers.open()
+        try:
+            await self._opened
+        except BaseException:
+            self.refuse()
+            raise
 
     async def submit(
         self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -67,64 +64,54 @@ class Writer:
             StoreError: the store is closed, 10,000 operations are waiting, or SQLite failed.
             Exception: what the operation raised.
         """
-        return cast("T", await self._put(new_job(operation, args, kwargs)))
+        return cast("T", await self._put(operation, args, kwargs))
 
     async def submit_grouped(self, operation: Callable[[sqlite3.Connection, V], T], value: V, group: Group) -> T:
         """Run `operation(connection, value)` like `submit`, or `group.operation` for it and other jobs together."""
-        return cast("T", await self._put(new_job(operation, (value,), {}, group)))
+        return cast("T", await self._put(operation, (value,), {}, group))
 
     async def submit_soft(
         self, operation: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run an operation like `submit`. Until the next durable commit, a power failure may undo it."""
-        return cast("T", await self._put(new_job(operation, args, kwargs, is_soft=True)))
+        return cast("T", await self._put(operation, args, kwargs, is_soft=True))
 
-    def _put(self, job: Job) -> asyncio.Future[Any]:
-        if not self._is_open:
-            raise StoreError("the store is closed")
-        if self._jobs.qsize() >= MAX_WAITING:
+    def _put(self, *job: Any, is_soft: bool = False) -> asyncio.Future[Any]:
+        if self._workers.queue.qsize() >= MAX_WAITING:
             raise StoreError(f"{MAX_WAITING} writes wait for the store already")
-        self._jobs.put(job)
-        return job.future
+        return self._workers.put(*job, is_soft=is_soft)
 
     def refuse(self) -> None:
         """Accept no more operations. Those already submitted still run."""
-        self._is_open = False
+        self._workers.refuse()
 
     async def close(self) -> None:
         """Finish the submitted operations, then close the database in its thread. Idempotent."""
-        self.refuse()
-        if self._closed is not None:
-            self._jobs.put(None)
-            await asyncio.shield(self._closed)
+        await self._workers.close()
 
     # the thread
 
-    def _run(self, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], closed: asyncio.Future[None]) -> None:
+    def _work(self) -> None:
         self._synchronous = ""
         try:
             self._database.open()
         except BaseException as error:  # noqa: BLE001 the caller of `open` gets it
-            deliver(loop, [Outcome(opened, None, error), Outcome(closed, None, None)])
+            self._workers.deliver([(self._opened, error)])
             return
-        deliver(loop, [Outcome(opened, None, None)])
+        self._workers.deliver([(self._opened, None)])
         while self._write_batch():
             pass
-        try:
-            self._database.close()
-        finally:
-            deliver(loop, [Outcome(closed, None, None)])
+        self._database.close()
 
     def _write_batch(self) -> bool:
         """Commit the waiting operations, at most `MAX_BATCH`; return False after the last batch."""
-        first = self._jobs.get()
-        waiting = min(self._jobs.qsize(), MAX_BATCH - 1)
-        taken = [first, *(self._jobs.get_nowait() for _ in range(waiting))]
+        queue = self._workers.queue
+        first = queue.get()
+        waiting = min(queue.qsize(), MAX_BATCH - 1)
+        taken = [first, *(queue.get_nowait() for _ in range(waiting))]
         batch = [job for job in taken if job is not None]
         if batch:
-            outcomes = self._commit(batch)
-            for loop in {job.loop for job in batch}:
-                deliver(loop, [outcome for outcome in outcomes if outcome.future.get_loop() is loop])
+            self._workers.deliver(self._commit(batch))
         return len(batch) == len(taken)
 
     def _commit(self, batch: Sequence[Job]) -> list[Outcome]:
@@ -136,14 +123,12 @@ class Writer:
             self._pass("before", batch)
             db.execute("COMMIT")
             self._pass("after", batch)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, _HalfDone) as failure:
             _roll_back(db)
-            return [Outcome(job.future, None, store_error(error)) for job in batch]
-        except _HalfDone as failure:
-            _roll_back(db)
-            if len(batch) > 1:
+            if isinstance(failure, _HalfDone) and len(batch) > 1:
                 return [outcome for job in batch for outcome in self._commit([job])]
-            return [Outcome(batch[0].future, None, _cause(failure))]
+            error = caller_error(failure.__cause__ or failure)
+            return [(job.future, error) for job in batch]
         return outcomes
 
     def _set_synchronous(self, db: sqlite3.Connection, level: str) -> None:
@@ -152,63 +137,32 @@ class Writer:
             self._synchronous = level
 
     def _pass(self, moment: str, batch: Sequence[Job]) -> None:
-        if self._kill_point is not None:
-            for job in batch:
-                self._kill_point.pass_by(job.operation.__name__, moment)
+        """Kill the process if this is the moment that a crash test has named."""
+        if self._kill_point:
+            name, _, rest = self._kill_point.partition(":")
+            kill_moment, _, times = rest.partition(":")
+            passing = [job for job in batch if (job.operation.__name__, moment) == (name, kill_moment)]
+            self._kill_point_passed += len(passing)
+            if passing and self._kill_point_passed >= int(times or 1):
+                os._exit(137)
 
 
-def _apply(db: sqlite3.Connection, jobs: Sequence[Job]) -> Sequence[Outcome]:
-    group = jobs[0].group
-    return [_apply_one(db, jobs[0])] if group is None or len(jobs) == 1 else _apply_group(db, group, jobs)
-
-
-def _apply_group(db: sqlite3.Connection, group: Group, jobs: Sequence[Job]) -> Sequence[Outcome]:
+def _apply(db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
+    first, changes = jobs[0], db.total_changes
     try:
-        found = group.operation(db, [job.args[0] for job in jobs])
-    except Exception as error:
-        raise _HalfDone from error
-    return [
-        Outcome(job.future, None, value) if isinstance(value, Exception) else Outcome(job.future, value, None)
-        for job, value in zip(jobs, found, strict=True)
-    ]
-
-
-def _apply_one(db: sqlite3.Connection, job: Job) -> Outcome:
-    changes = db.total_changes
-    try:
-        return Outcome(job.future, job.operation(db, *job.args, **job.kwargs), None)
+        if first.group is None or len(jobs) == 1:
+            results: Sequence[Any] = [first.operation(db, *first.args, **first.kwargs)]
+        else:
+            results = first.group.operation(db, [job.args[0] for job in jobs])
     except Exception as error:
         # SQLite may have ended the transaction by itself, as it does when the disk is full.
-        if isinstance(error, sqlite3.Error) or db.total_changes != changes:
+        if len(jobs) > 1 or isinstance(error, sqlite3.Error) or db.total_changes != changes:
             raise _HalfDone from error
-        return Outcome(job.future, None, error)
-
-
-def _cause(failure: _HalfDone) -> BaseException | None:
-    error = failure.__cause__
-    return store_error(error) if isinstance(error, sqlite3.Error) else error
+        results = [error]
+    return [(job.future, result) for job, result in zip(jobs, results, strict=True)]
 
 
 def _roll_back(db: sqlite3.Connection) -> None:
     if db.in_transaction:
         with suppress(sqlite3.Error):  # then the next BEGIN fails, and its callers get that error
             db.execute("ROLLBACK")
-
-
-class _KillPoint:
-    """The point at which a crash test ends this process."""
-
-    def __init__(self, name: str, moment: str, times: int) -> None:
-        self._name, self._moment, self._times_left = name, moment, times
-
-    @classmethod
-    def from_environment(cls) -> _KillPoint | None:
-        name, _, rest = os.environ.get(KILL_VARIABLE, "").partition(":")
-        moment, _, times = rest.partition(":")
-        return cls(name, moment, int(times or 1)) if name else None
-
-    def pass_by(self, name: str, moment: str) -> None:
-        if (name, moment) == (self._name, self._moment):
-            self._times_left -= 1
-            if self._times_left == 0:
-                os._exit(137)
