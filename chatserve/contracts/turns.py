@@ -162,14 +162,17 @@ class BegunTurn:
     """The outcome of `begin_turn` or `start_turn`.
 
     `replayed`: the idempotency key was known; `turn` is the turn it started before, and nothing was changed.
-    `parent_id` is the message before the user message, which ends the history for the function.
     """
 
     session: Session
     turn: Turn
     user_message: Message | None
-    parent_id: str | None
     replayed: bool = False
+
+    @property
+    def parent_id(self) -> str | None:
+        """The message before the user message, which ends the history for the function."""
+        return None if self.user_message is None else self.user_message.parent_id
 
 
 @frozen

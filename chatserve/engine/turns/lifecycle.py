@@ -84,7 +84,7 @@ class TurnLifecycle:
 
     async def _begun(self, turn: RunningTurn) -> BegunTurn:
         if turn.room.is_stateless:
-            return BegunTurn(NO_SESSION, replace(turn.turn, status="running"), turn.user_message, None)
+            return BegunTurn(NO_SESSION, replace(turn.turn, status="running"), turn.user_message)
         room = turn.room
         return await self._parts.store.start_turn(room.owner, room.session_id, turn.turn_id, now=self._parts.clock())
 

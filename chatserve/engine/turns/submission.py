@@ -115,7 +115,7 @@ class Submission:
         now = parts.clock()
         message = Message(parts.new_id("m_"), "user", call.parts, now)
         turn = Turn(parts.new_id("t_"), "", call.chat, status, message.message_id, now, echo=call.echo)
-        return self._accept(checked, self._rooms.stateless(request.owner), BegunTurn(NO_SESSION, turn, message, None))
+        return self._accept(checked, self._rooms.stateless(request.owner), BegunTurn(NO_SESSION, turn, message))
 
     async def _enter_room(self, room: Room, checked: Checked) -> RunningTurn:
         when_busy = checked.request.call.when_busy or checked.chat.options.when_busy

@@ -79,8 +79,7 @@ class Room:
 
     def begun(self, turn: Turn) -> BegunTurn:
         """Return the result of begin and start."""
-        prompt = self.messages.get(turn.user_message_id or "")
-        return BegunTurn(copied(self.session), turn, prompt, None if prompt is None else prompt.parent_id)
+        return BegunTurn(copied(self.session), turn, self.messages.get(turn.user_message_id or ""))
 
     # turns
 

@@ -67,7 +67,10 @@ def begin_turns(db: Connection, begins: Sequence[BeginTurn]) -> list[BegunTurn |
     for begin, outcome in zip(begins, outcomes, strict=True):
         if begin.request.idempotency is not None and isinstance(outcome, _Accepted):
             tables.save_key(db, begin.request.owner, begin.request.idempotency, turn_id=begin.turn_id)
-    return [_begun(outcome) if isinstance(outcome, _Accepted) else outcome for outcome in outcomes]
+    return [
+        BegunTurn(outcome.session, outcome.turn, outcome.prompt) if isinstance(outcome, _Accepted) else outcome
+        for outcome in outcomes
+    ]
 
 
 def _accept(
@@ -117,7 +120,7 @@ def _replay(db: Connection, begin: BeginTurn, idempotency: Idempotency) -> Begun
     turn = rows.turn_of(row[1:])
     prompt = tables.find_message(db, turn.session_id, turn.user_message_id)
     session = tables.get_session(db, begin.request.owner, turn.session_id)
-    return BegunTurn(session, turn, prompt, None if prompt is None else prompt.parent_id, replayed=True)
+    return BegunTurn(session, turn, prompt, replayed=True)
 
 
 def _place(db: Connection, session: Session, begin: BeginTurn, head: str | None) -> tuple[tuple[Message, ...], Message]:
@@ -150,10 +153,6 @@ def _write(db: Connection, accepted: Sequence[_Accepted]) -> None:
     tables.insert_turns(db, [(each.turn, each.place, None) for each in accepted])
 
 
-def _begun(accepted: _Accepted) -> BegunTurn:
-    return BegunTurn(accepted.session, accepted.turn, accepted.prompt, accepted.prompt.parent_id)
-
-
 def start_turn(db: Connection, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
     """Start a queued turn. Raises: TurnUnknown, SessionBusy."""
     before, turn, place = _find(db, owner, session_id, turn_id)
@@ -174,7 +173,7 @@ def start_turn(db: Connection, owner: str, session_id: str, turn_id: str, *, now
         " WHERE turn_id = ?",
         (turn.version, head, turn_id),
     )
-    return BegunTurn(session, turn, prompt, prompt.parent_id)
+    return BegunTurn(session, turn, prompt)
 
 
 def _find(db: Connection, owner: str, session_id: str, turn_id: str) -> tuple[Session, Turn, TurnPlace]:
