@@ -288,7 +288,6 @@ def imported_turns(record: SessionRecord) -> list[tuple[Turn, TurnPlace]]:
     return [(turn, TurnPlace(base_head=parents.get(turn.user_message_id or ""))) for turn in turns]
 
 
-def last_begun(turns: Iterable[Turn]) -> str | None:
-    """Return the id of the turn that began last, or None. Turns that never began have no version."""
-    begun = [turn for turn in turns if turn.version is not None]
-    return max(begun, key=lambda turn: turn.version or 0).turn_id if begun else None
+def last_begun(turns: Iterable[Turn]) -> Turn | None:
+    """Return the turn that began last, or None. Turns that never began have no version."""
+    return max((turn for turn in turns if turn.version), key=lambda turn: turn.version or 0, default=None)

@@ -32,10 +32,8 @@ class Room:
     messages: dict[str, Message] = field(default_factory=dict)
     turns: dict[str, Turn] = field(default_factory=dict)
     places: dict[str, TurnPlace] = field(default_factory=dict)
-    answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
     open_turn_ids: dict[str, None] = field(default_factory=dict)
-    last_turn_id: str | None = None
 
     # reading
 
@@ -74,8 +72,9 @@ class Room:
 
     def record_of(self, turn: Turn) -> TurnRecord:
         """Return a turn with its messages."""
-        answer = tuple(self.messages[message_id] for message_id in self.answers.get(turn.turn_id, ()))
-        return TurnRecord(turn, self.messages.get(turn.user_message_id or ""), answer)
+        answer = branches.answer_ids(self.messages.values(), turn)
+        prompt = self.messages.get(turn.user_message_id or "")
+        return TurnRecord(turn, prompt, tuple(self.messages[message_id] for message_id in answer))
 
     def begun(self, turn: Turn) -> BegunTurn:
         """Return the result of begin and start."""
@@ -106,8 +105,6 @@ class Room:
         self.session, turn = transitions.accept_turn(self.session, begin, prompt.message_id)
         self.turns[begin.turn_id], self.places[begin.turn_id] = turn, place
         self.open_turn_ids[begin.turn_id] = None
-        if turn.version is not None:
-            self.last_turn_id = turn.turn_id
         return self.begun(turn)
 
     def join_turn(self, turn: Turn, now: float) -> BegunTurn:
@@ -120,7 +117,6 @@ class Room:
         self.places[turn.turn_id] = TurnPlace(base_head=head)
         self.session, started = transitions.start_turn(self.session, turn, now)
         self.turns[turn.turn_id] = started
-        self.last_turn_id = turn.turn_id
         return self.begun(started)
 
     def _roll_back(self, turn_id: str | None) -> str | None:
@@ -135,18 +131,15 @@ class Room:
         self.segments.append(Segment(transitions.last_events(self.session, commit, done), commit.now))
         self.session, self.turns[commit.turn_id] = copied(session), turn
         del self.open_turn_ids[commit.turn_id]
-        self.answers[commit.turn_id] = tuple(message.message_id for message in done.messages)
         return CommittedTurn(copied(session), turn, done)
 
     def forget_turn(self, turn_id: str) -> int:
         """Remove a turn that has ended; return the number of turns left."""
         refusals.check_ended(self.turns[turn_id])
         del self.turns[turn_id], self.places[turn_id]
-        self.answers.pop(turn_id, None)
         for message_id, message in self.messages.items():
             if message.turn_id == turn_id:
                 self.messages[message_id] = replace(message, turn_id=None)
-        self.last_turn_id = transitions.last_begun(self.turns.values())
         return len(self.turns)
 
     # history operations

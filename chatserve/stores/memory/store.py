@@ -6,7 +6,7 @@ first read and its last change, so each is one transaction. Knows no disk and no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from chatserve.contracts.store import (
     EventPage,
@@ -27,7 +27,7 @@ from chatserve.contracts.turns import (
     NewSession,
     TurnRecord,
 )
-from chatserve.core.errors import ConfigurationError, StoreError
+from chatserve.core.errors import ChatserveError, ConfigurationError, StoreError
 from chatserve.core.events import LogEntry, spelled_out
 from chatserve.core.frozen import replace
 from chatserve.core.types import Feedback, Message, Session, StoredFile, Turn
@@ -47,8 +47,8 @@ class MemoryStore:
             raise ConfigurationError(f"store: {url!r} is not a memory store URL; write memory://")
         self._is_open = False
         self._rooms: dict[str, Room] = {}
-        self._room_of_turn: dict[str, str] = {}
-        self._room_of_message: dict[str, str] = {}
+        self._room_of_turn: dict[str, Room] = {}
+        self._room_of_message: dict[str, Room] = {}
         self._files = FileRecords()
         self._keys: dict[tuple[str, str], tuple[Idempotency, str]] = {}
 
@@ -85,10 +85,7 @@ class MemoryStore:
         return room
 
     def _room(self, owner: str, session_id: str) -> Room:
-        room = self._rooms.get(session_id)
-        if room is None or room.session.owner != owner:
-            raise refusals.session_unknown(session_id)
-        return room
+        return _owned(self._rooms.get(session_id), owner, refusals.session_unknown(session_id))
 
     async def get_session(self, owner: str, session_id: str) -> Session:
         return copied(self._room(owner, session_id).session)
@@ -96,11 +93,8 @@ class MemoryStore:
     async def list_sessions(self, owner: str, *, after: str | None, limit: int) -> Page:
         own = [room.session for room in reversed(self._rooms.values()) if room.session.owner == owner]
         own.sort(key=lambda session: session.created_at, reverse=True)
-        ids = [session.session_id for session in own]
-        if after is not None and after not in ids:
-            raise refusals.session_unknown(after)
-        chosen, following = _page(ids, after, limit)
-        return Page(tuple(copied(self._rooms[session_id].session) for session_id in chosen), following)
+        page = _page({session.session_id: session for session in own}, after, limit, refusals.session_unknown)
+        return replace(page, items=tuple(map(copied, page.items)))
 
     async def update_session(
         self, owner: str, session_id: str, changes: SessionChanges, *, now: float, if_version: int | None = None
@@ -122,11 +116,13 @@ class MemoryStore:
             del self._rooms[room.session.session_id]
             for message_id in room.messages:
                 del self._room_of_message[message_id]
-            for turn_id in room.turns:
-                del self._room_of_turn[turn_id]
-        ended = {turn_id for room in rooms for turn_id in room.turns}
-        self._keys = {key: kept for key, kept in self._keys.items() if kept[1] not in ended}
+        self._forget_turns({turn_id for room in rooms for turn_id in room.turns})
         return tuple(self._files.detach({room.session.session_id for room in rooms}))
+
+    def _forget_turns(self, turn_ids: Collection[str]) -> None:
+        for turn_id in turn_ids:
+            del self._room_of_turn[turn_id]
+        self._keys = {key: kept for key, kept in self._keys.items() if kept[1] not in turn_ids}
 
     # turns
 
@@ -142,7 +138,7 @@ class MemoryStore:
             self._rooms[begin.request.session_id] = room
             self._add_messages(room, tuple(room.messages.values()))
         self._add_messages(room, added)
-        self._room_of_turn[begin.turn_id] = begin.request.session_id
+        self._room_of_turn[begin.turn_id] = room
         if begin.request.idempotency is not None:
             self._keys[begin.request.owner, begin.request.idempotency.key] = begin.request.idempotency, begin.turn_id
         return room.accept_turn(begin, prompt, place)
@@ -155,7 +151,7 @@ class MemoryStore:
             return None
         if turn_id not in self._room_of_turn:
             refusals.check_key(begin.request.idempotency, None)
-        room = self._rooms[self._room_of_turn[turn_id]]
+        room = self._room_of_turn[turn_id]
         return replace(room.begun(room.turns[turn_id]), replayed=True)
 
     def _known_id(self, owner: str, idempotency: Idempotency, now: float) -> str | None:
@@ -183,9 +179,9 @@ class MemoryStore:
         return room
 
     async def start_turn(self, owner: str, session_id: str, turn_id: str, *, now: float) -> BegunTurn:
-        room = self._rooms.get(session_id)
-        turn = None if room is None or room.session.owner != owner else room.turns.get(turn_id)
-        if room is None or turn is None or turn.status != "queued":
+        room = self._room_of(owner, turn_id)
+        turn = room.turns[turn_id]
+        if (turn.session_id, turn.status) != (session_id, "queued"):
             raise refusals.turn_unknown(turn_id)
         refusals.check_idle(session_id, room.running_turn_id)
         return room.join_turn(turn, now)
@@ -201,9 +197,10 @@ class MemoryStore:
         self._rooms[session_id].append_events(events, now)
 
     async def commit_turn(self, commit: CommitTurn) -> CommittedTurn:
-        room = self._rooms.get(commit.session_id)
-        if room is None or room.session.owner != commit.owner or commit.turn_id not in room.open_turn_ids:
-            raise refusals.lease_lost(commit.turn_id)
+        lost = refusals.lease_lost(commit.turn_id)
+        room = _owned(self._rooms.get(commit.session_id), commit.owner, lost)
+        if commit.turn_id not in room.open_turn_ids:
+            raise lost
         return self._end_turn(room, commit)
 
     def _end_turn(self, room: Room, commit: CommitTurn) -> CommittedTurn:
@@ -216,39 +213,32 @@ class MemoryStore:
         return room.record_of(room.turns[turn_id])
 
     def _room_of(self, owner: str, turn_id: str) -> Room:
-        room = self._rooms.get(self._room_of_turn.get(turn_id, ""))
-        if room is None or room.session.owner != owner:
-            raise refusals.turn_unknown(turn_id)
-        return room
+        return _owned(self._room_of_turn.get(turn_id), owner, refusals.turn_unknown(turn_id))
 
     async def last_turn(self, owner: str, session_id: str) -> TurnRecord | None:
         room = self._room(owner, session_id)
-        return None if room.last_turn_id is None else room.record_of(room.turns[room.last_turn_id])
+        turn = transitions.last_begun(room.turns.values())
+        return None if turn is None else room.record_of(turn)
 
     async def forget_turn(self, owner: str, turn_id: str) -> int:
         left = self._room_of(owner, turn_id).forget_turn(turn_id)
-        del self._room_of_turn[turn_id]
-        self._keys = {key: kept for key, kept in self._keys.items() if kept[1] != turn_id}
+        self._forget_turns([turn_id])
         return left
 
     # messages
 
     def _add_messages(self, room: Room, messages: Sequence[Message]) -> None:
         """Keep messages, and attach the files they refer to to their session."""
-        session = room.session
         for message in messages:
             room.messages[message.message_id] = message
-            self._room_of_message[message.message_id] = session.session_id
-        self._files.attach(session, trees.file_ids(messages))
+            self._room_of_message[message.message_id] = room
+        self._files.attach(room.session, trees.file_ids(messages))
 
     async def get_message(self, owner: str, message_id: str) -> Message:
         return self._room_with(owner, message_id).messages[message_id]
 
     def _room_with(self, owner: str, message_id: str) -> Room:
-        room = self._rooms.get(self._room_of_message.get(message_id, ""))
-        if room is None or room.session.owner != owner:
-            raise refusals.message_unknown(message_id)
-        return room
+        return _owned(self._room_of_message.get(message_id), owner, refusals.message_unknown(message_id))
 
     async def read_branch(self, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
         room = self._room(owner, session_id)
@@ -260,11 +250,8 @@ class MemoryStore:
         self, owner: str, session_id: str, *, after: str | None, limit: int, branches: bool
     ) -> Page:
         room = self._room(owner, session_id)
-        rows = list(room.messages) if branches else [row.message_id for row in room.branch(room.session.head)]
-        if after is not None and after not in rows:
-            raise refusals.message_unknown(after)
-        chosen, following = _page(rows, after, limit)
-        return Page(tuple(room.messages[message_id] for message_id in chosen), following)
+        branch = room.messages.values() if branches else room.branch(room.session.head)
+        return _page({message.message_id: message for message in branch}, after, limit, refusals.message_unknown)
 
     async def move_history(self, move: HistoryMove) -> MovedHistory:
         room = self._room(move.owner, move.session_id)
@@ -285,11 +272,9 @@ class MemoryStore:
         new_ids: Callable[[], str],
         now: float,
     ) -> Session:
-        room = self._room(owner, session_id)
-        if message_id is not None and message_id not in room.messages:
-            raise refusals.message_unknown(message_id)
-        copies = trees.copy_branch(room.branch(message_id or room.session.head), new_ids)
-        return await self.create_session(transitions.fork(room.session, new_session_id, copies), now=now)
+        session = self._room(owner, session_id).session
+        copies = trees.copy_branch(await self.read_branch(owner, session_id, message_id or session.head), new_ids)
+        return await self.create_session(transitions.fork(session, new_session_id, copies), now=now)
 
     async def set_feedback(
         self, owner: str, message_id: str, feedback: Feedback, *, now: float, if_version: int | None = None
@@ -343,9 +328,7 @@ class MemoryStore:
         self._add_messages(room, record.messages)
         for turn, place in transitions.imported_turns(record):
             room.turns[turn.turn_id], room.places[turn.turn_id] = turn, place
-            room.answers[turn.turn_id] = trees.answer_ids(record.messages, turn)
-            self._room_of_turn[turn.turn_id] = session.session_id
-        room.last_turn_id = transitions.last_begun(room.turns.values())
+            self._room_of_turn[turn.turn_id] = room
         return copied(session)
 
     def _is_taken(self, record: SessionRecord) -> bool:
@@ -385,8 +368,18 @@ def _is_expired(room: Room, purge: Purge) -> bool:
     return (is_over or is_old) and room.open_turn_id is None
 
 
-def _page(ids: Sequence[str], after: str | None, limit: int) -> tuple[Sequence[str], str | None]:
-    """Return the ids of one page, and the cursor for the next."""
+def _owned(room: Room | None, owner: str, unknown: Exception) -> Room:
+    """Return a room if the owner has it. Raises: `unknown`."""
+    if room is None or room.session.owner != owner:
+        raise unknown
+    return room
+
+
+def _page(items: Mapping[str, object], after: str | None, limit: int, unknown: Callable[[str], ChatserveError]) -> Page:
+    """Return the items behind that of the id `after`. Raises: `unknown`, if there is no such item."""
+    if after is not None and after not in items:
+        raise unknown(after)
+    ids = list(items)
     start = 0 if after is None else ids.index(after) + 1
     chosen = ids[start : start + limit]
-    return chosen, chosen[-1] if start + limit < len(ids) else None
+    return Page(tuple(items[each] for each in chosen), chosen[-1] if start + limit < len(ids) else None)
