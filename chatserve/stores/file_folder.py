@@ -164,24 +164,18 @@ class FileFolder:
             os.fsync(incoming.file.fileno())
             incoming.file.close()
             place.parent.mkdir(mode=0o700, exist_ok=True)
-        try:
             incoming.folder.rename(place)
-        except OSError as error:
-            if error.errno == errno.ENOTEMPTY:
-                raise FileExistsError(errno.EEXIST, "there is a file already", str(place)) from error
-            raise self._failure(error) from error
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
-        """Turn errors of the disk into StoreError. Raises: StoreError."""
+        """Turn errors of the disk into StoreError. Raises: StoreError, FileExistsError (from a rename)."""
         try:
             yield
         except OSError as error:
-            raise self._failure(error) from error
-
-    def _failure(self, error: OSError) -> StoreError:
-        kind = StoreFull if error.errno in NO_ROOM else StoreError
-        return kind(f"the files folder {str(self._root)!r} cannot be written: {error.strerror}")
+            if error.errno == errno.ENOTEMPTY:
+                raise FileExistsError(errno.EEXIST, "there is a file already", error.filename2) from error
+            kind = StoreFull if error.errno in NO_ROOM else StoreError
+            raise kind(f"the files folder {str(self._root)!r} cannot be written: {error.strerror}") from error
 
     async def remove(self, file_ids: Iterable[str], *, written_before: float | None = None) -> None:
         """Unlink files, or only those last written before a time. Missing files are ignored."""

@@ -24,21 +24,17 @@ def get_files(db: Connection, owner: str, file_ids: Sequence[str]) -> tuple[Stor
 
 
 def _get_file(db: Connection, owner: str, file_id: str) -> StoredFile:
-    row = db.execute(
+    query = (
         "SELECT *, (SELECT session_id FROM file_session WHERE file_session.file_id = file.file_id ORDER BY n LIMIT 1)"
-        " FROM file WHERE file_id = ? AND owner = ?",
-        (file_id, owner),
-    ).fetchone()
-    if row is None:
-        raise refusals.file_unknown(file_id)
-    return rows.file_of(row)
+        " FROM file WHERE file_id = ? AND owner = ?"
+    )
+    return rows.file_of(tables.get(db, query, (file_id, owner), refusals.file_unknown(file_id)))
 
 
 def known_files(db: Connection, file_ids: Sequence[str]) -> frozenset[str]:
     """Return those of the ids that are recorded."""
-    ids = rows.text(file_ids)
-    known = db.execute("SELECT file_id FROM file WHERE file_id IN (SELECT value FROM json_each(?))", (ids,))
-    return frozenset(file_id for (file_id,) in known)
+    query = "SELECT file_id FROM file WHERE file_id IN (SELECT value FROM json_each(?))"
+    return frozenset(tables.ids(db, query, (rows.text(file_ids),)))
 
 
 def attach_files(db: Connection, owner: str, session_id: str, file_ids: Sequence[str]) -> None:

@@ -17,13 +17,8 @@ from chatserve.stores.transitions import HistoryEnd
 
 def get_message(db: Connection, owner: str, message_id: str) -> Message:
     """Return one message. Raises: MessageUnknown."""
-    row = db.execute(
-        "SELECT message.* FROM message JOIN session USING (session_id) WHERE message_id = ? AND owner = ?",
-        (message_id, owner),
-    ).fetchone()
-    if row is None:
-        raise refusals.message_unknown(message_id)
-    return rows.message_of(row)
+    query = "SELECT message.* FROM message JOIN session USING (session_id) WHERE message_id = ? AND owner = ?"
+    return rows.message_of(tables.get(db, query, (message_id, owner), refusals.message_unknown(message_id)))
 
 
 def read_branch(db: Connection, owner: str, session_id: str, head: str | None) -> tuple[Message, ...]:
@@ -53,12 +48,9 @@ def _page_of_all(db: Connection, session: Session, after: str | None, limit: int
 
 
 def _number_of(db: Connection, session: Session, message_id: str) -> int:
-    row = db.execute(
-        "SELECT n FROM message WHERE message_id = ? AND session_id = ?", (message_id, session.session_id)
-    ).fetchone()
-    if row is None:
-        raise refusals.message_unknown(message_id)
-    return int(row[0])
+    query = "SELECT n FROM message WHERE message_id = ? AND session_id = ?"
+    (n,) = tables.get(db, query, (message_id, session.session_id), refusals.message_unknown(message_id))
+    return int(n)
 
 
 def _page_of_branch(db: Connection, session: Session, after: str | None, limit: int) -> tuple[Message, ...]:
@@ -113,9 +105,7 @@ def fork_session(
 ) -> Session:
     """Copy a branch into a new session. Raises: SessionUnknown, MessageUnknown, SessionExists."""
     session = tables.get_session(db, owner, session_id)
-    branch = tables.read_branch(db, session_id, message_id or session.head)
-    if message_id is not None and not branch:
-        raise refusals.message_unknown(message_id)
+    branch = read_branch(db, owner, session_id, message_id or session.head)
     new = transitions.fork(session, new_session_id, trees.copy_branch(branch, new_ids))
     return sessions.create_session(db, new, now=now)
 
@@ -124,14 +114,11 @@ def set_feedback(
     db: Connection, owner: str, message_id: str, feedback: Feedback, *, now: float, if_version: int | None = None
 ) -> tuple[Session, Message]:
     """Set the feedback of an answer message. Raises: MessageUnknown, VersionConflict."""
-    row = db.execute(
+    query = (
         "SELECT session.* FROM message JOIN session USING (session_id)"
-        " WHERE message_id = ? AND owner = ? AND role <> 'user'",
-        (message_id, owner),
-    ).fetchone()
-    if row is None:
-        raise refusals.message_unknown(message_id)
-    current = rows.session_of(row)
+        " WHERE message_id = ? AND owner = ? AND role <> 'user'"
+    )
+    current = rows.session_of(tables.get(db, query, (message_id, owner), refusals.message_unknown(message_id)))
     refusals.check_version(current, if_version)
     session = transitions.next_version(current, now)
     tables.save_progress(db, [session])

@@ -27,10 +27,9 @@ def append_events(db: Connection, session_id: str, events: Sequence[LogEntry], *
 
 
 def _last_seq(db: Connection, session_id: str) -> int:
-    row = db.execute("SELECT last_seq FROM session WHERE session_id = ?", (session_id,)).fetchone()
-    if row is None:
-        raise refusals.session_unknown(session_id)
-    return int(row[0])
+    query = "SELECT last_seq FROM session WHERE session_id = ?"
+    (last_seq,) = tables.get(db, query, (session_id,), refusals.session_unknown(session_id))
+    return int(last_seq)
 
 
 def read_events(db: Connection, session_id: str, *, after: int, limit: int) -> EventPage:

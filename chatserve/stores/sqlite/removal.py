@@ -25,16 +25,15 @@ def delete_session(db: Connection, owner: str, session_id: str, *, if_version: i
 
 
 def _remove_session(db: Connection, session_id: str) -> tuple[str, ...]:
-    freed = db.execute(
+    freed = tables.ids(
+        db,
         "SELECT file_id FROM file_session AS own WHERE session_id = ? AND NOT EXISTS (SELECT 1 FROM file_session"
         " AS other WHERE other.file_id = own.file_id AND other.session_id <> own.session_id) ORDER BY file_id",
         (session_id,),
-    ).fetchall()
+    )
     db.execute("DELETE FROM session WHERE session_id = ?", (session_id,))
-    file_ids = tuple(file_id for (file_id,) in freed)
-    if file_ids:
-        tables.delete_files(db, file_ids)
-    return file_ids
+    db.execute("DELETE FROM file WHERE file_id IN (SELECT value FROM json_each(?))", (rows.text(freed),))
+    return freed
 
 
 def erase_owner(db: Connection, owner: str) -> tuple[str, ...]:
@@ -46,11 +45,9 @@ def erase_owner(db: Connection, owner: str) -> tuple[str, ...]:
     ).fetchone()
     if busy is not None:
         refusals.check_idle(*busy)
-    erased = db.execute("DELETE FROM session WHERE owner = ? RETURNING session_id", (owner,)).fetchall()
-    journal.forget(db, [session_id for (session_id,) in erased])
+    journal.forget(db, tables.ids(db, "DELETE FROM session WHERE owner = ? RETURNING session_id", (owner,)))
     db.execute("DELETE FROM idempotency WHERE owner = ?", (owner,))
-    files = db.execute("DELETE FROM file WHERE owner = ? RETURNING file_id", (owner,)).fetchall()
-    return tuple(file_id for (file_id,) in files)
+    return tables.ids(db, "DELETE FROM file WHERE owner = ? RETURNING file_id", (owner,))
 
 
 def purge(db: Connection, purge: Purge) -> Purged:
@@ -63,15 +60,16 @@ def purge(db: Connection, purge: Purge) -> Purged:
 
 def _purge_sessions(db: Connection, purge: Purge) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Remove expired sessions one by one, until about `limit` rows are deleted."""
-    expired = db.execute(
+    expired = tables.ids(
+        db,
         "SELECT session_id FROM session WHERE (expires_at < ? OR (created_at < ? AND updated_at < ?)) AND NOT EXISTS"
         " (SELECT 1 FROM turn WHERE turn.session_id = session.session_id AND status IN ('queued', 'running')) LIMIT ?",
         (purge.now, purge.sessions_before, purge.sessions_before, purge.limit),
-    ).fetchall()
+    )
     removed: list[str] = []
     freed: list[str] = []
     changes = db.total_changes
-    for (session_id,) in expired:
+    for session_id in expired:
         freed.extend(_remove_session(db, session_id))
         removed.append(session_id)
         if db.total_changes - changes >= purge.limit:
@@ -81,12 +79,12 @@ def _purge_sessions(db: Connection, purge: Purge) -> tuple[tuple[str, ...], tupl
 
 
 def _purge_files(db: Connection, purge: Purge) -> tuple[str, ...]:
-    loose = db.execute(
+    return tables.ids(
+        db,
         "DELETE FROM file WHERE n IN (SELECT n FROM file WHERE is_attached = 0 AND created_at < ? LIMIT ?)"
         " RETURNING file_id",
         (purge.files_before, purge.limit),
-    ).fetchall()
-    return tuple(file_id for (file_id,) in loose)
+    )
 
 
 def _purge_keys(db: Connection, purge: Purge) -> int:

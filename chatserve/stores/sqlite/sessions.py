@@ -33,10 +33,9 @@ def list_sessions(db: Connection, owner: str, *, after: str | None, limit: int) 
 
 
 def _cursor(db: Connection, owner: str, after: str) -> tuple[float, int]:
-    row = db.execute("SELECT created_at, n FROM session WHERE session_id = ? AND owner = ?", (after, owner)).fetchone()
-    if row is None:
-        raise refusals.session_unknown(after)
-    return row[0], row[1]
+    query = "SELECT created_at, n FROM session WHERE session_id = ? AND owner = ?"
+    created_at, n = tables.get(db, query, (after, owner), refusals.session_unknown(after))
+    return created_at, n
 
 
 def update_session(

@@ -59,6 +59,19 @@ _FOR_TURNS: Final = (
 )
 
 
+def get(db: Connection, query: str, parameters: Sequence[object], unknown: Exception) -> rows.Row:
+    """Return the one row that a query finds. Raises: `unknown`, if it finds none."""
+    row: rows.Row | None = db.execute(query, parameters).fetchone()
+    if row is None:
+        raise unknown
+    return row
+
+
+def ids(db: Connection, query: str, parameters: Sequence[object]) -> tuple[str, ...]:
+    """Return the ids that a query finds, or that a statement returns."""
+    return tuple(found for (found,) in db.execute(query, parameters).fetchall())
+
+
 def prepare(db: Connection) -> None:
     """Prepare the statements that turns need, so that no turn waits for that."""
     for statement in _FOR_TURNS:
@@ -80,10 +93,8 @@ def has_session(db: Connection, session_id: str) -> bool:
 
 def get_session(db: Connection, owner: str, session_id: str) -> Session:
     """Return a session. Raises: SessionUnknown."""
-    row = db.execute("SELECT * FROM session WHERE session_id = ? AND owner = ?", (session_id, owner)).fetchone()
-    if row is None:
-        raise refusals.session_unknown(session_id)
-    return rows.session_of(row)
+    query = "SELECT * FROM session WHERE session_id = ? AND owner = ?"
+    return rows.session_of(get(db, query, (session_id, owner), refusals.session_unknown(session_id)))
 
 
 def find_sessions_and_open(db: Connection, session_ids: Iterable[str]) -> dict[str, tuple[Session, str | None]]:
@@ -133,9 +144,9 @@ def find_message(db: Connection, session_id: str, message_id: str | None) -> Mes
 
 def taken_ids(db: Connection, messages: Sequence[Message]) -> frozenset[str]:
     """Return those ids of these messages that are in use in any session."""
-    ids = rows.text([message.message_id for message in messages])
-    taken = db.execute("SELECT message_id FROM message WHERE message_id IN (SELECT value FROM json_each(?))", (ids,))
-    return frozenset(message_id for (message_id,) in taken)
+    wanted = rows.text([message.message_id for message in messages])
+    query = "SELECT message_id FROM message WHERE message_id IN (SELECT value FROM json_each(?))"
+    return frozenset(ids(db, query, (wanted,)))
 
 
 def set_parent(db: Connection, message: Message) -> None:
@@ -255,8 +266,3 @@ def attach_file(db: Connection, session: Session, file_id: str) -> None:
         (session.session_id, file_id, session.owner),
     )
     db.execute("UPDATE file SET is_attached = 1 WHERE file_id = ? AND owner = ?", (file_id, session.owner))
-
-
-def delete_files(db: Connection, file_ids: Sequence[str]) -> None:
-    """Remove file records."""
-    db.execute("DELETE FROM file WHERE file_id IN (SELECT value FROM json_each(?))", (rows.text(file_ids),))

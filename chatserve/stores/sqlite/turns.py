@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from sqlite3 import Connection
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from chatserve.contracts.turns import (
     TURN_OPEN,
@@ -26,6 +26,8 @@ from chatserve.stores import branches as trees
 from chatserve.stores import refusals, transitions
 from chatserve.stores.sqlite import rows, sessions, tables
 from chatserve.stores.transitions import TurnPlace
+
+T = TypeVar("T")
 
 
 class _Accepted(NamedTuple):
@@ -51,10 +53,14 @@ class _Ended(NamedTuple):
 
 def begin_turn(db: Connection, begin: BeginTurn) -> BegunTurn:
     """Accept a turn. Raises: see `Store.begin_turn`."""
-    (outcome,) = begin_turns(db, [begin])
-    if isinstance(outcome, BegunTurn):
-        return outcome
-    raise outcome
+    return _only(begin_turns(db, [begin]))
+
+
+def _only(outcomes: Sequence[T | ChatserveError]) -> T:
+    (outcome,) = outcomes
+    if isinstance(outcome, ChatserveError):
+        raise outcome
+    return outcome
 
 
 def begin_turns(db: Connection, begins: Sequence[BeginTurn]) -> list[BegunTurn | ChatserveError]:
@@ -185,10 +191,7 @@ def _find(db: Connection, owner: str, session_id: str, turn_id: str) -> tuple[Se
 
 def commit_turn(db: Connection, commit: CommitTurn) -> CommittedTurn:
     """End a turn: answer, status, version and end of log. Raises: LeaseLost."""
-    (outcome,) = commit_turns(db, [commit])
-    if isinstance(outcome, CommittedTurn):
-        return outcome
-    raise outcome
+    return _only(commit_turns(db, [commit]))
 
 
 def commit_turns(db: Connection, commits: Sequence[CommitTurn]) -> list[CommittedTurn | ChatserveError]:
@@ -237,12 +240,8 @@ def get_turn(db: Connection, owner: str, turn_id: str) -> TurnRecord:
 
 
 def _get_row(db: Connection, owner: str, turn_id: str) -> rows.Row:
-    row: rows.Row | None = db.execute(
-        "SELECT turn.* FROM turn JOIN session USING (session_id) WHERE turn_id = ? AND owner = ?", (turn_id, owner)
-    ).fetchone()
-    if row is None:
-        raise refusals.turn_unknown(turn_id)
-    return row
+    query = "SELECT turn.* FROM turn JOIN session USING (session_id) WHERE turn_id = ? AND owner = ?"
+    return tables.get(db, query, (turn_id, owner), refusals.turn_unknown(turn_id))
 
 
 def last_turn(db: Connection, owner: str, session_id: str) -> TurnRecord | None:
