@@ -141,14 +141,10 @@ class MessageDraft:
 
     def append_text(self, text: str) -> Events:
         """Append `text` to the answer."""
-        if self._appending and not self._held and text.isascii():
-            return self._append(text)
         if not self._appending:
             return (*self._open_appending(), *self.append_text(text))
-        if self._held:
-            text, self._held = self._held + text, ""
-        if "\ud800" <= text[-1:] <= "\udbff":
-            text, self._held = text[:-1], text[-1]
+        if self._held or not text.isascii():
+            text, self._held = _without_half(self._held + text)
         return self._append(text)
 
     def _append(self, text: str) -> Events:

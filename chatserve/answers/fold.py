@@ -157,7 +157,8 @@ class Answer:
             case MetadataChanged():
                 self._merge_metadata(event)
             case Snapshot():
-                self.messages = _thawed(event.messages)
+                numbers = count(1)
+                self.messages = [_thawed(message, numbers) for message in event.messages]
             case Delta() | TurnAccepted() | StatusReported() | Failed() | Done() | HistoryChanged():
                 pass
 
@@ -203,13 +204,8 @@ class Answer:
         )
 
 
-def _thawed(messages: Iterable[Message]) -> list[MessageState]:
-    """Return states for these messages. Parts get the ids they have in the stream: numbers through the whole answer."""
-    numbers = count(1)
-    return [_thawed_message(message, numbers) for message in messages]
-
-
-def _thawed_message(message: Message, numbers: Iterator[int]) -> MessageState:
+def _thawed(message: Message, numbers: Iterator[int]) -> MessageState:
+    """Return the state of a message. Parts get the ids they have in the stream: numbers through the whole answer."""
     state = MessageState(message.message_id, message.role, message.metadata, message.created_at)
     state.options = message.options or ()
     for part in message.content:
