@@ -16,7 +16,7 @@ from chatserve.codec import decode_numbered, dumps, last_number, loads_stored, n
 from chatserve.core.events import LogEntry, NumberedEvent
 from chatserve.core.types import Json
 from chatserve.stores import transitions
-from chatserve.stores.sqlite import log, rows
+from chatserve.stores.sqlite import log, rows, tables
 from chatserve.stores.sqlite.open_turns import NewRecord
 
 OLD_AFTER_RECORDS: Final = 750
@@ -27,17 +27,18 @@ def journal_events(db: Connection, batch: Sequence[tuple[str, Sequence[LogEntry]
     """Keep the events of many sessions as one record."""
     entries: list[Json] = [(session_id, numbered_json(events)) for session_id, events in batch if events]
     db.execute("DELETE FROM journal WHERE n <= ?", (record.settled,))
-    if record.session_ids is not None:
-        entries += _take_old(db, record.number - OLD_AFTER_RECORDS, record.session_ids)
+    if record.number - record.settled > OLD_AFTER_RECORDS:
+        entries += _take_old(db, record.number - OLD_AFTER_RECORDS)
     db.execute("INSERT INTO journal (n, payload) VALUES (?, ?)", (record.number, dumps(entries)))
 
 
-def _take_old(db: Connection, until: int, open_session_ids: frozenset[str]) -> list[Json]:
+def _take_old(db: Connection, until: int) -> list[Json]:
     """Remove the two oldest records up to number `until`; return their entries that are not filed yet."""
     old = db.execute("SELECT n, payload FROM journal WHERE n <= ? ORDER BY n LIMIT 2", (until,)).fetchall()
     if not old:
         return []
-    entries = [entry for _, payload in old for entry in loads_stored(payload) if entry[0] in open_session_ids]
+    busy = tables.ids(db, "SELECT DISTINCT session_id FROM turn WHERE status IN ('queued', 'running')", ())
+    entries = [entry for _, payload in old for entry in loads_stored(payload) if entry[0] in busy]
     filed = _filed_seqs(db, {session_id for session_id, _ in entries})
     db.execute("DELETE FROM journal WHERE n <= ?", (old[-1][0],))
     return [entry for entry in entries if entry[0] in filed and last_number(entry[1]) > filed[entry[0]]]

@@ -107,7 +107,7 @@ class SqliteStore:
     forget_turn = _write(turns.forget_turn)
 
     async def begin_turn(self, begin: BeginTurn) -> BegunTurn:
-        self._open_turns.begin(begin.turn_id, begin.request.session_id)
+        self._open_turns.begin(begin.turn_id)
         try:
             begun = await self._begin_turn(begin)
         except BaseException:
@@ -137,7 +137,7 @@ class SqliteStore:
         self, batch: Sequence[tuple[str, Sequence[LogEntry]]], *, now: float, durable: bool
     ) -> None:
         submit = self._writer.submit if durable else self._writer.submit_soft
-        await submit(journal.journal_events, batch, self._open_turns.next_record(journal.OLD_AFTER_RECORDS))
+        await submit(journal.journal_events, batch, self._open_turns.next_record())
 
     # messages
 
