@@ -140,7 +140,7 @@ def test_what_an_export_has_of_a_session_and_its_files_is_read_back() -> None:
 
 
 def test_what_older_versions_left_out_is_read_as_its_default() -> None:
-    assert codec.decode_error({"code": "c", "detail": "d", "error_id": "e", "retryable": True}) == TurnError(
+    assert shape_of(TurnError).decode({"code": "c", "detail": "d", "error_id": "e", "retryable": True}) == TurnError(
         "c", "d", "e", retryable=True
     )
     call: Any = {"type": "tool_call", "tool_call_id": "c", "name": "f", "arguments": "{}"}

@@ -7,28 +7,23 @@ are not part of its JSON: `decode_file` takes them as keywords.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import Final, TypeAlias, TypeVar
 
-from chatserve.codec.shapes import Shape, decode_part, part_json, shape_of
+from chatserve.codec.shapes import Shape, decode_content, part_json, shape_of
 from chatserve.codec.values import dumps, loads_stored
-from chatserve.core.types import Feedback, Json, Message, Part, Session, StoredFile, Turn, TurnError, Usage
+from chatserve.core.types import Json, Message, Part, Session, StoredFile, Turn, Usage
 
 Value = TypeVar("Value")
 Encoder: TypeAlias = Callable[[Value], dict[str, Json]]
 
 message_json: Final[Encoder[Message]] = shape_of(Message).encode
-feedback_json: Final[Encoder[Feedback]] = shape_of(Feedback).encode
 turn_json: Final[Encoder[Turn]] = shape_of(Turn).encode
 usage_json: Final[Encoder[Usage]] = shape_of(Usage).encode
-error_json: Final[Encoder[TurnError]] = shape_of(TurnError).encode
 session_json: Final[Encoder[Session]] = shape_of(Session).encode
 file_json: Final[Encoder[StoredFile]] = shape_of(StoredFile).encode
 
 decode_message: Final[Callable[[Json], Message]] = shape_of(Message).decode
-decode_feedback: Final[Callable[[Json], Feedback]] = shape_of(Feedback).decode
 decode_turn: Final[Callable[[Json], Turn]] = shape_of(Turn).decode
-decode_usage: Final[Callable[[Json], Usage]] = shape_of(Usage).decode
-decode_error: Final[Callable[[Json], TurnError]] = shape_of(TurnError).decode
 decode_file: Final[Callable[..., StoredFile]] = shape_of(StoredFile).decode
 
 EXPORTED_SESSION: Final = Shape(Session, is_export=True)
@@ -42,4 +37,4 @@ def encode_content(content: Sequence[Part]) -> bytes:
 
 def decode_stored_content(data: bytes | str) -> tuple[Part, ...]:
     """Decode the result of `encode_content`. Raises: ValueError."""
-    return tuple(map(decode_part, cast("list[dict[str, Json]]", loads_stored(data))))
+    return decode_content(loads_stored(data))

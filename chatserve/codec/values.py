@@ -35,16 +35,6 @@ def escape_line_ends(data: bytes) -> bytes:
     )
 
 
-def dumps_sorted(value: Json) -> bytes:
-    """Encode with sorted keys: equal values give equal bytes."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-def dumps_indented(value: Json) -> bytes:
-    """Encode with indentation, for people to read."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2)
-
-
 def loads(data: bytes | str, max_depth: int = MAX_DEPTH) -> Json:
     """Decode JSON from outside.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from sqlite3 import Connection
 
-from chatserve.codec import feedback_json
 from chatserve.contracts.store import HistoryMove, MovedHistory, Page
 from chatserve.core.events import HistoryChanged, NumberedEvent
 from chatserve.core.types import Feedback, Message, Session
@@ -115,15 +115,14 @@ def set_feedback(
 ) -> tuple[Session, Message]:
     """Set the feedback of an answer message. Raises: MessageUnknown, VersionConflict."""
     query = (
-        "SELECT session.* FROM message JOIN session USING (session_id)"
+        "SELECT session.*, message.* FROM message JOIN session USING (session_id)"
         " WHERE message_id = ? AND owner = ? AND role <> 'user'"
     )
-    current = rows.session_of(tables.get(db, query, (message_id, owner), refusals.message_unknown(message_id)))
+    row = tables.get(db, query, (message_id, owner), refusals.message_unknown(message_id))
+    current, message = rows.session_of(row), rows.message_of(row[rows.SESSION_WIDTH :])
     refusals.check_version(current, if_version)
     session = transitions.next_version(current, now)
     tables.save_progress(db, [session])
-    (updated,) = db.execute(
-        "UPDATE message SET feedback = ? WHERE message_id = ? RETURNING *",
-        (rows.text(feedback_json(feedback)), message_id),
-    ).fetchall()
-    return session, rows.message_of(updated)
+    message = replace(message, feedback=feedback)
+    tables.save_feedback(db, message)
+    return session, message

@@ -82,6 +82,7 @@ SESSION_CHANGES: Final = Columns(
 )
 SESSION_PROGRESS: Final = Columns("session_id", "version", "head", "last_seq", "updated_at")
 MESSAGE: Final = Columns(*_names_of(Message))
+FEEDBACK: Final = Columns("message_id", "feedback")
 TURN: Final = Columns(*_names_of(Turn))
 TURN_END: Final = Columns(
     "turn_id", "status", "finished_at", "finish_reason", "usage", "error", "first_seq", "done_seq", "version"

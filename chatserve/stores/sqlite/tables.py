@@ -40,6 +40,7 @@ _SELECT_SESSIONS_AND_OPEN: Final = Statement(
 _SAVE_SESSIONS: Final = update("session", *rows.SESSION_CHANGES.names)
 _SAVE_PROGRESS: Final = update("session", *rows.SESSION_PROGRESS.names)
 _INSERT_MESSAGES: Final = insert("message", "session_id", *rows.MESSAGE.names)
+_SAVE_FEEDBACK: Final = update("message", *rows.FEEDBACK.names)
 _INSERT_TURNS: Final = insert("turn", *rows.TURN.names, *rows.PLACE.names, "answer_end_id")
 _SELECT_TURNS: Final = Statement(
     "SELECT session.*, turn.* FROM turn JOIN session USING (session_id) WHERE turn_id IN ({rows})", columns=1
@@ -152,6 +153,11 @@ def taken_ids(db: Connection, messages: Sequence[Message]) -> frozenset[str]:
 def set_parent(db: Connection, message: Message) -> None:
     """Write the parent of a message that joins a branch."""
     db.execute("UPDATE message SET parent_id = ? WHERE message_id = ?", (message.parent_id, message.message_id))
+
+
+def save_feedback(db: Connection, message: Message) -> None:
+    """Write the feedback of a message."""
+    _SAVE_FEEDBACK.run(db, [rows.FEEDBACK.row(message)])
 
 
 def newest_first(db: Connection, session_id: str, head: str | None) -> Iterator[Message]:
