@@ -12,7 +12,7 @@ from typing import Any
 from chatserve.answers.fold import fold_events
 from chatserve.contracts.store import HistoryMove, SessionChanges, SessionRecord
 from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, CommitTurn, NewSession
-from chatserve.core.events import Done, LogEntry, NumberedEvent, last_seq_of, spelled_out
+from chatserve.core.events import Done, HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
 from chatserve.core.frozen import frozen, replace
 from chatserve.core.types import Message, Session, Turn
 from chatserve.stores import branches, refusals
@@ -84,10 +84,11 @@ def end_before(session: Session, prompt: Message | None) -> HistoryEnd:
     return HistoryEnd(prompt.parent_id, taken_back=prompt)
 
 
-def move_head(session: Session, move: HistoryMove, head: str | None) -> Session:
-    """Return the session after a history operation."""
+def move_head(session: Session, move: HistoryMove, head: str | None) -> tuple[Session, NumberedEvent]:
+    """Return the session after a history operation, and the event that tells of it."""
     state = {} if move.operation == "clear" else session.state
-    return next_version(session, move.now, head=head, state=state, last_seq=move.seq)
+    session = next_version(session, move.now, head=head, state=state, last_seq=move.seq)
+    return session, NumberedEvent(move.seq, None, HistoryChanged(session.version, move.operation))
 
 
 def fork(session: Session, new_session_id: str, copies: tuple[Message, ...]) -> NewSession:
@@ -152,8 +153,10 @@ def follows_head(begin: BeginTurn) -> bool:
     return call.operation == "send" and begin.request.history is None and call.target_message_id is None
 
 
-def check_target(begin: BeginTurn, target: Message | None, turn: Turn | None) -> Message:
-    """Return the target message of a turn. `turn` is the turn that the target belongs to.
+def place_at(begin: BeginTurn, target: Message | None, turn: Turn | None) -> tuple[tuple[Message, ...], Message]:
+    """Return the messages to add and the one the turn answers. `turn` is the turn that the target belongs to.
+
+    A turn answers its target (retry), a sibling of it (edit), or a child of it (send).
 
     The message of a queued turn has no place in the tree yet: a message linked to it could become its own ancestor.
     Raises: MessageUnknown, SessionBusy.
@@ -163,15 +166,10 @@ def check_target(begin: BeginTurn, target: Message | None, turn: Turn | None) ->
         raise refusals.message_unknown(call.target_message_id)
     if turn is not None and turn.status == "queued":
         refusals.check_idle(begin.request.session_id, turn.turn_id)
-    return target
-
-
-def prompt_at(begin: BeginTurn, target: Message) -> Message:
-    """Return the message that a turn answers: its target (retry), a sibling of it (edit), or a child of it (send)."""
-    operation = begin.request.call.operation
-    if operation == "retry":
-        return target
-    return prompt_of(begin, target.parent_id if operation == "edit" else target.message_id)
+    if call.operation == "retry":
+        return (), target
+    prompt = prompt_of(begin, target.parent_id if call.operation == "edit" else target.message_id)
+    return (prompt,), prompt
 
 
 def start_turn(session: Session, turn: Turn, now: float) -> tuple[Session, Turn]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from chatserve.contracts.store import EventPage, HistoryMove, MovedHistory
 from chatserve.contracts.turns import BeginTurn, BegunTurn, CommittedTurn, CommitTurn, TurnRecord
-from chatserve.core.events import HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
+from chatserve.core.events import LogEntry, NumberedEvent, last_seq_of, spelled_out
 from chatserve.core.frozen import frozen, replace
 from chatserve.core.types import Message, Session, Turn
 from chatserve.stores import branches, refusals, transitions
@@ -96,9 +96,7 @@ class Room:
             return added, added[-1], place
         named = begin.request.call.target_message_id
         found = self.find_prompt() if named is None else self.messages.get(named)
-        target = transitions.check_target(begin, found, self._turn_of(found))
-        prompt = transitions.prompt_at(begin, target)
-        return () if prompt is target else (prompt,), prompt, place
+        return *transitions.place_at(begin, found, self._turn_of(found)), place
 
     def accept_turn(self, begin: BeginTurn, prompt: Message, place: TurnPlace) -> BegunTurn:
         """Keep a new turn, which runs now or waits."""
@@ -156,8 +154,7 @@ class Room:
 
     def move_history(self, move: HistoryMove, end: HistoryEnd) -> MovedHistory:
         """Move the head. The caller has added the messages."""
-        self.session = transitions.move_head(self.session, move, end.head)
-        event = NumberedEvent(move.seq, None, HistoryChanged(self.session.version, move.operation))
+        self.session, event = transitions.move_head(self.session, move, end.head)
         self.segments.append(Segment((event,), move.now))
         return MovedHistory(copied(self.session), end.taken_back)
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from sqlite3 import Connection
 
 from chatserve.contracts.store import HistoryMove, MovedHistory, Page
-from chatserve.core.events import HistoryChanged, NumberedEvent
 from chatserve.core.types import Feedback, Message, Session
 from chatserve.stores import branches as trees
 from chatserve.stores import refusals, transitions
@@ -73,10 +72,9 @@ def move_history(db: Connection, move: HistoryMove) -> MovedHistory:
     refusals.check_version(session, move.if_version)
     refusals.check_idle(move.session_id, open_turn_id)
     end = _end_of(db, session, move)
-    session = transitions.move_head(session, move, end.head)
+    session, event = transitions.move_head(session, move, end.head)
     tables.save_sessions(db, [session])
     tables.add_messages(db, (session, end.added))
-    event = NumberedEvent(move.seq, None, HistoryChanged(session.version, move.operation))
     tables.add_segments(db, [(move.session_id, [event], move.now)])
     return MovedHistory(session, end.taken_back)
 

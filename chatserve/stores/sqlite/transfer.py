@@ -6,7 +6,7 @@ from sqlite3 import Connection, IntegrityError
 
 from chatserve.contracts.store import SessionRecord
 from chatserve.core.frozen import replace
-from chatserve.core.types import Session, StoredFile, Turn
+from chatserve.core.types import Session, StoredFile
 from chatserve.stores import branches, refusals, transitions
 from chatserve.stores.sqlite import rows, tables
 
@@ -32,26 +32,19 @@ def import_session(db: Connection, record: SessionRecord) -> Session:
     """Write a session as it was exported. Raises: SessionExists, InputsInvalid (the messages form no tree)."""
     branches.check_tree(record.messages, record.session.head)
     session = record.session
+    ended = [
+        (turn, place, next(reversed(branches.answer_ids(record.messages, turn)), None))
+        for turn, place in transitions.imported_turns(record)
+    ]
     try:
-        _write_record(db, record)
+        tables.insert_sessions(db, [session])
+        for file in record.files:
+            _write_file(db, session, file)
+        tables.add_messages(db, (session, record.messages))
+        tables.insert_turns(db, ended)
     except IntegrityError:
         raise refusals.session_exists(session.session_id) from None
     return session
-
-
-def _write_record(db: Connection, record: SessionRecord) -> None:
-    session = record.session
-    tables.insert_sessions(db, [session])
-    for file in record.files:
-        _write_file(db, session, file)
-    tables.add_messages(db, (session, record.messages))
-    ended = transitions.imported_turns(record)
-    tables.insert_turns(db, [(turn, place, _answer_end_id(record, turn)) for turn, place in ended])
-
-
-def _answer_end_id(record: SessionRecord, turn: Turn) -> str | None:
-    answer = branches.answer_ids(record.messages, turn)
-    return answer[-1] if answer else None
 
 
 def _write_file(db: Connection, session: Session, file: StoredFile) -> None:

@@ -139,9 +139,7 @@ def _place(db: Connection, session: Session, begin: BeginTurn, head: str | None)
         return added, added[-1]
     named = begin.request.call.target_message_id
     found = tables.find_prompt(db, session) if named is None else tables.find_message(db, session.session_id, named)
-    target = transitions.check_target(begin, found, tables.turn_of_message(db, found))
-    prompt = transitions.prompt_at(begin, target)
-    return () if prompt is target else (prompt,), prompt
+    return transitions.place_at(begin, found, tables.turn_of_message(db, found))
 
 
 def _roll_back(db: Connection, session: Session, turn_id: str | None) -> str | None:
