@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, dataclass_transform
 
 Cls = TypeVar("Cls")
 
@@ -26,16 +26,21 @@ if TYPE_CHECKING:
 else:
 
     def replace(value: Cls, **changes: Any) -> Cls:
-        """Return a copy with these changes, like `dataclasses.replace` but in a third of the time."""
+        """Return a copy with these changes, like `dataclasses.replace` but in two thirds of the time."""
         return _replacer(type(value))(value, **changes)
 
 
-@cache
-def _replacer(cls: type[Any]) -> Callable[..., Any]:
-    """Compile a call of the class with every field, as `dataclasses` compiles `__init__`."""
-    names = [each.name for each in fields(cls)]
+def replacer_of(cls: type[Cls]) -> Callable[..., Cls]:
+    """Return `replace` for one class: a call with every field, compiled as `dataclasses` compiles `__init__`.
+
+    Called directly, it costs half of `replace`, which looks it up and passes the changes on.
+    """
+    names = [each.name for each in fields(cast("Any", cls))]
     parameters = ", ".join(f"{name}=_kept" for name in names)
     arguments = ", ".join(f"_value.{name} if {name} is _kept else {name}" for name in names)
     source = f"lambda _value, *, {parameters}: _cls({arguments})"
-    replacer: Callable[..., Any] = eval(source, {"_cls": cls, "_kept": object()})  # noqa: S307 - only field names
+    replacer: Callable[..., Cls] = eval(source, {"_cls": cls, "_kept": object()})  # noqa: S307 - only field names
     return replacer
+
+
+_replacer: Final = cache(replacer_of)

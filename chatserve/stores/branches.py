@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import Final
 
 from chatserve.core.errors import InputsInvalid
-from chatserve.core.frozen import replace
+from chatserve.core.frozen import replacer_of
 from chatserve.core.types import FilePart, Message, Part, ToolCallPart, ToolResultPart, Turn
+
+change_message: Final = replacer_of(Message)
 
 
 def linked(message: Message, turn_id: str | None, parent_id: str | None) -> Message:
     """Return the message with this turn and this parent."""
     if message.turn_id == turn_id and message.parent_id == parent_id:
         return message
-    return replace(message, turn_id=turn_id, parent_id=parent_id)
+    return change_message(message, turn_id=turn_id, parent_id=parent_id)
 
 
 def chain(messages: Sequence[Message], parent_id: str | None, turn_id: str | None) -> tuple[Message, ...]:
@@ -135,7 +138,7 @@ def answer_ids(messages: Iterable[Message], turn: Turn) -> tuple[str, ...]:
 
 def copy_branch(messages: Sequence[Message], new_ids: Callable[[], str]) -> tuple[Message, ...]:
     """Copy a branch under new ids. The copies belong to no turn, because turns are not copied."""
-    return chain([replace(message, message_id=new_ids()) for message in messages], None, None)
+    return chain([change_message(message, message_id=new_ids()) for message in messages], None, None)
 
 
 def file_ids(messages: Iterable[Message]) -> tuple[str, ...]:

@@ -7,15 +7,18 @@ here: when a version grows, where a branch goes on, how recovery ends a turn. Kn
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from chatserve.answers.fold import fold_events
 from chatserve.contracts.store import HistoryMove, SessionChanges, SessionRecord
 from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, CommitTurn, NewSession
 from chatserve.core.events import Done, HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
-from chatserve.core.frozen import frozen, replace
+from chatserve.core.frozen import frozen, replacer_of
 from chatserve.core.types import Message, Session, Turn
 from chatserve.stores import branches, refusals
+
+change_session: Final = replacer_of(Session)
+change_turn: Final = replacer_of(Turn)
 
 
 @frozen
@@ -74,7 +77,7 @@ def update_session(session: Session, changes: SessionChanges, now: float) -> Ses
 
 def next_version(session: Session, now: float, **changes: Any) -> Session:
     """Return the session at its next version, with these changes."""
-    return replace(session, version=session.version + 1, updated_at=now, **changes)
+    return change_session(session, version=session.version + 1, updated_at=now, **changes)
 
 
 def end_before(session: Session, prompt: Message | None) -> HistoryEnd:
@@ -175,7 +178,7 @@ def place_at(begin: BeginTurn, target: Message | None, turn: Turn | None) -> tup
 def start_turn(session: Session, turn: Turn, now: float) -> tuple[Session, Turn]:
     """Return session and turn after a queued turn began to run."""
     session = next_version(session, now, head=turn.user_message_id)
-    return session, replace(turn, status="running", version=session.version)
+    return session, change_turn(turn, status="running", version=session.version)
 
 
 def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session, Turn, Done]:
@@ -186,7 +189,7 @@ def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session,
     messages = branches.chain(commit.messages, turn.user_message_id, turn.turn_id)
     last_seq = max(session.last_seq, commit.done_seq)  # a late commit may come after another turn's events
     if turn.version is None:
-        after = replace(session, last_seq=last_seq)
+        after = change_session(session, last_seq=last_seq)
     else:
         after = next_version(
             session,
@@ -197,7 +200,7 @@ def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session,
             last_seq=last_seq,
         )
     done = Done(commit.turn_id, commit.status, commit.finish_reason, messages, commit.usage, after.version)
-    ended = replace(
+    ended = change_turn(
         turn,
         status=commit.status,
         finished_at=commit.now,
@@ -278,7 +281,7 @@ def imported_turns(record: SessionRecord) -> list[tuple[Turn, TurnPlace]]:
     ended_at = record.session.updated_at
     parents = {message.message_id: message.parent_id for message in record.messages}
     turns = (
-        replace(turn, status="interrupted", finish_reason="interrupted", finished_at=ended_at)
+        change_turn(turn, status="interrupted", finish_reason="interrupted", finished_at=ended_at)
         if turn.status in TURN_OPEN
         else turn
         for turn in record.turns

@@ -199,7 +199,9 @@ class Room:
 
 def copied(session: Session) -> Session:
     """Return a session with its own copies of all dicts: a chat function may change the state it receives."""
-    return replace(session, metadata=_copied_json(session.metadata), state=_copied_json(session.state))
+    return transitions.change_session(
+        session, metadata=_copied_json(session.metadata), state=_copied_json(session.state)
+    )
 
 
 def _copied_json(value: Mapping[str, object]) -> Mapping[str, object]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from sqlite3 import Connection
 
 from chatserve.contracts.store import HistoryMove, MovedHistory, Page
+from chatserve.core.frozen import replace
 from chatserve.core.types import Feedback, Message, Session
 from chatserve.stores import branches as trees
 from chatserve.stores import refusals, transitions
