@@ -414,6 +414,18 @@ async def test_stop_of_a_turn_that_waits_ends_it_and_leaves_the_branch_alone(sto
         assert gate.begun == ["0", "2"]
 
 
+async def test_delayed_turn_is_called_after_its_delay_and_can_be_stopped_before(store: Store) -> None:
+    gate = Gate()
+    gate.gate.set()
+    async with open_engine(gate, store=store) as engine:
+        assert (await engine.ask("soon", delay_s=0.001)).messages[0].text == "soon answered"
+        late = await engine.start("late", delay_s=60.0)
+        assert late.turn.status == "running"
+        record = await within(engine.turns.stop_turn("", late.turn_id))
+        assert (record.turn.status, record.messages) == ("stopped", ())
+        assert gate.begun == ["soon"]
+
+
 async def test_stop_of_a_session_ends_all_that_runs_and_waits_in_it(store: Store) -> None:
     gate = Gate()
     async with open_engine(gate, store=store, when_busy="queue") as engine:

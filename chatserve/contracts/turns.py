@@ -79,7 +79,7 @@ class TurnCall:
     `inputs` are raw values for the function's parameters; `example` is the example they come from. `params` are all
     other parameters of the client's protocol. `echo` is stored with the turn, and the protocol returns it to the
     client. `when_busy` and `on_disconnect` None: use the chat's options. `is_detached`: the turn goes on without
-    readers.
+    readers. `delay_s`: how long after its acceptance the function is called at the earliest.
     """
 
     chat: str
@@ -101,6 +101,7 @@ class TurnCall:
     when_busy: WhenBusy | None = "queue"
     on_disconnect: OnDisconnect | None = None
     is_detached: bool = False
+    delay_s: float = 0.0
 
     @property
     def parts(self) -> tuple[Part, ...]:

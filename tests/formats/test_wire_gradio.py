@@ -47,7 +47,7 @@ from chatserve.engine.cursors import ended_turn_frames
 from chatserve.formats.wire.gradio.calls import CallEncoder
 from chatserve.formats.wire.gradio.diffs import compare
 from chatserve.formats.wire.gradio.frames import CLOSE_STREAM, HEARTBEAT
-from chatserve.formats.wire.gradio.inboxes import MAX_CLOSED, MAX_INBOXES, MAX_TURNS, REST_S, Inboxes
+from chatserve.formats.wire.gradio.inboxes import HEAD_START_S, MAX_CLOSED, MAX_INBOXES, MAX_TURNS, REST_S, Inboxes
 from chatserve.formats.wire.gradio.queue import JOINED, QueueEncoder
 from chatserve.formats.wire.gradio.values import answer_value, downloadless
 from tests.test_draft import Spoken, message, message_snapshots, snapshot, text_snapshots
@@ -417,6 +417,15 @@ def test_who_joins_right_after_a_streams_end_is_told_a_moment_later() -> None:
     for number in range(MAX_CLOSED):
         inboxes.of("", str(number)).close((), now=10.0)
     assert inbox.rest_s(now=10.0) == 0
+
+
+def test_turn_that_joins_an_open_stream_speaks_after_its_join_is_answered() -> None:
+    inbox = Inboxes().of("ann", "s")
+    assert inbox.delay_s == 0, "no stream is open, so nothing comes too early"
+    inbox.add("t1", 5)
+    assert inbox.delay_s == HEAD_START_S
+    inbox.close(["t1"], now=10.0)
+    assert inbox.delay_s == 0
 
 
 def test_inboxes_are_bounded() -> None:

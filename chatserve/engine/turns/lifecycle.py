@@ -65,6 +65,8 @@ class TurnLifecycle:
 
     async def live(self, turn: RunningTurn) -> None:
         """Wait until the turn may start, then run its function to its end."""
+        if turn.request.call.delay_s:
+            await asyncio.sleep(turn.request.call.delay_s)
         if turn.started_at is None:
             await turn.called.wait()
             async with turn.room.lock:

@@ -9,6 +9,7 @@ the README of `formats/wire`.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any, Final
 
 from chatserve.contracts.streams import OfNothing, OfSession, OfTurn, StreamForm, StreamReply
@@ -101,8 +102,8 @@ class Gradio:
             raise field_invalid("session_hash", "it is missing; the answer is read under it")
         api = find_index(request.chats, body.get("fn_index"))
         call = yield from read_call(request, api, body, echo={JOINED: True})
-        started = yield from Submit(call)
         inbox = self._inboxes.of(request.owner, body["session_hash"])
+        started = yield from Submit(replace(call, delay_s=inbox.delay_s))
         inbox.add(started.turn_id, started.first_seq)
         yield from Pause(inbox.rest_s(now=request.now))
         return JsonReply({"event_id": started.turn_id})

@@ -21,6 +21,13 @@ A client that gets such a response before it has seen its stream end assumes tha
 stream and waits forever.
 """
 
+HEAD_START_S: Final = 0.03
+"""How long the response to `queue/join` is ahead of the turn's first words, where a stream may be open.
+
+A Python client drops what its stream receives of a turn before it has seen that response. Without the first value it
+takes the edits to it for the value.
+"""
+
 Place = tuple[str, str]
 """A session: its owner and its `session_hash`."""
 
@@ -73,6 +80,11 @@ class Inbox(Collection[str]):
     def cursor(self, *, but: Collection[str] = ()) -> int | None:
         """Return the event number before the oldest waiting turn, except those in `but`; None if there is none."""
         return min((seq - 1 for turn_id, seq in self._turns.items() if turn_id not in but), default=None)
+
+    @property
+    def delay_s(self) -> float:
+        """How long the function of a turn that joins now is delayed. While others wait, a stream may be open."""
+        return HEAD_START_S if self._turns else 0.0
 
     def forget(self, turn_ids: Iterable[str]) -> None:
         """Remove turns that were delivered to their end, or that no longer exist."""
