@@ -384,11 +384,13 @@ async def test_client_that_takes_little_is_not_dropped(row: FormatRow) -> None:
     async with serving(flood) as service:
         client = await service.slow_client_of_an_ended_turn(row)
         source, taken = client.stream.reader, client.stream.reader = client.stream.reader, asyncio.StreamReader(2**24)
+        (reader,) = service.engine.readers._readers
         while len(service.engine.readers):
-            for _ in range(40):
+            seq = reader.cursor.seq
+            while reader.cursor.seq == seq and len(service.engine.readers):
                 taken.feed_data(await source.read(2048))
+                await asyncio.sleep(0)
             service.engine.readers.tick(100, 2)
-            await asyncio.sleep(0.001)
         while rest := await source.read(2**16):
             taken.feed_data(rest)
         taken.feed_eof()
