@@ -80,6 +80,7 @@ async def nothing(store, record):
 def fork(path, name, kill_at):
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # none that hangs outlives the test
         os.environ[{KILL_VARIABLE!r}] = kill_at
         asyncio.run(main(path, name))
     return child
