@@ -7,7 +7,7 @@ and no wire format.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import cast
 
@@ -23,6 +23,8 @@ from chatserve.contracts.formats import (
     ParsedMessage,
     PartAppended,
     ReasoningAppended,
+    Remark,
+    StateChanged,
     TextAppended,
     ToolArgumentsAppended,
     ToolCallOpened,
@@ -42,6 +44,7 @@ from chatserve.core.events import (
 from chatserve.core.frozen import replace
 from chatserve.core.types import (
     FinalStatus,
+    Json,
     LocalFile,
     Message,
     Part,
@@ -76,6 +79,8 @@ class MessageDraft:
         "_turn",
         "finish_reason",
         "is_too_large",
+        "remark",
+        "state",
         "usage",
         "was_rewritten",
     )
@@ -85,6 +90,8 @@ class MessageDraft:
     ) -> None:
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
+        self.state: Mapping[str, Json] | None = None
+        self.remark: str | None = None
         self.was_rewritten = False
         self._turn = turn
         self._new_message_id = new_message_id
@@ -220,10 +227,8 @@ class MessageDraft:
             case MessageAppended(message=message):
                 parts = checked_parts(message)
                 return (*self._leave_plain_text(), *self._open_message(message, parts))
-            case AnswerFinished():
-                self.finish_reason = output.finish_reason or self.finish_reason
-                self.usage = output.usage or self.usage
-                return ()
+            case AnswerFinished() | StateChanged() | Remark():
+                return self._note(output)
             case ToolArgumentsAppended():
                 return (self._applied(self._arguments_delta(output)),)
             case ReasoningAppended(text=text):
@@ -232,6 +237,18 @@ class MessageDraft:
                 return self._append_part(part)
             case ToolCallOpened(call=call):
                 return self._append_part(call)
+
+    def _note(self, output: AnswerFinished | StateChanged | Remark) -> Events:
+        """Keep what is no part of the answer."""
+        match output:
+            case AnswerFinished():
+                self.finish_reason = output.finish_reason or self.finish_reason
+                self.usage = output.usage or self.usage
+            case StateChanged(state=state):
+                self.state = state
+            case Remark(text=text):
+                self.remark = text
+        return ()
 
     def _append_part(self, part: Part | LocalFile) -> Events:
         cleaned = merged_parts((part,))

@@ -6,17 +6,19 @@ Contracts are documented here once; an implementation documents only its differe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from chatserve.core.events import NumberedEvent
 from chatserve.core.frozen import frozen
 from chatserve.core.types import (
     DraftPart,
     FilePart,
+    HistoryFormatName,
     Json,
     Message,
     ToolCallPart,
     Usage,
+    YieldMode,
 )
 
 
@@ -120,6 +122,20 @@ class AnswerFinished:
     usage: Usage | None = None
 
 
+@frozen
+class StateChanged:
+    """The session's state after the turn."""
+
+    state: Mapping[str, Json]
+
+
+@frozen
+class Remark:
+    """What the developer should know about a value. Never published: `chatserve dev` logs it."""
+
+    text: str
+
+
 Output: TypeAlias = (
     AnswerSnapshot
     | MessageAppended
@@ -129,6 +145,8 @@ Output: TypeAlias = (
     | ToolCallOpened
     | ToolArgumentsAppended
     | AnswerFinished
+    | StateChanged
+    | Remark
 )
 """The meaning of one returned or yielded value. Finish reasons: stop, length, tool_calls, content_filter."""
 
@@ -137,14 +155,16 @@ Output: TypeAlias = (
 class AnswerView:
     """What a normalizer may need to know about the turn.
 
-    How many history entries the function received (in its own shape), the first of them, the current message as
-    passed, and whether plain strings are snapshots or deltas.
+    `given` is the history as the function was given it, whatever the function did to its copy. `message` is the current
+    message as passed. `yields`: whether plain strings are snapshots or deltas. `history`: the name of the history's
+    format. `additional_outputs`: the names of what follows the answer in a tuple.
     """
 
-    history_length: int
-    first_entry: Any
+    given: Sequence[Any]
     message: Any
-    yields: Literal["snapshots", "deltas"]
+    yields: YieldMode
+    history: HistoryFormatName = "messages"
+    additional_outputs: tuple[str, ...] = ()
 
 
 class OutputNormalizer(Protocol):

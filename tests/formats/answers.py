@@ -18,8 +18,8 @@ from chatserve.contracts.formats import (
 from chatserve.core.types import Message, TextPart, Turn
 from chatserve.formats.output import AnswerNormalizer
 
-SNAPSHOTS = AnswerView(0, None, "hi", "snapshots")
-DELTAS = AnswerView(0, None, "hi", "deltas")
+SNAPSHOTS = AnswerView((), "hi", "snapshots")
+DELTAS = AnswerView((), "hi", "deltas")
 
 
 def normalize(value: Any, view: AnswerView = SNAPSHOTS) -> list[Output]:

@@ -293,8 +293,12 @@ LISTS: dict[str, tuple[list[Any], tuple[ParsedMessage, ...]]] = {
         (assistant(TextPart("looking"), metadata=THOUGHT), said("found")),
     ),
     "roles as given": (
+        [{"role": "system", "content": "s"}, "a"],
+        (ParsedMessage("system", (TextPart("s"),)), said("a")),
+    ),
+    "a question and its answer": (
         [{"role": "user", "content": "not what was asked"}, {"role": "assistant", "content": "a"}],
-        (ParsedMessage("user", (TextPart("not what was asked"),)), said("a")),
+        (said("a"),),
     ),
 }
 
@@ -314,8 +318,8 @@ ANSWERED = {"role": "assistant", "content": "hello"}
 
 
 def view_of(history: list[Any], message: Any = "hi") -> AnswerView:
-    first = history[0] if history else None
-    return AnswerView(len(history), first, message, "snapshots")
+    pairs = any(isinstance(entry, list) for entry in history)
+    return AnswerView(tuple(history), message, "snapshots", "tuples" if pairs else "messages")
 
 
 HISTORIES: dict[str, tuple[list[Any], list[Any], tuple[ParsedMessage, ...]]] = {
@@ -342,7 +346,7 @@ HISTORIES: dict[str, tuple[list[Any], list[Any], tuple[ParsedMessage, ...]]] = {
     "pairs, another user message": (
         TUPLES_HISTORY,
         [*TUPLES_HISTORY, ["hi", "a"], ["and?", "b"]],
-        (said("a"), ParsedMessage("user", (TextPart("and?"),)), said("b")),
+        (said("b"),),
     ),
     "first turn, pairs": ([], [["hi", "hello"]], (said("hello"),)),
 }
@@ -415,7 +419,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "data URL that is not base64": ({"content": [{"type": "image_url", "image_url": "data:text/plain,x"}]}, r"base64"),
     "path that is no text": ({"path": 3}, r"path 3"),
     "content of an unknown kind": ({"content": object()}, r"type object"),
-    "item of an unknown kind": ([ChatMessage("a"), 3], r"item 1 .* 3;"),
+    "item of an unknown kind": ([ChatMessage("a"), 3], r"item 1 .* type int;"),
     "model without JSON form": (Opaque(secret=object()), r"type Opaque has no JSON form"),
     "bytes": (b"abc", r"type bytes.*b'abc'"),
     "an object": (object(), r"type object"),
@@ -430,8 +434,8 @@ def test_what_is_no_answer_is_refused_by_name(value: Any, words: str):
 
 
 def test_list_that_is_the_history_but_ends_in_something_else_is_refused():
-    with pytest.raises(AnswerInvalid, match=r"item 0 of the pairs"):
-        normalize([*TUPLES_HISTORY, "hello"], view_of(TUPLES_HISTORY))
+    with pytest.raises(AnswerInvalid, match=r"item 0 of a list of messages is of type int"):
+        normalize([*TUPLES_HISTORY, 3], view_of(TUPLES_HISTORY))
 
 
 # --- copies ------------------------------------------------------------------------------------------------------

@@ -32,6 +32,10 @@ class HistoryShape:
         """Return messages that belong to no session, in this shape."""
         return self.last(self.formatter.render(messages, self.options))
 
+    def copy(self, entries: list[Any]) -> list[Any]:
+        """Return a deep copy for a function to change; of a long history each entry is copied when it is touched."""
+        return self.formatter.copy(entries) if len(entries) < LONG else LongHistory(entries, self.formatter.copy)
+
     def last(self, entries: list[Any]) -> list[Any]:
         """Return the last entries, at most `limit`."""
         return entries if self.limit is None else entries[max(0, len(entries) - self.limit) :]
@@ -71,7 +75,7 @@ class Histories:
         return HistoryShape(options.history, self._formats[options.history], render_options, options.history_limit)
 
     async def render(self, owner: str, session_id: str, head: str | None, shape: HistoryShape) -> list[Any]:
-        """Return the stored history up to `head`, as a deep copy."""
+        """Return the stored history up to `head`. It is kept between turns: copy it for whoever may change it."""
         if head is None:
             return []
         branch, formatter = await self._branch(owner, session_id, head), shape.formatter
@@ -80,8 +84,7 @@ class Histories:
         if count < len(branch.messages):
             entries.extend(formatter.render(branch.messages[count:], shape.options))
             branch.rendered[key] = (len(branch.messages), entries)
-        given = shape.last(entries)
-        return formatter.copy(given) if len(given) < LONG else LongHistory(given, formatter.copy)
+        return shape.last(entries)
 
     async def _branch(self, owner: str, session_id: str, head: str) -> _Branch:
         branch = self._branches.get(session_id)

@@ -33,6 +33,10 @@ from chatserve.engine.turns.turn import RunningTurn
 
 logger = logging.getLogger("chatserve.engine")
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+_REWRITES = (
+    "yields texts that do not extend one another: each replaces the answer so far. "
+    'If they are pieces to be appended, register it with yields="deltas"'
+)
 
 
 class TurnRunner:
@@ -44,7 +48,7 @@ class TurnRunner:
         self._publisher = publisher
         self._files = AnswerFiles(parts.store, parts.files, parts.clock, parts.new_id)
         self._kept_answers: dict[tuple[str, int], AnswerSnapshot] = {}
-        self._warned: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
         self.threads = Threads()
 
     async def run(self, turn: RunningTurn) -> None:
@@ -79,7 +83,7 @@ class TurnRunner:
             finally:
                 await self._close(turn, call)
             await publisher.publish_rest(speech)
-            self._warn_of_rewrites(turn)
+            self._warn_of_doubts(turn)
         except BaseException as error:  # anything the chat function raises, even its own cancellation
             if turn.closed and isinstance(error, asyncio.CancelledError):
                 raise
@@ -108,7 +112,7 @@ class TurnRunner:
         """Return the call of the function, the speech for its output, and the interpreter of its values."""
         parts, run, task = self._parts, turn.run, turn.task
         assert task is not None
-        history = await self._history(turn)
+        given = await self._history(turn)
         draft = run.draft = MessageDraft(
             turn.turn,
             new_message_id=lambda: parts.new_id("m_"),
@@ -116,8 +120,8 @@ class TurnRunner:
             max_bytes=parts.settings.max_answer_bytes,
         )
         speech = run.speech = Speech(turn.turn_id, draft, turn.log, turn.chat.options.yields, task.cancel)
-        interpret = self._interpretation(turn.chat, turn.user_message, history)
-        call = run.call = self._call(turn, history, interpret)
+        interpret = self._interpretation(turn.chat, turn.user_message, given)
+        call = run.call = self._call(turn, self._histories.shape_of(turn.chat.options).copy(given), interpret)
         if run.context is not None:
             call.when_reported(_in_loop(lambda report: self._hear_report(speech, report)))
         return call, speech, interpret
@@ -129,20 +133,26 @@ class TurnRunner:
             if len(speech.items) == 1:
                 self._publisher.publish_soon(speech)
 
-    def _warn_of_rewrites(self, turn: RunningTurn) -> None:
-        """In debug mode, warn once about yields that look like deltas but are treated as snapshots."""
-        name, draft = turn.chat.options.name, turn.run.draft
-        if self._parts.settings.debug and draft is not None and draft.was_rewritten and name not in self._warned:
-            self._warned.add(name)
-            logger.warning(
-                "chat %r yields texts that do not extend one another: each replaces the answer so far. "
-                'If they are pieces to be appended, register it with yields="deltas"',
-                name,
-            )
+    def _warn_of_doubts(self, turn: RunningTurn) -> None:
+        """In debug mode, warn once of yields that look like deltas, and once of what a normalizer remarked."""
+        draft = turn.run.draft
+        if not self._parts.settings.debug or draft is None:
+            return
+        if draft.was_rewritten:
+            self._warn_once(turn, _REWRITES)
+        if draft.remark is not None:
+            self._warn_once(turn, draft.remark)
+
+    def _warn_once(self, turn: RunningTurn, remark: str) -> None:
+        name = turn.chat.options.name
+        if (name, remark) not in self._warned:
+            self._warned.add((name, remark))
+            logger.warning("chat %r %s", name, remark)
 
     # before the function
 
     async def _history(self, turn: RunningTurn) -> list[Any]:
+        """Return the history to give to the function, as a list that is not to be changed."""
         request, shape = turn.request, self._histories.shape_of(turn.chat.options)
         if turn.room.is_stateless:
             history = shape.render(request.history or ())
@@ -151,19 +161,18 @@ class TurnRunner:
         if request.preface:
             history = shape.render(request.preface) + history
         if request.call.tool_results and turn.user_message is not None:
-            history += shape.render((turn.user_message,))  # the results are passed at the end of the history
+            history = history + shape.render((turn.user_message,))  # the results are passed at the end
         return history
 
-    def _interpretation(self, chat: Chat, user_message: Message | None, history: list[Any]) -> Interpret:
+    def _interpretation(self, chat: Chat, user_message: Message | None, given: list[Any]) -> Interpret:
         """Return the interpreter of values. Its parts are made for the first value that is not a plain string."""
-        first_entry = copy.copy(history[0]) if history else None  # the function may change its history
-        count, normalize = len(history), None
+        normalize = None
 
         def interpret(value: object) -> tuple[Output, ...]:
             nonlocal normalize
             if normalize is None:
-                message = self._message(chat, user_message)
-                view = AnswerView(count, first_entry, message, chat.options.yields)
+                message, options = self._message(chat, user_message), chat.options
+                view = AnswerView(given, message, options.yields, options.history)
                 normalize = partial(self._parts.new_interpreter().normalize, view=view)
             return tuple(normalize(value))
 
