@@ -312,11 +312,16 @@ class Endpoint:
 
 @runtime_checkable
 class WireFormat(Protocol):
-    """One protocol of clients: its endpoints and its form of errors."""
+    """One protocol of clients: its endpoints and its form of errors.
+
+    `client_header` is a header that all of the protocol's clients send and no others do, if there is one: their
+    requests are refused in this form wherever they ended up.
+    """
 
     name: str
     endpoints: tuple[Endpoint, ...]
+    client_header: str | None
 
-    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
-        """Return the reply to a request that cannot be answered."""
+    def refuse(self, error: ChatserveError, request: RawRequest) -> JsonReply:
+        """Return the reply to a request that cannot be answered; of one without an endpoint only the head is known."""
         ...

@@ -9,7 +9,18 @@ says what to do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+CHAT_ERROR_STATUS: Final = 422
+"""The status of a `ChatError` that names none. Protocols without a 422 use 400."""
+
+_KINDS: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+def error_member(message: str, status_code: int, code: str) -> dict[str, Any]:
+    """Return the member `error` that clients of OpenAI's and related protocols show: message, type, code."""
+    kind = "server_error" if status_code >= 500 else _KINDS.get(status_code, "invalid_request_error")
+    return {"message": message, "type": kind, "code": code}
 
 
 class ChatserveError(Exception):
@@ -36,11 +47,11 @@ class ChatError(Exception):
     """Raise this in a chat function to tell the client what went wrong.
 
     `detail` is shown unchanged; you choose `code` (lower case with underscores); `status_code` is used if the answer
-    has not begun yet.
+    has not begun yet. Without one it is 422, or 400 where a client's protocol has no 422.
     """
 
     def __init__(
-        self, detail: str, *, code: str = "chat_error", status_code: int = 422, retryable: bool = False
+        self, detail: str, *, code: str = "chat_error", status_code: int | None = None, retryable: bool = False
     ) -> None:
         super().__init__(detail)
         self.detail = detail

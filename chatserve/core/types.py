@@ -204,13 +204,18 @@ class Usage:
 
 @frozen
 class TurnError:
-    """Why a turn failed, as shown to the client. `error_id` finds the traceback in the server's log."""
+    """Why a turn failed, as shown to the client. `error_id` finds the traceback in the server's log.
+
+    `has_own_status` is false where the developer's `ChatError` named no status, so that each protocol uses its own. It
+    is not stored: only the request that waits for the turn needs it.
+    """
 
     code: Name
     detail: str
     error_id: Name
     retryable: bool = False
     status_code: Annotated[int, Imported(Field(ge=400, le=599))] = 500
+    has_own_status: Annotated[bool, Mark.INTERNAL] = True
 
 
 @frozen

@@ -20,7 +20,7 @@ from chatserve.engine import TurnEngine
 from chatserve.routes.answers import Answers
 from chatserve.routes.files import FileRoutes
 from chatserve.routes.http.guards import Guards
-from chatserve.routes.http.problems import problem_of
+from chatserve.routes.http.refusals import Refusals
 from chatserve.routes.http.router import LiteralPaths
 from chatserve.routes.info import InfoRoutes
 from chatserve.routes.openapi.document import About
@@ -49,25 +49,31 @@ class Service:
 
 def build_application(service: Service) -> ASGIApp:
     """Return the ASGI application of a service."""
-    routes = sorted(all_routes(service), key=lambda route: bool(route.param_convertors))
+    refusals = Refusals(spoken_formats(service))
+    routes = sorted(all_routes(service, refusals), key=lambda route: bool(route.param_convertors))
+
+    async def refuse(
+        request: Request, error: Exception
+    ) -> Response:  # Starlette would run a plain function in a thread
+        return refusals.respond(request, error)
+
     application = Starlette(
-        routes=routes, exception_handlers=dict.fromkeys((ChatserveError, HTTPException, Exception), _on_error)
+        routes=routes, exception_handlers=dict.fromkeys((ChatserveError, HTTPException, Exception), refuse)
     )
     application.router.redirect_slashes = False
-    return Guards(LiteralPaths(application, routes), service.engine.settings)
+    return Guards(LiteralPaths(application, routes, refusals), service.engine.settings, refusals)
 
 
-async def _on_error(request: Request, error: Exception) -> Response:
-    """Answer an error. It is a coroutine because Starlette would run a plain function in a thread."""
-    return problem_of(request, error)
+def spoken_formats(service: Service) -> list[WireFormat]:
+    """Return the formats of the protocols that are served."""
+    spoken = service.engine.settings.protocols
+    return [each for each in service.wire_formats if isinstance(each, WireFormat) and each.name in spoken]
 
 
-def all_routes(service: Service) -> list[Route]:
+def all_routes(service: Service, refusals: Refusals) -> list[Route]:
     """Return the routes of chatserve's own API, of the information about it, and of the protocols."""
     native = native_routes(service)
-    spoken = service.engine.settings.protocols
-    protocols = [each for each in service.wire_formats if isinstance(each, WireFormat) and each.name in spoken]
-    wire = WireRoutes(service.engine, service.chats, service.files, protocols)
+    wire = WireRoutes(service.engine, service.chats, service.files, spoken_formats(service), refusals)
     about = About(service.title, service.description)
     info = InfoRoutes(service.engine, service.chats, about, native, wire.describe())
     return [*routes_of(info), *native, *wire.routes()]

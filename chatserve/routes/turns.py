@@ -105,10 +105,10 @@ class TurnRoutes:
     @turn_operation("start_turn", "POST /chat /chat/{chat}", "turn", FileUnknown)
     async def start(self, request: Request) -> Response:
         """Start a turn."""
+        chat = self.engine.chat(request.path_params.get("chat") or next(iter(self.chats)))
         require_json(request)
         body, raw = await read_model(request, TurnBody, self.engine.settings)
-        name = request.path_params.get("chat") or next(iter(self.chats))
-        call, place = self._read_call(self.engine.chat(name), body), self._place(owner_of(request), body)
+        call, place = self._read_call(chat, body), self._place(owner_of(request), body)
         call = replace(call, if_version=if_match(headers_of(request)))
         turn = await self.engine.submit(turn_request(self.engine, Asked(request, raw), call, place))
         return await self.answers.answer(request, turn, stream=body.stream)

@@ -6,6 +6,7 @@ import pytest
 
 from chatserve.core.errors import ConfigurationError
 from chatserve.routes.http.guards import Guards
+from chatserve.routes.http.refusals import Refusals
 from chatserve.settings import Settings, read_settings
 
 Headers = list[tuple[bytes, bytes]]
@@ -40,7 +41,7 @@ async def ask(
 
     request = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": pairs, "scheme": "http"}
     settings = Settings.model_construct(allowed_hosts=hosts, cors_origins=origins, body_idle_s=1)
-    await Guards(app, settings)(request | scope, receive, send)
+    await Guards(app, settings, Refusals(()))(request | scope, receive, send)
     return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}
 
 
@@ -276,7 +277,7 @@ async def test_what_follows_the_head_is_passed_on_untouched() -> None:
         passed.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": host("localhost")}
-    await Guards(streaming, Settings())(scope, None, send)  # type: ignore[arg-type]
+    await Guards(streaming, Settings(), Refusals(()))(scope, None, send)  # type: ignore[arg-type]
     assert passed[1] is body
 
 
@@ -286,5 +287,5 @@ async def test_what_is_no_http_is_passed_on() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append(scope["type"])
 
-    await Guards(app, Settings())({"type": "websocket"}, None, None)  # type: ignore[arg-type]
+    await Guards(app, Settings(), Refusals(()))({"type": "websocket"}, None, None)  # type: ignore[arg-type]
     assert seen == ["websocket"]

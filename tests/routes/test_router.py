@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from chatserve.core.errors import NotFound
-from chatserve.routes.http.problems import problem_of
+from chatserve.routes.http.refusals import Refusals
 from chatserve.routes.http.router import LiteralPaths
 
 
@@ -33,7 +33,7 @@ def raising(error: Exception) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    return problem_of(request, error)
+    return Refusals(()).respond(request, error)
 
 
 ROUTES = [
@@ -50,7 +50,7 @@ def application() -> LiteralPaths:
     handlers: Any = dict.fromkeys((NotFound, HTTPException, Exception), on_error)
     starlette = Starlette(routes=ROUTES, exception_handlers=handlers)
     starlette.state.name = "of the app"
-    return LiteralPaths(starlette, ROUTES)
+    return LiteralPaths(starlette, ROUTES, Refusals(()))
 
 
 async def ask(app: Any, method: str, path: str) -> httpx2.Response:

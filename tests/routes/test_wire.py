@@ -34,7 +34,6 @@ from chatserve.contracts.wire import (
     RawRequest,
     ReadBranch,
     ReplaceHistory,
-    Reply,
     StopSession,
     StopTurn,
     Submit,
@@ -210,6 +209,7 @@ class Words:
     """A format with one endpoint for each thing the routes can do."""
 
     name = "words"
+    client_header: str | None = None
     endpoints = (
         Endpoint("POST", "/words/ask", "ask", ask),
         Endpoint("GET", "/words/turns/{turn_id}", "read", read),
@@ -224,7 +224,7 @@ class Words:
         Endpoint("GET", "/words/who", "who", plain),
     )
 
-    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
+    def refuse(self, error: ChatserveError, request: RawRequest) -> JsonReply:
         return JsonReply({"refused": error.code, "detail": error.detail}, error.status_code, error.headers)
 
 
@@ -232,9 +232,10 @@ class Special:
     """Another format at the same path, for those who say so in a header."""
 
     name = "special"
+    client_header: str | None = None
     endpoints = (Endpoint("GET", "/words/who", "who", special, header="x-special"),)
 
-    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
+    def refuse(self, error: ChatserveError, request: RawRequest) -> JsonReply:
         raise AssertionError("it never refuses")
 
 

@@ -23,7 +23,7 @@ from chatserve.chat_function.call import Batch, Interpret
 from chatserve.chat_function.threads import Threads
 from chatserve.codec import clean_text
 from chatserve.contracts.formats import AnswerSnapshot, AnswerView, Output, ParsedMessage
-from chatserve.core.errors import AnswerTooLarge, ChatError, ChatFunctionError, ChatserveError
+from chatserve.core.errors import CHAT_ERROR_STATUS, AnswerTooLarge, ChatError, ChatFunctionError, ChatserveError
 from chatserve.core.types import FilePart, Message, Session, TurnError
 from chatserve.engine.log.speech import Publisher, Speech
 from chatserve.engine.parts import EngineParts
@@ -274,6 +274,8 @@ def _in_loop(hear: Callable[[Report], None]) -> Callable[[Report], None]:
 def _shown(error: ChatError, error_id: str) -> TurnError:
     """Return the error that the developer raised for the client, even if its attributes have wrong types."""
     code, detail = clean_text(str(error.code)), clean_text(str(error.detail))
+    if error.status_code is None:
+        return TurnError(code, detail, error_id, bool(error.retryable), CHAT_ERROR_STATUS, has_own_status=False)
     status_code = error.status_code if type(error.status_code) is int else ChatFunctionError.status_code
     return TurnError(code, detail, error_id, bool(error.retryable), status_code)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from chatserve.contracts.wire import JsonReply, RawRequest
-from chatserve.core.errors import ChatserveError, ChatUnknown, InputsInvalid
+from chatserve.core.errors import ChatserveError, ChatUnknown, InputsInvalid, error_member
 from chatserve.core.types import Json, TurnError
+from chatserve.formats.shared.failures import status_of_failure
 from chatserve.formats.shared.openai_endpoints import headers_of
 
 _NO_RETRY: Final = {"x-should-retry": "false"}
@@ -18,8 +19,6 @@ _NO_RETRY: Final = {"x-should-retry": "false"}
 
 _INPUTS: Final = "inputs."
 """The native API puts a function's inputs under this name. Here they are among the other fields."""
-
-_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
 def reply_to_error(error: ChatserveError, request: RawRequest) -> JsonReply:
@@ -36,14 +35,14 @@ def reply_to_error(error: ChatserveError, request: RawRequest) -> JsonReply:
 def reply_to_failure(error: TurnError | None, request: RawRequest) -> JsonReply:
     """Return the reply to a request whose turn failed. Clients must not send it again: its function has run."""
     headers = {**headers_of(request), **_NO_RETRY}
-    return JsonReply(failure_body(error), 500 if error is None else error.status_code, headers)
+    return JsonReply(failure_body(error), 500 if error is None else status_of_failure(error), headers)
 
 
 def failure_body(error: TurnError | None) -> dict[str, dict[str, Json]]:
     """Return the error of a failed turn. `error_id` finds it in the server's log."""
     if error is None:
         return error_body("the turn failed", 500, param=None, code="internal_error")
-    body = error_body(error.detail, error.status_code, param=None, code=error.code)
+    body = error_body(error.detail, status_of_failure(error), param=None, code=error.code)
     body["error"]["error_id"] = error.error_id
     return body
 
@@ -55,8 +54,8 @@ def farewell_body() -> dict[str, dict[str, Json]]:
 
 def error_body(message: str, status_code: int, *, param: str | None, code: str) -> dict[str, dict[str, Json]]:
     """Return the body of an error."""
-    kind = "server_error" if status_code >= 500 else _TYPES.get(status_code, "invalid_request_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    member = error_member(message, status_code, code)
+    return {"error": {"message": message, "type": member["type"], "param": param, "code": code}}
 
 
 def _param_of(error: ChatserveError) -> str | None:

@@ -11,13 +11,14 @@ import re
 from collections.abc import Awaitable
 from typing import Final
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatserve.core.errors import Forbidden, HeadersTooLarge, HostUnknown, RequestError, UrlTooLong
 from chatserve.core.frozen import frozen
 from chatserve.engine import Timeouts
-from chatserve.routes.http.problems import error_response
+from chatserve.routes.http.refusals import Refusals
 from chatserve.routes.http.requests import BODY_TIMEOUTS, BodyTimeouts
 from chatserve.settings import Settings
 
@@ -65,8 +66,9 @@ class Guards:
     Hosts are compared with the setting `allowed_hosts` without their ports, origins with `cors_origins` exactly.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, refusals: Refusals) -> None:
         self._app = app
+        self._refusals = refusals
         self._hosts = frozenset(map(_host_name, settings.allowed_hosts))
         self._answers_any_host = b"*" in self._hosts
         self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
@@ -82,7 +84,8 @@ class Guards:
             self._check_host(scope, head)
             self._check_origin(scope, head)
         except RequestError as error:
-            await error_response(error)(scope, receive, _dressed(send, self._vary))
+            response = self._refusals.respond(Request(scope), error)
+            await response(scope, receive, _dressed(send, self._vary))
             return
         is_listed = head.origin in self._origins
         added = self._cors_headers(head.origin) if is_listed and head.origin else self._vary

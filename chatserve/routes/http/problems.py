@@ -17,7 +17,15 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from chatserve.codec import dumps
-from chatserve.core.errors import ChatserveError, MethodNotAllowed, RouteUnknown, SessionBusy, VersionConflict
+from chatserve.core.errors import (
+    ChatserveError,
+    MethodNotAllowed,
+    RequestError,
+    RouteUnknown,
+    SessionBusy,
+    VersionConflict,
+    error_member,
+)
 from chatserve.core.types import Turn, TurnError
 
 logger = logging.getLogger("chatserve.http")
@@ -28,7 +36,10 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 def problem(
     status_code: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:
-    """Return a problem document with these additional members."""
+    """Return a problem document with these additional members.
+
+    Its member `error` is what clients of other protocols read: they may have ended up on a path of chatserve's own.
+    """
     value = {
         "type": "about:blank",
         "title": _PHRASES.get(status_code, "Error"),
@@ -37,6 +48,7 @@ def problem(
         "detail": detail,
         "error_id": members.pop("error_id", None) or f"e_{token_hex(8)}",
         **members,
+        "error": error_member(detail, status_code, code),
     }
     return Response(dumps(value), status_code, media_type=MEDIA_TYPE, headers=headers)
 
@@ -72,25 +84,31 @@ def turn_problem(turn: Turn, error: TurnError) -> Response:
 
 def problem_of(request: Request, error: Exception) -> Response:
     """Answer any exception of a route: chatserve's own errors, those of routing and parsing, and bugs."""
+    known = known_error(request, error)
+    if request.method == "OPTIONS" and isinstance(known, MethodNotAllowed):
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=known.extra["headers"])
+    return error_response(known)
+
+
+def known_error(request: Request, error: Exception) -> ChatserveError:
+    """Return any exception of a route as one of chatserve's errors. A bug is logged."""
     if isinstance(error, ChatserveError):
-        return error_response(error)
+        return error
     if not isinstance(error, HTTPException):
         return _bug(request, error)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return _wrong_method(request)
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return error_response(RouteUnknown("there is nothing at this path; GET / lists what there is"))
-    return problem(error.status_code, "bad_request", error.detail, headers=error.headers, retryable=False)
+        return RouteUnknown("there is nothing at this path; GET / lists what there is")
+    refused = RequestError(error.detail, headers=error.headers or {})
+    refused.status_code = error.status_code
+    return refused
 
 
-def _wrong_method(request: Request) -> Response:
-    """Answer with the methods of all of a path's routes: a 405 problem, or the response to OPTIONS."""
-    allow = {"allow": ", ".join(sorted(_methods_at(request) | {"OPTIONS"}))}
-    if request.method == "OPTIONS":
-        return Response(status_code=HTTPStatus.NO_CONTENT, headers=allow)
-    return error_response(
-        MethodNotAllowed(f"{request.method} is not allowed here; allowed: {allow['allow']}"), headers=allow
-    )
+def _wrong_method(request: Request) -> MethodNotAllowed:
+    """Return the error that names the methods of all of a path's routes."""
+    allow = ", ".join(sorted(_methods_at(request) | {"OPTIONS"}))
+    return MethodNotAllowed(f"{request.method} is not allowed here; allowed: {allow}", headers={"allow": allow})
 
 
 def _methods_at(request: Request) -> set[str]:
@@ -101,8 +119,8 @@ def _methods_at(request: Request) -> set[str]:
     return {method for route in spelled_out or here for method in route.methods or ()}
 
 
-def _bug(request: Request, error: Exception) -> Response:
-    """Log a bug of chatserve, and give the client the id to find it in the log."""
+def _bug(request: Request, error: Exception) -> ChatserveError:
+    """Log a bug of chatserve, and return the error with the id that finds it in the log."""
     error_id = f"e_{token_hex(8)}"
     logger.error("%s %s failed (%s)", request.method, request.scope["path"], error_id, exc_info=error)
-    return problem(500, "internal_error", "the server failed; it is in its log", error_id=error_id, retryable=False)
+    return ChatserveError("the server failed; it is in its log", error_id=error_id)

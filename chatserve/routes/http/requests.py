@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
+from starlette.types import Scope
 
 from chatserve.codec import loads
 from chatserve.core.errors import BodyInvalid, BodyTooLarge, MediaTypeUnsupported, RequestError
@@ -35,6 +36,13 @@ def owner_of(request: Request) -> str:
     owner = request.scope.get("chatserve.owner", "")
     assert isinstance(owner, str)
     return owner
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path relative to the application's mount point."""
+    path: str = scope["path"]
+    root_path: str = scope.get("root_path", "")
+    return path.removeprefix(root_path) if root_path and path.startswith(f"{root_path}/") else path
 
 
 def headers_of(request: Request) -> dict[str, str]:

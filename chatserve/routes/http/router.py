@@ -15,7 +15,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from chatserve.core.errors import ChatserveError
-from chatserve.routes.http.problems import problem_of
+from chatserve.routes.http.refusals import Refusals
+from chatserve.routes.http.requests import path_of
 
 
 class LiteralPaths:
@@ -24,15 +25,16 @@ class LiteralPaths:
     If a path has no route for the request's method here, the application answers the request.
     """
 
-    def __init__(self, application: Starlette, routes: Iterable[Route]) -> None:
+    def __init__(self, application: Starlette, routes: Iterable[Route], refusals: Refusals) -> None:
         self._application = application
+        self._refusals = refusals
         self._routes: dict[tuple[str, str], Route] = {}
         for route in (route for route in routes if not route.param_convertors):
             for method in route.methods or ():
                 self._routes.setdefault((method, route.path), route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._routes.get((scope["method"], _path_of(scope))) if scope["type"] == "http" else None
+        route = self._routes.get((scope["method"], path_of(scope))) if scope["type"] == "http" else None
         if route is None:
             await self._application(scope, receive, send)
             return
@@ -42,15 +44,8 @@ class LiteralPaths:
         try:
             response = await route.endpoint(request)
         except (ChatserveError, HTTPException) as error:
-            response = problem_of(request, error)
+            response = self._refusals.respond(request, error)
         except Exception as error:
-            await problem_of(request, error)(scope, receive, send)
+            await self._refusals.respond(request, error)(scope, receive, send)
             raise
         await response(scope, receive, send)
-
-
-def _path_of(scope: Scope) -> str:
-    """Return the path relative to the application's mount point."""
-    path: str = scope["path"]
-    root_path: str = scope.get("root_path", "")
-    return path.removeprefix(root_path) if root_path and path.startswith(f"{root_path}/") else path

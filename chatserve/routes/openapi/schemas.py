@@ -74,8 +74,10 @@ PROBLEM: Final[Schema] = {
         "turn_id": STRING | {"description": "the turn that failed, or that keeps the session busy"},
         "session_id": SESSION_ID,
         "errors": list_of({"type": "object"}) | {"description": "each field that is wrong, with a message"},
+        "error": record({"message": STRING, "type": STRING, "code": STRING})
+        | {"description": "the same for clients of other protocols: `detail`, its kind in OpenAI's words, `code`"},
     },
-    "required": ["type", "title", "status", "code", "detail", "error_id"],
+    "required": ["type", "title", "status", "code", "detail", "error_id", "error"],
 }
 
 

@@ -16,6 +16,7 @@ from chatserve.core.errors import ChatserveError
 from chatserve.core.types import Json
 from chatserve.engine import TurnEngine
 from chatserve.routes.files import FileRoutes
+from chatserve.routes.http.refusals import Refusals
 from chatserve.routes.http.requests import headers_of, owner_of, read_body
 from chatserve.routes.wire.replies import Replies
 from chatserve.routes.wire.steps import Exchange
@@ -36,9 +37,15 @@ class WireRoutes:
     """Routes of wire formats."""
 
     def __init__(
-        self, engine: TurnEngine, chats: Mapping[str, Chat], files: FileFolder, formats: Sequence[WireFormat]
+        self,
+        engine: TurnEngine,
+        chats: Mapping[str, Chat],
+        files: FileFolder,
+        formats: Sequence[WireFormat],
+        refusals: Refusals,
     ) -> None:
         self._engine = engine
+        self._refusals = refusals
         self._files = files
         self._uploads = FileRoutes(engine, files)
         self._replies = Replies(engine, self._uploads)
@@ -81,7 +88,8 @@ class WireRoutes:
             reply = await exchange.run(endpoint.handle(raw))
             return await self._replies.respond(request, reply, exchange)
         except ChatserveError as error:
-            return await self._replies.respond(request, wire_format.refuse(error, raw))
+            refusing = self._refusals.format_of(request) or wire_format
+            return await self._replies.respond(request, refusing.refuse(error, raw))
 
     def _raw_request(self, request: Request) -> RawRequest:
         return RawRequest(

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from chatserve.contracts.streams import OfTurn, StreamForm, StreamReply
-from chatserve.contracts.wire import Endpoint, Handling, JsonReply, RawRequest, Reply, Submit, Wait
+from chatserve.contracts.wire import Endpoint, Handling, JsonReply, RawRequest, Submit, Wait
+from chatserve.contracts.wire import Reply as Reply
 from chatserve.core.errors import ChatserveError
 from chatserve.formats.shared.message_array import keep_files, split_turn
 from chatserve.formats.wire.anthropic.errors import refusal, turn_failure
@@ -20,7 +21,7 @@ from chatserve.formats.wire.anthropic.token_count import estimate_tokens
 from chatserve.settings import Settings
 
 VERSION_HEADER: Final = "anthropic-version"
-"""Distinguishes requests for models from those of OpenAI's clients, which have the same paths."""
+"""Distinguishes requests of Anthropic's clients from those of OpenAI's, which have the same paths for models."""
 
 FORM: Final = StreamForm(ping=PING)
 
@@ -29,6 +30,7 @@ class Anthropic:
     """The Messages API, as its client packages speak it."""
 
     name = "anthropic"
+    client_header: str | None = VERSION_HEADER
 
     def __init__(self, _settings: Settings) -> None:
         self.endpoints: tuple[Endpoint, ...] = (
@@ -38,7 +40,7 @@ class Anthropic:
             Endpoint("GET", "/v1/models/{model}", "describe a chat as a model", read_model, header=VERSION_HEADER),
         )
 
-    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
+    def refuse(self, error: ChatserveError, request: RawRequest) -> JsonReply:
         """Return the reply to a request that cannot be answered."""
         return refusal(error, request.request_id)
 

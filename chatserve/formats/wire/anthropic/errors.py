@@ -12,6 +12,7 @@ from typing import Final
 from chatserve.contracts.wire import JsonReply
 from chatserve.core.errors import ChatserveError
 from chatserve.core.types import Json, TurnError
+from chatserve.formats.shared.failures import status_of_failure
 
 _TYPES: Final[Mapping[int, str]] = {
     401: "authentication_error",
@@ -38,13 +39,13 @@ def error_document(status_code: int, message: str, details: Mapping[str, Json], 
 def turn_error(error: TurnError, request_id: str) -> dict[str, Json]:
     """Return the document for a failed turn."""
     details = {"error_code": error.code, "error_id": error.error_id}
-    return error_document(error.status_code, error.detail, details, request_id)
+    return error_document(status_of_failure(error), error.detail, details, request_id)
 
 
 def turn_failure(error: TurnError, request_id: str) -> JsonReply:
     """Return the reply for a failed turn. Clients must not send the request again: the function has run."""
     headers = {"request-id": request_id, "x-should-retry": "false"}
-    return JsonReply(turn_error(error, request_id), error.status_code, headers)
+    return JsonReply(turn_error(error, request_id), status_of_failure(error), headers)
 
 
 def refusal(error: ChatserveError, request_id: str) -> JsonReply:

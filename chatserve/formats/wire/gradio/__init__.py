@@ -24,12 +24,14 @@ from chatserve.contracts.wire import (
     JsonReply,
     Pause,
     RawRequest,
-    Reply,
     Step,
     StopSession,
     StopTurn,
     Submit,
     Wait,
+)
+from chatserve.contracts.wire import (
+    Reply as Reply,
 )
 from chatserve.core.errors import BodyInvalid, ChatserveError, SessionUnknown, TurnUnknown
 from chatserve.core.events import NumberedEvent
@@ -55,6 +57,7 @@ class Gradio:
     """The format. `endpoints` has its paths; its only state is which turns wait to be delivered."""
 
     name = "gradio"
+    client_header: str | None = None
 
     def __init__(self, settings: Settings) -> None:
         self._max_file_size = settings.max_upload_bytes
@@ -133,7 +136,7 @@ class Gradio:
             delivery=QueueDelivery(inbox, encoder),
         )
 
-    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
+    def refuse(self, error: ChatserveError, request: RawRequest) -> JsonReply:
         return refuse(error, request)
 
 

@@ -10,7 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 from chatserve.contracts.wire import JsonReply, RawRequest
-from chatserve.core.errors import ChatserveError, InputsInvalid, Overloaded, RequestError, StoreError
+from chatserve.core.errors import (
+    ChatserveError,
+    Forbidden,
+    HostUnknown,
+    InputsInvalid,
+    MethodNotAllowed,
+    Overloaded,
+    RequestError,
+    StoreError,
+)
 from chatserve.core.types import Json
 
 
@@ -19,7 +28,8 @@ def refuse(error: ChatserveError, request: RawRequest) -> JsonReply:
     is_join = request.path.endswith("/queue/join")
     if isinstance(error, Overloaded) or (is_join and isinstance(error, StoreError)):
         return _reply(error, error.detail, 503)
-    if isinstance(error, InputsInvalid) or (is_join and isinstance(error, RequestError)):
+    is_astray = isinstance(error, Forbidden | HostUnknown | MethodNotAllowed)
+    if isinstance(error, InputsInvalid) or (is_join and isinstance(error, RequestError) and not is_astray):
         return _reply(error, _validations(error), 422)
     return _reply(error, error.detail, error.status_code)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from chatserve.contracts.streams import OfTurn, StreamReply
-from chatserve.contracts.wire import ChatProfile, Endpoint, Handling, RawRequest, Reply, Submit, Wait
+from chatserve.contracts.wire import ChatProfile, Endpoint, Handling, JsonReply, RawRequest, Submit, Wait
 from chatserve.core.errors import ChatserveError
 from chatserve.core.types import Json
 from chatserve.formats.shared.openai_endpoints import chat_of, headers_of, reply, under_prefixes
@@ -23,11 +23,12 @@ class OpenAIChat:
     """The format `openai_chat`."""
 
     name = "openai_chat"
+    client_header: str | None = None
 
     def __init__(self, settings: Settings) -> None:
         self.endpoints = under_prefixes(_ENDPOINTS, settings)
 
-    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
+    def refuse(self, error: ChatserveError, request: RawRequest) -> JsonReply:
         return reply_to_error(error, request)
 
 

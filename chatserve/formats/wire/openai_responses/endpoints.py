@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chatserve.contracts.wire import Endpoint, RawRequest, Reply
+from chatserve.contracts.wire import Endpoint, JsonReply, RawRequest
 from chatserve.core.errors import ChatserveError
 from chatserve.formats.shared.openai_endpoints import under_prefixes
 from chatserve.formats.shared.openai_errors import reply_to_error
@@ -39,9 +39,10 @@ class OpenAIResponses:
     """The format `openai_responses`."""
 
     name = "openai_responses"
+    client_header: str | None = None
 
     def __init__(self, settings: Settings) -> None:
         self.endpoints = under_prefixes(_ENDPOINTS, settings)
 
-    def refuse(self, error: ChatserveError, request: RawRequest) -> Reply:
+    def refuse(self, error: ChatserveError, request: RawRequest) -> JsonReply:
         return reply_to_error(error, request)
