@@ -6,6 +6,7 @@ Contracts are documented here once; an implementation documents only its differe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from typing import Any, Protocol, TypeAlias
 
 from chatserve.core.events import NumberedEvent
@@ -66,9 +67,10 @@ class ParsedMessage:
 
 @frozen
 class AnswerSnapshot:
-    """Replaces the whole answer so far with these messages."""
+    """Replaces the whole answer so far with these messages. `is_list`: the function yielded a list of them."""
 
     messages: tuple[ParsedMessage, ...]
+    is_list: bool = field(default=False, compare=False)
 
 
 @frozen

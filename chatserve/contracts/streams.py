@@ -96,6 +96,14 @@ class Delivery(Protocol):
         ...
 
 
+class Extras(Protocol):
+    """Frames of a stream that no event brings."""
+
+    def take(self, now: float) -> bytes:
+        """Return the frames that are due, each once; `now` is in seconds since the epoch."""
+        ...
+
+
 @frozen
 class StreamReply:
     """A stream: its source, its format, and its opening.
@@ -111,6 +119,7 @@ class StreamReply:
     opening: bytes = b""
     serves: Collection[str] = ()
     delivery: Delivery | None = None
+    extras: Extras | None = None
 
 
 @runtime_checkable

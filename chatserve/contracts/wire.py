@@ -246,6 +246,14 @@ class Pause(Wanted[None]):
     seconds: float
 
 
+@frozen
+class WakeReaders(Wanted[None]):
+    """Let the open streams of a session ask for frames that no event brings, after some time."""
+
+    session_key: str
+    delay_s: float
+
+
 Step: TypeAlias = (
     Submit
     | Wait
@@ -265,6 +273,7 @@ Step: TypeAlias = (
     | FindLastTurn
     | FindFirstSeq
     | Pause
+    | WakeReaders
 )
 
 

@@ -202,6 +202,23 @@ class NumberedEvent(NamedTuple):
     event: Event
 
 
+class YieldedEvent(NumberedEvent):
+    """An event of a yield that took several, or that was a list of messages. A log in memory tells these apart.
+
+    `goes_on`: more events of the same yield follow. `is_list`: the function yielded a list.
+    """
+
+    goes_on: bool
+    is_list: bool
+
+    @classmethod
+    def of(cls, seq: int, turn_id: str | None, event: Event, *, goes_on: bool, is_list: bool) -> YieldedEvent:
+        """Return an event with its place in its yield."""
+        yielded = cls(seq, turn_id, event)
+        yielded.goes_on, yielded.is_list = goes_on, is_list
+        return yielded
+
+
 class Words(NamedTuple):
     """Consecutive deltas of one turn, numbered from `seq`, in the compact form that logs keep."""
 

@@ -35,11 +35,12 @@ class Cursor:
     the log, or whose position the log never reached.
     """
 
-    __slots__ = ("_loop", "_waiter", "encoder", "log", "outlet", "seq", "turn_id")
+    __slots__ = ("_is_woken", "_loop", "_waiter", "encoder", "log", "outlet", "seq", "turn_id")
 
     def __init__(self, log: SessionLog, encoder: FrameEncoder, seq: int, turn_id: str | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[bytes] | None = None
+        self._is_woken = False
         self.log = log
         self.encoder = encoder
         self.seq = seq
@@ -108,7 +109,11 @@ class Cursor:
         When the future completes, the cursor has already moved past its frames.
         """
         waiter = self._waiter = self._loop.create_future()
-        self.log.waiters.append(self)
+        if self._is_woken:
+            self._is_woken = False
+            waiter.set_result(b"")
+        else:
+            self.log.waiters.append(self)
         return waiter
 
     def hand(self, frames: bytes) -> bool:
@@ -127,7 +132,8 @@ class Cursor:
             waiter.set_exception(error)
 
     def wake(self) -> None:
-        """Complete `news` without frames, so that the owner checks the cursor."""
+        """Complete `news` without frames, now or when it is asked for, so that the owner checks the cursor."""
+        self._is_woken = not self.is_waiting
         if self in self.log.waiters:
             self.log.waiters.remove(self)
         self.hand(b"")

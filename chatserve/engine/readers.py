@@ -119,6 +119,15 @@ class Readers:
                 reader.is_stalled = True
                 reader.task.cancel()
 
+    def wake_later(self, owner: str, session_id: str, delay_s: float) -> None:
+        """Wake the readers that a session has then, so that each asks for frames that no event brings."""
+        asyncio.get_running_loop().call_later(delay_s, self._wake, owner, session_id)
+
+    def _wake(self, owner: str, session_id: str) -> None:
+        for reader in self._readers:
+            if (reader.room.owner, reader.room.session_id) == (owner, session_id):
+                reader.cursor.wake()
+
     def close_room(self, room: Room) -> None:
         """End the streams of a room whose session was deleted."""
         for reader in [reader for reader in self._readers if reader.room is room]:

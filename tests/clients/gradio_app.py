@@ -52,13 +52,29 @@ async def think(message: str, history: list[Any]) -> Any:
         yield [thought, ChatMessage("answer"[:end])]
 
 
+@app.chat
+async def shapes(message: str, history: list[Any]) -> Any:
+    """Yield the values of a kind one after the other."""
+    question = ChatMessage("Q?", options=[{"value": "yes"}, {"value": "no"}])
+    looking, found = ChatMessage("looking", metadata={"title": "Search"}), ChatMessage("found")
+    kinds: dict[str, Any] = {
+        "options": [question],
+        "list": [[looking, found]],
+        "lists": [["one"], ["one", "two"], [ChatMessage("three")], ["three", question]],
+        "mixed": ["text", [looking], "text again"],
+    }
+    for value in kinds[message]:
+        yield value
+        await asyncio.sleep(STEP_S)
+
+
 @app.chat(multimodal=True)
 def files(message: dict[str, Any], history: list[Any]) -> Any:
     """Say what the files hold; `loud`: give the first one back in capitals; `with words`: the same in a message."""
     if message["text"] not in ("loud", "with words"):
         return f"{message['text']}: {[Path(path).read_text() for path in message['files']]}"
     first = Path(message["files"][0])
-    loud = first.with_name("loud.txt")
+    loud = first.with_name("loud words.txt")
     loud.write_text(first.read_text().upper())
     return loud if message["text"] == "loud" else ChatMessage(["Here it is:", {"path": str(loud)}])
 

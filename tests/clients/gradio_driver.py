@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,14 @@ def thoughts() -> Any:
     return list(connect().submit("hi", api_name="/think"))
 
 
+def shapes() -> Any:
+    client, told = connect(), {}
+    for kind in ("options", "list", "lists", "mixed"):
+        job = client.submit(kind, api_name="/shapes")
+        told[kind] = {"seen": list(job), "result": job.result(TIMEOUT_S)}
+    return told
+
+
 def turns() -> Any:
     client = connect()
     said = [client.predict(word, api_name="/speak") for word in ("a", "b", "c")]
@@ -102,6 +111,31 @@ def errors() -> Any:
     }
 
 
+def refused() -> Any:
+    """Iterate over calls that are refused: alone, twice at once, and while another call of the client runs."""
+    client = connect()
+
+    def ask(*arguments: Any) -> Any:
+        job = client.submit(*arguments, api_name="/speak")
+        return {"seen": list(job), **raised(lambda: job.result(TIMEOUT_S))}
+
+    alone = ask("hi", "calm", 9)
+    jobs = [client.submit("hi", "calm", 9, api_name="/speak") for _ in range(2)]
+    both = [{"seen": list(job), **raised(partial(job.result, TIMEOUT_S))} for job in jobs]
+    running = client.submit("go", api_name="/slow")
+    next(running)
+    beside = ask("hi", "shrill")
+    is_running = not running.done()
+    running.cancel()
+    return {
+        "alone": alone,
+        "both": both,
+        "beside": beside,
+        "running": is_running,
+        "next": client.predict("hi", api_name="/whole"),
+    }
+
+
 def files() -> Any:
     (FOLDER / "small.txt").write_text("words")
     client = connect()
@@ -114,7 +148,7 @@ def files() -> Any:
     address = {"path": "http://127.0.0.1:9/x.txt", "meta": {"_type": "gradio.FileData"}}
     return {
         "read": ask("read", file),
-        "loud": Path(ask("loud", file)).read_text(),
+        "loud": [Path(loud := ask("loud", file)).read_text(), Path(loud).name],
         "with words": [words["text"], Path(part["file"]).read_text()],
         "address": raised(lambda: ask("read", address)),
     }

@@ -20,11 +20,20 @@ DRIVER = Path(__file__).parent / "gradio_driver.py"
 APP = "tests/clients/gradio_app.py"
 
 NEWEST, *OLDER = VERSIONS = ["2.7", "1.14", "1.3", "0.17"]
-TELLS_VALIDATIONS = {"2.7", "1.14"}
-"""The others raise an HTTP error for whatever is refused before a turn begins, by Gradio too."""
-
-TABLE = ["version", "view_api", "predict", "iterate", "whole", "thoughts", "turns", "cancel", "errors", "files"]
-TABLE += ["queue", "at_once", "silence"]
+TABLE = [
+    "version",
+    "view_api",
+    "predict",
+    "iterate",
+    "whole",
+    "thoughts",
+    "shapes",
+    "turns",
+    "cancel",
+    "errors",
+    "refused",
+]
+TABLE += ["files", "queue", "at_once", "silence"]
 
 
 def drive(version: str, url: str, folder: Path, *rows: str) -> list[Any]:
@@ -50,6 +59,11 @@ def told(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytes
     """What each row came to, in one process that has ended by itself."""
     rows = drive(request.param, server.url, tmp_path_factory.mktemp("files"), *TABLE)
     return dict(zip(TABLE, rows, strict=True))
+
+
+def entry(content: str, options: Any = (), **metadata: Any) -> dict[str, Any]:
+    """Return a message as clients get it."""
+    return {"role": "assistant", "content": content, "metadata": metadata, "options": list(options)}
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
@@ -95,6 +109,18 @@ def test_steps_that_are_changed_in_place_are_seen_to_change(told: dict[str, Any]
     ]
 
 
+def test_each_yield_is_one_value_and_lists_stay_lists(told: dict[str, Any]) -> None:
+    options = [{"value": "yes"}, {"value": "no"}]
+    question, looking = entry("Q?", options=options), entry("looking", title="Search")
+    seen: dict[str, Any] = {
+        "options": [question],
+        "list": [[looking, entry("found")]],
+        "lists": [[entry("one")], [entry("one"), entry("two")], [entry("three")], [entry("three"), question]],
+        "mixed": ["text", [looking], "text again"],
+    }
+    assert told["shapes"] == {kind: {"seen": values, "result": values[-1]} for kind, values in seen.items()}
+
+
 def test_session_goes_on_until_it_is_reset(told: dict[str, Any]) -> None:
     assert told["turns"] == ["0:a", "1:b", "2:c", "0:d"]
 
@@ -120,23 +146,25 @@ def test_error_is_raised_with_the_words_it_was_raised_with(told: dict[str, Any])
     assert errors["next"] == "whole hi"
 
 
-def test_argument_that_is_wrong_is_named_by_clients_that_can(told: dict[str, Any]) -> None:
+def test_argument_that_is_wrong_is_named(told: dict[str, Any]) -> None:
     invalid = told["errors"]["invalid"]
-    if era(told) in TELLS_VALIDATIONS:
-        assert invalid["error"] == "ValidationError"
-        assert "- times: Input should be less than or equal to 3" in invalid["text"]
-    else:
-        assert invalid["error"] == "HTTPStatusError"
+    assert invalid["error"] == "AppError"
+    assert invalid["text"].endswith("times: Input should be less than or equal to 3")
+
+
+def test_iteration_of_a_refused_call_ends_at_once(told: dict[str, Any]) -> None:
+    refused = told["refused"]
+    assert [each["seen"] for each in (refused["alone"], *refused["both"], refused["beside"])] == [[], [], [], []]
+    assert {each["error"] for each in (refused["alone"], *refused["both"], refused["beside"])} == {"AppError"}
+    assert "tone: Input should be 'calm' or 'loud'" in refused["beside"]["text"]
+    assert (refused["running"], refused["next"]) == (True, "whole hi")
 
 
 def test_files_go_in_and_come_out_under_their_ids(told: dict[str, Any]) -> None:
     files = told["files"]
     assert files["read"] == "read: ['words']"
-    assert (files["loud"], files["with words"]) == ("WORDS", ["Here it is:", "WORDS"])
-    if era(told) in TELLS_VALIDATIONS:
-        assert "is an address, which is not fetched" in files["address"]["text"]
-    else:
-        assert files["address"]["error"] == "HTTPStatusError"
+    assert (files["loud"], files["with words"]) == (["WORDS", "loud words.txt"], ["Here it is:", "WORDS"])
+    assert "is an address, which is not fetched" in files["address"]["text"]
 
 
 def test_turn_that_waits_for_a_place_is_told_so(told: dict[str, Any]) -> None:

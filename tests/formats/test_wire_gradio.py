@@ -55,8 +55,8 @@ from tests.test_draft import Spoken, message, message_snapshots, snapshot, text_
 BASE = "http://host"
 FILE = FilePart("f_1", "a.txt", "text/plain", 3)
 FILE_VALUE = {
-    "path": "f_1",
-    "url": "http://host/gradio_api/file=f_1",
+    "path": "f_1/a.txt",
+    "url": "http://host/gradio_api/file=f_1/a.txt",
     "size": 3,
     "orig_name": "a.txt",
     "mime_type": "text/plain",

@@ -247,7 +247,7 @@ async def test_unknown_fields_reach_the_function_as_params(tmp_path: Path) -> No
         ({"data": [{"text": 1}]}, "message", "text must be text, and files a list"),
     ],
 )
-@pytest.mark.parametrize("path", ["/run/echo", "/call/echo", "/queue/join"])
+@pytest.mark.parametrize("path", ["/run/echo", "/call/echo"])
 async def test_wrong_arguments_are_refused_in_the_shape_of_a_validation(
     tmp_path: Path, body: Any, name: str, words: str, path: str
 ) -> None:
@@ -389,21 +389,55 @@ async def test_cancel_stops_a_turn_or_all_of_the_session_and_never_fails(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("body", "status_code", "words"),
+    ("body", "words"),
     [
-        ({"session_hash": "s_unknown"}, 422, "no session 's_unknown'"),
-        ({"fn_index": 9}, 422, "fn_index: 9 is none of 0 to 4"),
-        ({"session_hash": None}, 422, "it is missing; the answer is read under it"),
-        ({"data": [{"text": "", "files": [{"path": "f_0"}]}], "fn_index": 3}, 422, "no file 'f_0'"),
+        ({"session_hash": "s_unknown"}, "no session 's_unknown'"),
+        ({"fn_index": 9}, "fn_index: 9 is none of 0 to 4"),
+        ({"data": [{"text": "", "files": [{"path": "f_0"}]}], "fn_index": 3}, "no file 'f_0'"),
+        ({"data": ["hi", "quiet"]}, "tone: "),
+        ({"data": ["hi", "calm", 9]}, "times: Input should be less than or equal to 3"),
+        ({"data": [None]}, "the message is missing"),
+        ({"data": ["damn"]}, "mind your words"),
+        ({"data": [[]]}, "[] is neither text nor"),
+        ({"data": "hi"}, "'hi' is no list of arguments"),
+        ({"data": ["hi"] * 7}, "takes 4 argument(s), not 7"),
     ],
 )
-async def test_what_a_client_cannot_join_with_is_told_in_words_it_shows(
-    tmp_path: Path, body: Any, status_code: int, words: str
-) -> None:
+async def test_what_is_wrong_in_a_joined_call_is_told_in_the_stream(tmp_path: Path, body: Any, words: str) -> None:
+    asked = {"data": ["hi"], "session_hash": "mine"} | body
     async with serving(tmp_path) as (_, client):
-        refused = await client.post(f"{PREFIX}/queue/join", json={"data": ["hi"], "session_hash": "mine"} | body)
-    assert refused.status_code == status_code
-    assert words in refused.json()["detail"][0]["message"]
+        joined = await client.post(f"{PREFIX}/queue/join", json=asked)
+        told = await collect(client, asked["session_hash"])
+        (again,) = await collect(client, asked["session_hash"])
+        assert (await client.get("/sessions")).json()["items"] == []
+    assert joined.status_code == 200
+    assert [(each["msg"], each["success"], each["event_id"]) for each in told] == [
+        ("process_completed", False, joined.json()["event_id"])
+    ]
+    assert words in told[0]["output"]["error"]
+    assert again["msg"] == "unexpected_error"
+
+
+async def test_join_without_a_session_is_refused_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, client):
+        for session_hash in (None, 7, ""):
+            refused = await client.post(f"{PREFIX}/queue/join", json={"data": ["hi"], "session_hash": session_hash})
+            assert refused.status_code == 422
+            assert "the answer is read under it" in refused.json()["detail"][0]["message"]
+
+
+async def test_refusal_is_told_in_the_open_stream_of_another_turn(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (chats, client):
+        running = await join(client, ["a"], fn_index=4)
+        stream = asyncio.ensure_future(collect(client, "mine"))
+        assert chats.app.engine is not None
+        while not len(chats.app.engine.readers):
+            await asyncio.sleep(0.01)
+        refused = await join(client, ["hi", "calm", 9])
+        last = await join(client, ["b"])
+        chats.released.set()
+        told = [each["event_id"] for each in await asyncio.wait_for(stream, 10) if each["msg"] == "process_completed"]
+    assert sorted(told) == sorted([running, refused, last])
 
 
 async def test_full_queue_and_the_end_of_the_server_are_told_as_busy(tmp_path: Path) -> None:

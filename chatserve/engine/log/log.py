@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, cast
 
 from chatserve.contracts.formats import FrameEncoder
-from chatserve.core.events import Delta, Done, Event, LogEntry, NumberedEvent, delta_event, words_entry
+from chatserve.core.events import Delta, Done, Event, LogEntry, NumberedEvent, YieldedEvent, delta_event, words_entry
 from chatserve.core.types import Turn
 from chatserve.engine.pace import Pace
 
@@ -131,6 +131,16 @@ class SessionLog:
                 self.speaker, self._speaks_from = turn_id, self.last_seq
                 self._speakers.append((self.last_seq, turn_id))
             self._entries.append(event[0])
+
+    def append_yield(self, turn_id: str, events: Sequence[Event], *, is_list: bool) -> None:
+        """Number the events of one yield and keep them, so that encoders can tell where the yield ends."""
+        if len(events) <= 1 and not is_list:
+            self.append(turn_id, events)
+            return
+        for left, event in zip(reversed(range(len(events))), events, strict=True):
+            self.last_seq += 1
+            yielded = YieldedEvent.of(self.last_seq, turn_id, event, goes_on=left > 0, is_list=is_list)
+            self._entries.append(yielded)
 
     def say(self, text: str) -> None:
         """Append a delta of the `speaker` and publish it at once. This is the hot path.

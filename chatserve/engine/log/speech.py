@@ -18,7 +18,8 @@ from chatserve.answers.draft import MessageDraft
 from chatserve.chat_function import Report
 from chatserve.chat_function.call import join_deltas, skip_snapshots
 from chatserve.codec import clean_json
-from chatserve.core.events import Event, StatusReported
+from chatserve.contracts.formats import AnswerSnapshot, Output, TextAppended
+from chatserve.core.events import Event, MessageOpened, StatusReported
 from chatserve.core.types import YieldMode
 from chatserve.engine.log.journal import Journal
 from chatserve.engine.log.log import SessionLog
@@ -98,12 +99,31 @@ class Speech:
 
     def _enter(self, item: Any) -> None:
         if type(item) is str:
-            self.log.append(self.turn_id, self._take_text(item))
+            self._enter_events(self._take_text(item))
         elif type(item) is Report:
             self.log.append(self.turn_id, self._reported(item))
         else:
-            for output in item:
-                self.log.append(self.turn_id, self._draft.apply(output))
+            self._enter_outputs(item)
+
+    def _enter_events(self, events: Sequence[Event]) -> None:
+        """Append the events of a text: one, or a new message before it, or what returns to text."""
+        if len(events) > 1 and type(events[0]) is not MessageOpened:
+            self.log.append_yield(self.turn_id, events, is_list=False)
+        else:
+            self.log.append(self.turn_id, events)
+
+    def _enter_outputs(self, outputs: Sequence[Output]) -> None:
+        """Append the events of one yield, up to the output that is invalid. Raises: AnswerInvalid."""
+        if len(outputs) == 1 and type(outputs[0]) is TextAppended:
+            self._enter_events(self._draft.apply(outputs[0]))
+            return
+        events: list[Event] = []
+        try:
+            for output in outputs:
+                events.extend(self._draft.apply(output))
+        finally:
+            is_list = any(type(output) is AnswerSnapshot and output.is_list for output in outputs)
+            self.log.append_yield(self.turn_id, events, is_list=is_list)
 
     def _reported(self, report: Report) -> Sequence[Event]:
         if report.usage is not None:

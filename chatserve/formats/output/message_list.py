@@ -45,7 +45,7 @@ class MessageListNormalizer:
         added = added_to(view.given, entries, view.message)
         doubt = (_DOUBT,) if added.is_doubtful else ()
         messages = tuple(_read_entry(entry, number) for number, entry in enumerate(added.entries))
-        return (*messages_answer(messages, view), *doubt)
+        return (*messages_answer(messages, view, is_list=True), *doubt)
 
 
 def _are_messages(entries: list[Any]) -> bool:

@@ -37,11 +37,13 @@ _DATA_TYPES: Final = (int, float, Mapping, list, tuple, set, frozenset)
 # --- answers -----------------------------------------------------------------------------------------------------
 
 
-def messages_answer(messages: tuple[ParsedMessage, ...], view: AnswerView) -> tuple[Output, ...]:
+def messages_answer(
+    messages: tuple[ParsedMessage, ...], view: AnswerView, *, is_list: bool = False
+) -> tuple[Output, ...]:
     """Return the outputs that make these messages the answer, or in deltas mode append them to it."""
     if view.yields == "deltas":
         return tuple(map(MessageAppended, messages))
-    return (AnswerSnapshot(messages),)
+    return (AnswerSnapshot(messages, is_list),)
 
 
 def part_answer(part: DraftPart, view: AnswerView) -> tuple[Output, ...]:

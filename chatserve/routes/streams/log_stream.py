@@ -79,7 +79,7 @@ class LogStream(Response):
         """Send the existing frames. An outlet then sends later frames directly; without one, a task sends them."""
         reader, cursor = self._reader, self._cursor
         head: Message = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        frames = opening_of(self._reply) + self._begun + reader.take()
+        frames = opening_of(self._reply) + self._begun + reader.take() + self._take_extras()
         if cursor.awaits_words and reader.closed_by is None:
             frames += await self._engine.readers.first_words(reader)
             frames += reader.take()
@@ -174,10 +174,17 @@ class LogStream(Response):
     async def _next_frames(self) -> bytes:
         """Wait for and return the next frames or a ping; b"": check the reader again."""
         reader = self._reader
+        if frames := self._take_extras():
+            return frames
         if reader.silent_ticks >= self._ping_ticks and not self._cursor.has_more and not self._cursor.needs_store:
             reader.silent_ticks = 0
             return self._reply.form.ping or await self._cursor.news()
         return await self._engine.readers.next_frames(reader)
+
+    def _take_extras(self) -> bytes:
+        """Return the frames that are due and that no event brings."""
+        extras = self._reply.extras
+        return b"" if extras is None else extras.take(self._engine.clock())
 
     async def _send_pieces(self, chunk: bytes, send: Send) -> bytes:
         """Send all pieces of a chunk but the last, which is returned. Each piece sent shows that the client reads."""

@@ -38,6 +38,7 @@ from chatserve.contracts.wire import (
     StopTurn,
     Submit,
     Wait,
+    WakeReaders,
 )
 from chatserve.core.errors import (
     BodyTooLarge,
@@ -145,6 +146,8 @@ class Exchange:
                 return (await self._engine.store.read_events(self._place(key).session_id, after=0, limit=1)).first_seq
             case Pause(seconds):
                 await asyncio.sleep(seconds)
+            case WakeReaders(key, delay_s):
+                self._engine.readers.wake_later(self._owner, self._place(key).session_id, delay_s)
         return None
 
     def _place(self, key: str) -> SessionPlace:

@@ -29,11 +29,19 @@ from chatserve.contracts.wire import (
     StopTurn,
     Submit,
     Wait,
+    WakeReaders,
 )
 from chatserve.contracts.wire import (
     Reply as Reply,
 )
-from chatserve.core.errors import BodyInvalid, ChatserveError, SessionUnknown, TurnUnknown
+from chatserve.core.errors import (
+    BodyInvalid,
+    ChatserveError,
+    Overloaded,
+    RequestError,
+    SessionUnknown,
+    TurnUnknown,
+)
 from chatserve.core.events import NumberedEvent
 from chatserve.core.types import Json
 from chatserve.formats.shared.message_array import field_invalid
@@ -41,11 +49,11 @@ from chatserve.formats.wire.gradio import frames
 from chatserve.formats.wire.gradio.apis import API_PREFIX, configuration, describe_apis, find_api, find_index
 from chatserve.formats.wire.gradio.arguments import read_call, read_named_call
 from chatserve.formats.wire.gradio.calls import CallEncoder
-from chatserve.formats.wire.gradio.inboxes import Inbox, Inboxes
+from chatserve.formats.wire.gradio.inboxes import HEAD_START_S, Inbox, Inboxes
 from chatserve.formats.wire.gradio.outcomes import failure_of
 from chatserve.formats.wire.gradio.queue import FORM, JOINED, QueueDelivery, QueueEncoder
-from chatserve.formats.wire.gradio.refusals import refuse
-from chatserve.formats.wire.gradio.values import answer_value
+from chatserve.formats.wire.gradio.refusals import refusal_of, refuse
+from chatserve.formats.wire.gradio.values import answer_value, file_id_of
 from chatserve.settings import Settings
 
 ALIVE: Final = b"data: ALIVE\n\n"
@@ -99,17 +107,31 @@ class Gradio:
     # the queue
 
     def _join(self, request: RawRequest) -> Handling:
-        """Start a turn and add it to its session's inbox."""
+        """Start a turn and add it to its session's inbox. A call that cannot become a turn is refused in the stream.
+
+        Iterating a job of the Python client never ends if the response to its join is an error.
+        """
         body = request.json_object()
-        if not body.get("session_hash"):
-            raise field_invalid("session_hash", "it is missing; the answer is read under it")
-        api = find_index(request.chats, body.get("fn_index"))
-        call = yield from read_call(request, api, body, echo={JOINED: True})
-        inbox = self._inboxes.of(request.owner, body["session_hash"])
-        started = yield from Submit(replace(call, delay_s=inbox.delay_s))
-        inbox.add(started.turn_id, started.first_seq)
+        session_hash = body.get("session_hash")
+        if not session_hash or not isinstance(session_hash, str):
+            raise field_invalid("session_hash", "it is missing or no text; the answer is read under it")
+        inbox = self._inboxes.of(request.owner, session_hash)
+        try:
+            api = find_index(request.chats, body.get("fn_index"))
+            call = yield from read_call(request, api, body, echo={JOINED: True})
+            started = yield from Submit(replace(call, delay_s=inbox.delay_s))
+        except Overloaded:
+            raise
+        except RequestError as error:
+            event_id = request.request_id
+            inbox.add_refusal(event_id, refusal_of(error), now=request.now)
+            if inbox.turns:
+                yield from WakeReaders(session_hash, 2 * HEAD_START_S)
+        else:
+            event_id = started.turn_id
+            inbox.add(event_id, started.first_seq)
         yield from Pause(inbox.rest_s(now=request.now))
-        return JsonReply({"event_id": started.turn_id})
+        return JsonReply({"event_id": event_id})
 
     def _data(self, request: RawRequest) -> Handling:
         """Deliver all waiting turns, and those that join meanwhile."""
@@ -120,12 +142,12 @@ class Gradio:
         if not inbox:
             yield from _recall_turn(inbox, session_hash, request.started_at)
         waiting = yield from _find_waiting(inbox)
+        encoder = QueueEncoder(inbox, request.base_url)
+        delivery = QueueDelivery(inbox, encoder)
         if not waiting:
-            said = frames.unexpected_error("nothing is waiting in this session") + frames.CLOSE_STREAM
-            return StreamReply(OfNothing(), Silence(is_complete=True), opening=said)
+            return (yield from _refusals_alone(inbox, encoder, delivery, request.now))
         first_seq = yield from FindFirstSeq(session_hash)
         ended = [record for record in waiting if record.turn.done_seq and 0 < (record.turn.first_seq or 0) < first_seq]
-        encoder = QueueEncoder(inbox, request.base_url)
         after = inbox.cursor(but=[record.turn.turn_id for record in ended])
         return StreamReply(
             OfSession(waiting[0].turn.session_id, after),
@@ -133,7 +155,8 @@ class Gradio:
             form=FORM,
             opening=b"".join([encoder.encode(event) for record in ended for event in record.as_numbered()]),
             serves=inbox,
-            delivery=QueueDelivery(inbox, encoder),
+            delivery=delivery,
+            extras=delivery,
         )
 
     def refuse(self, error: ChatserveError, request: RawRequest) -> JsonReply:
@@ -175,12 +198,23 @@ def _recall_turn(inbox: Inbox, session_hash: str, started_at: float) -> Generato
 def _find_waiting(inbox: Inbox) -> Generator[Step, Any, list[TurnRecord]]:
     """Return the waiting turns; remove those that no longer exist from the inbox."""
     found: list[TurnRecord] = []
-    for turn_id in list(inbox):
+    for turn_id in list(inbox.turns):
         try:
             found.append((yield from FindTurn(turn_id)))
         except TurnUnknown:
             inbox.forget((turn_id,))
     return found
+
+
+def _refusals_alone(
+    inbox: Inbox, encoder: QueueEncoder, delivery: QueueDelivery, now: float
+) -> Generator[Step, Any, StreamReply]:
+    """Return the stream of a session that waits for no turn: its refusals, or that nothing is waiting."""
+    yield from Pause(inbox.wait_s(now=now))
+    if inbox:
+        return StreamReply(OfNothing(), encoder, form=FORM, delivery=delivery, extras=delivery)
+    said = frames.unexpected_error("nothing is waiting in this session") + frames.CLOSE_STREAM
+    return StreamReply(OfNothing(), Silence(is_complete=True), opening=said)
 
 
 def _cancel(request: RawRequest) -> Handling:
@@ -247,9 +281,10 @@ def _upload(request: RawRequest) -> Handling:
 
 def _file(request: RawRequest) -> Handling:
     yield from ()
-    if not request.path_params["path"]:
+    file_id = file_id_of(request.path_params["path"])
+    if not file_id:
         raise BodyInvalid("the file's id is missing")
-    return FileReply(request.path_params["path"])
+    return FileReply(file_id)
 
 
 class Silence:

@@ -2,7 +2,7 @@
 
 `null` stands for a parameter's default. Gradio's own chats have a hidden state after the message, which scripts written
 for them send as `null`. So if there is one value more than there are parameters, it is treated as that state. Files are
-named by the ids from `/upload`; addresses are never fetched.
+named by the ids from `/upload`, or by the paths of answers; addresses are never fetched.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from chatserve.core.types import FilePart, Json
 from chatserve.formats.shared.message_array import field_invalid
 from chatserve.formats.wire.gradio.apis import Api
 from chatserve.formats.wire.gradio.components import takes_null
-from chatserve.formats.wire.gradio.values import FILE_PATH
+from chatserve.formats.wire.gradio.values import FILE_PATH, file_id_of
 
 _PROTOCOL_FIELDS: Final = frozenset(
     {"data", "fn_index", "session_hash", "event_data", "trigger_id", "event_id", "batched", "simple_format", "request"}
@@ -108,10 +108,10 @@ def _file_id(file: Json, base_url: str) -> str:
         raise field_invalid("message", f"the file {file!r:.80} has no path; upload it first")
     own = f"{base_url}{FILE_PATH}"
     if path.startswith(own):
-        return path.removeprefix(own)
+        return file_id_of(path.removeprefix(own))
     if "://" in path or path.startswith("data:"):
         raise field_invalid("message", f"the file {path!r:.80} is an address, which is not fetched; upload its bytes")
-    return path
+    return file_id_of(path)
 
 
 def _find(paths: Sequence[str]) -> Generator[Step, Any, tuple[FilePart, ...]]:

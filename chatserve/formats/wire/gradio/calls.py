@@ -18,6 +18,7 @@ from chatserve.core.events import (
     Snapshot,
     StatusReported,
     TurnAccepted,
+    YieldedEvent,
 )
 from chatserve.core.types import Turn, TurnError
 from chatserve.formats.wire.gradio import frames
@@ -36,9 +37,13 @@ class CallEncoder:
         self._base_url = base_url
         self._answer = GrowingAnswer(base_url)
         self._error: TurnError | None = None
+        self._is_owed = False
 
     def encode(self, numbered: NumberedEvent) -> bytes:
         event = numbered.event
+        goes_on = isinstance(numbered, YieldedEvent) and numbered.goes_on
+        if type(event) is not Done:
+            self._answer.is_list = isinstance(numbered, YieldedEvent) and numbered.is_list
         match event:
             case Failed(error):
                 self._error = error
@@ -61,12 +66,14 @@ class CallEncoder:
                 | StatusReported()
                 | TurnAccepted()
             ):
-                return self._take(event)
+                return self._take(event, goes_on=goes_on)
 
-    def _take(self, event: Event) -> bytes:
+    def _take(self, event: Event, *, goes_on: bool) -> bytes:
         grew = isinstance(event, Delta | ReasoningDelta) and self._answer.grow(event)
-        if not grew and not self._answer.take(event):
+        self._is_owed = grew or self._answer.take(event) or self._is_owed
+        if goes_on or not self._is_owed:
             return b""
+        self._is_owed = False
         self._answer.settle()
         return frames.call_frame("generating", [self._answer.value])
 
@@ -74,7 +81,8 @@ class CallEncoder:
         error = self._error or failure_of(done.status, done.finish_reason)
         if error is not None:
             return frames.call_frame("error", frames.error_output(error.detail))
-        return frames.call_frame("complete", [answer_value(done.messages, self._base_url, is_open=False)])
+        value = answer_value(done.messages, self._base_url, is_open=False, is_list=self._answer.is_list)
+        return frames.call_frame("complete", [value])
 
     def farewell(self) -> bytes:
         return frames.call_frame("error", frames.error_output(gone_error().detail))

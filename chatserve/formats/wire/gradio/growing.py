@@ -34,6 +34,7 @@ class GrowingAnswer:
     def __init__(self, base_url: str) -> None:
         self.value: Json = None
         self.tail: list[str | int] | None = None
+        self.is_list = False
         self._base_url = base_url
         self._answer = Answer("", lambda: 0.0)
         self._grows: type[Delta] | type[ReasoningDelta] | None = None
@@ -77,7 +78,7 @@ class GrowingAnswer:
     def _look(self) -> None:
         messages = self._answer.freeze()
         self._is_begun = self._is_begun or bool(messages)
-        self.value = answer_value(messages, self._base_url, is_open=True)
+        self.value = answer_value(messages, self._base_url, is_open=True, is_list=self.is_list)
         last = messages[-1].content[-1] if messages else None
         grows = _GROWS.get(type(last))
         self.tail = None if grows is None else tail_path(self.value)

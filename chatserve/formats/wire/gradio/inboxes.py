@@ -1,4 +1,6 @@
-"""Inboxes: the turns of each session that a client joined and that were not yet delivered to their end.
+"""Inboxes: the events of each session that a client joined and that were not yet delivered to their end.
+
+An event is a turn, or a refusal: a call that was joined but cannot become a turn.
 
 Clients join in one request and listen in another, which may come before, after, or never. Pure: callers pass the time.
 """
@@ -7,7 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
-from typing import Final
+from typing import Final, TypeVar
+
+from chatserve.core.frozen import frozen
+from chatserve.core.types import TurnError
 
 MAX_INBOXES: Final = 10_000
 MAX_TURNS: Final = 256
@@ -31,12 +36,23 @@ takes the edits to it for the value.
 Place = tuple[str, str]
 """A session: its owner and its `session_hash`."""
 
+Waiting = TypeVar("Waiting")
+
+
+@frozen
+class Refusal:
+    """Why a joined call is no turn. It is sent from `due_at` on, when the client has the response to its join."""
+
+    error: TurnError
+    due_at: float
+
 
 class Inboxes:
     """The inboxes of all sessions. At the limit, the oldest entries are dropped."""
 
     def __init__(self) -> None:
         self.first_seqs: OrderedDict[Place, dict[str, int]] = OrderedDict()
+        self.refusals: OrderedDict[Place, dict[str, Refusal]] = OrderedDict()
         self.closed_at: OrderedDict[Place, float] = OrderedDict()
 
     def of(self, owner: str, session_hash: str) -> Inbox:
@@ -45,7 +61,7 @@ class Inboxes:
 
 
 class Inbox(Collection[str]):
-    """A view of the waiting turns of one session; its items are their ids."""
+    """A view of the waiting events of one session; its items are their ids."""
 
     __slots__ = ("_inboxes", "_place")
 
@@ -54,49 +70,54 @@ class Inbox(Collection[str]):
         self._place = place
 
     @property
-    def _turns(self) -> dict[str, int]:
+    def turns(self) -> dict[str, int]:
+        """The waiting turns, each with the number of its first event."""
         return self._inboxes.first_seqs.get(self._place, {})
 
-    def __contains__(self, turn_id: object) -> bool:
-        return turn_id in self._turns
+    @property
+    def refusals(self) -> dict[str, Refusal]:
+        """The refusals that wait to be told."""
+        return self._inboxes.refusals.get(self._place, {})
+
+    def __contains__(self, event_id: object) -> bool:
+        return event_id in self.turns or event_id in self.refusals
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._turns)
+        return iter((*self.turns, *self.refusals))
 
     def __len__(self) -> int:
-        return len(self._turns)
+        return len(self.turns) + len(self.refusals)
 
     def add(self, turn_id: str, first_seq: int) -> None:
         """Add a waiting turn, with the number of its first event."""
-        places = self._inboxes.first_seqs
-        turns = places.setdefault(self._place, {})
-        turns[turn_id] = first_seq
-        if len(turns) > MAX_TURNS:
-            del turns[next(iter(turns))]
-        places.move_to_end(self._place)
-        if len(places) > MAX_INBOXES:
-            places.popitem(last=False)
+        _add(self._inboxes.first_seqs, self._place, turn_id, first_seq)
+
+    def add_refusal(self, event_id: str, error: TurnError, *, now: float) -> None:
+        """Add a call that cannot become a turn."""
+        _add(self._inboxes.refusals, self._place, event_id, Refusal(error, now + HEAD_START_S))
 
     def cursor(self, *, but: Collection[str] = ()) -> int | None:
         """Return the event number before the oldest waiting turn, except those in `but`; None if there is none."""
-        return min((seq - 1 for turn_id, seq in self._turns.items() if turn_id not in but), default=None)
+        return min((seq - 1 for turn_id, seq in self.turns.items() if turn_id not in but), default=None)
 
     @property
     def delay_s(self) -> float:
         """How long the function of a turn that joins now is delayed. While others wait, a stream may be open."""
-        return HEAD_START_S if self._turns else 0.0
+        return HEAD_START_S if len(self) else 0.0
 
-    def forget(self, turn_ids: Iterable[str]) -> None:
-        """Remove turns that were delivered to their end, or that no longer exist."""
-        turns = self._turns
-        for turn_id in turn_ids:
-            turns.pop(turn_id, None)
-        if not turns:
-            self._inboxes.first_seqs.pop(self._place, None)
+    def wait_s(self, *, now: float) -> float:
+        """Return how long it takes until all refusals are due, if nothing else is waiting."""
+        dues = [] if self.turns else [refusal.due_at - now for refusal in self.refusals.values()]
+        return max(0.0, *dues) if dues else 0.0
 
-    def close(self, turn_ids: Iterable[str], *, now: float) -> None:
-        """Remove the turns that a stream has delivered, and note when it ended; `now` is any clock's seconds."""
-        self.forget(turn_ids)
+    def forget(self, event_ids: Iterable[str]) -> None:
+        """Remove events that were delivered to their end, or that no longer exist."""
+        _forget(self._inboxes.first_seqs, self._place, event_ids := list(event_ids))
+        _forget(self._inboxes.refusals, self._place, event_ids)
+
+    def close(self, event_ids: Iterable[str], *, now: float) -> None:
+        """Remove the events that a stream has delivered, and note when it ended; `now` is any clock's seconds."""
+        self.forget(event_ids)
         closed_at = self._inboxes.closed_at
         closed_at[self._place] = now
         closed_at.move_to_end(self._place)
@@ -107,3 +128,21 @@ class Inbox(Collection[str]):
         """Return how long the response to `queue/join` must still be delayed."""
         closed_at = self._inboxes.closed_at.get(self._place)
         return 0.0 if closed_at is None else min(REST_S, max(0.0, closed_at + REST_S - now))
+
+
+def _add(places: OrderedDict[Place, dict[str, Waiting]], place: Place, event_id: str, waiting: Waiting) -> None:
+    events = places.setdefault(place, {})
+    events[event_id] = waiting
+    if len(events) > MAX_TURNS:
+        del events[next(iter(events))]
+    places.move_to_end(place)
+    if len(places) > MAX_INBOXES:
+        places.popitem(last=False)
+
+
+def _forget(places: OrderedDict[Place, dict[str, Waiting]], place: Place, event_ids: Iterable[str]) -> None:
+    events = places.get(place, {})
+    for event_id in event_ids:
+        events.pop(event_id, None)
+    if not events:
+        places.pop(place, None)

@@ -31,8 +31,9 @@ from chatserve.core.events import (
     Snapshot,
     StatusReported,
     TurnAccepted,
+    YieldedEvent,
 )
-from chatserve.core.types import Turn, TurnError
+from chatserve.core.types import Json, Turn, TurnError
 from chatserve.formats.wire.gradio import frames
 from chatserve.formats.wire.gradio.diffs import compare
 from chatserve.formats.wire.gradio.growing import GrowingAnswer
@@ -47,25 +48,32 @@ JOINED: Final = "is_collected"
 
 
 class _Event:
-    """A turn that is being delivered. `before` are the bytes before appended text, while the text only grows."""
+    """A turn that is being delivered.
+
+    `before` are the bytes before appended text, while the text only grows. `owed` has the value that the client has,
+    while the events of a yield change it, which is sent as one.
+    """
 
     def __init__(self, event_id: str, base_url: str) -> None:
         self.event_id = event_id
         self.answer = GrowingAnswer(base_url)
         self.before = b""
+        self.owed: tuple[Json] | None = None
         self.is_begun = False
         self.was_estimated = False
         self.error: TurnError | None = None
 
-    def take(self, event: Event) -> bytes:
-        """Return the frames for an event's change of the answer."""
-        if isinstance(event, ReasoningDelta) and self.answer.grow(event):
+    def take(self, event: Event, *, goes_on: bool = False) -> bytes:
+        """Return the frames for an event's change of the answer; b"" while its yield goes on."""
+        if isinstance(event, ReasoningDelta) and not goes_on and self.owed is None and self.answer.grow(event):
             return self.text_frame(event.text)
         self.answer.settle()
-        old = self.answer.value
-        if not self.answer.take(event):
+        (old,) = self.owed or (self.answer.value,)
+        if self.answer.take(event):
+            self.owed = (old,)
+        if goes_on or self.owed is None:
             return b""
-        tail = self.answer.tail
+        self.owed, tail = None, self.answer.tail
         self.before = b"" if tail is None else frames.before_text(self.event_id, tail)
         return self._change_frame(old)
 
@@ -102,6 +110,8 @@ class QueueEncoder:
     def encode(self, numbered: NumberedEvent) -> bytes:
         _, turn_id, event = numbered
         known = self._events.get(turn_id)
+        if type(numbered) is YieldedEvent:
+            return self._take_yielded(known, numbered)
         if type(event) is Delta and known is not None and known.answer.grow(event):  # the hot path: one per token
             return known.text_frame(event.text)
         match event:
@@ -133,6 +143,19 @@ class QueueEncoder:
         failed = [frames.process_failed(turn_id, gone_error()) for turn_id in left]
         return b"".join(failed) + frames.CLOSE_STREAM
 
+    def _take_yielded(self, known: _Event | None, yielded: YieldedEvent) -> bytes:
+        if known is None:
+            return b""
+        known.answer.is_list = yielded.is_list
+        return known.take(yielded.event, goes_on=yielded.goes_on)
+
+    def refuse(self, event_id: str, error: TurnError) -> bytes:
+        """Return the end of a call that is no turn; b"" if it was sent before."""
+        if event_id in self.told:
+            return b""
+        self.told.add(event_id)
+        return frames.process_failed(event_id, error)
+
     def _find(self, turn_id: str, turn: Turn | None = None) -> _Event | None:
         """Return the event of a turn, if the client waits for the turn and has not received its end."""
         known = self._events.get(turn_id)
@@ -154,7 +177,8 @@ class QueueEncoder:
                 known.error = error
                 return b""
             case Done():
-                value = answer_value(event.messages, self._base_url, is_open=False)
+                is_list = known.answer.is_list
+                value = answer_value(event.messages, self._base_url, is_open=False, is_list=is_list)
                 return self._end(known, value, known.error or failure_of(event.status, event.finish_reason))
             case (
                 Delta()
@@ -167,6 +191,7 @@ class QueueEncoder:
                 | Replaced()
                 | Snapshot()
             ):
+                known.answer.is_list = False
                 return known.take(event)
 
     def _accept(self, known: _Event, event: TurnAccepted) -> bytes:
@@ -200,14 +225,19 @@ class QueueEncoder:
 
 
 class QueueDelivery:
-    """Removes turns from the inbox once their stream was sent to its end.
+    """Delivers refusals, and removes events from the inbox once their stream was sent to its end.
 
-    If a stream was cut, it is unknown how much of it arrived, so all its turns are delivered again.
+    If a stream was cut, it is unknown how much of it arrived, so all its events are delivered again.
     """
 
     def __init__(self, inbox: Inbox, encoder: QueueEncoder) -> None:
         self._inbox = inbox
         self._encoder = encoder
+
+    def take(self, now: float) -> bytes:
+        refusals = self._inbox.refusals
+        due = [(event_id, each.error) for event_id, each in refusals.items() if each.due_at <= now]
+        return b"".join([self._encoder.refuse(*each) for each in due]) if due else b""
 
     def complete(self, now: float) -> None:
         self._inbox.close(self._encoder.told, now=now)

@@ -20,7 +20,7 @@ from chatserve.core.errors import (
     RequestError,
     StoreError,
 )
-from chatserve.core.types import Json
+from chatserve.core.types import Json, TurnError
 
 
 def refuse(error: ChatserveError, request: RawRequest) -> JsonReply:
@@ -32,6 +32,13 @@ def refuse(error: ChatserveError, request: RawRequest) -> JsonReply:
     if isinstance(error, InputsInvalid) or (is_join and isinstance(error, RequestError) and not is_astray):
         return _reply(error, _validations(error), 422)
     return _reply(error, error.detail, error.status_code)
+
+
+def refusal_of(error: RequestError) -> TurnError:
+    """Return the error of a joined call; every wrong field is named, under the client's name for it."""
+    wrong = error.extra.get("errors") or ()
+    named = [f"{str(each['field']).removeprefix('inputs.')}: {each['message']}" for each in wrong]
+    return TurnError(error.code, "; ".join(named) or error.detail, "", error.retryable, error.status_code)
 
 
 def _reply(error: ChatserveError, detail: Json, status_code: int) -> JsonReply:

@@ -1,6 +1,7 @@
 """Answers as the values that Gradio's clients get: text, a message, a list of messages.
 
-An answer of only text is a `str`, a single file is its dict, and a single piece of data is the data. Everything else is
+An answer of only text is a `str`, a single file is its dict, and a single piece of data is the data. A list stays a
+list. Everything else is
 a message `{"role", "content", "metadata", "options"}`, or a list of those. Thoughts, reasoning and tool calls are
 messages with a title, as in a Gradio chat, and are always in a list, because more messages will follow. Knows no event
 and no stream.
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
+from urllib.parse import quote
 
 from chatserve.codec import dumps
 from chatserve.core.types import (
@@ -32,10 +34,13 @@ FILE_TYPE: Final = "gradio.FileData"
 Entry = dict[str, Any]
 
 
-def answer_value(messages: Sequence[Message], base_url: str, *, is_open: bool) -> Json:
-    """Return the value of an answer, None if it is empty. `is_open`: more of the answer may follow."""
+def answer_value(messages: Sequence[Message], base_url: str, *, is_open: bool, is_list: bool = False) -> Json:
+    """Return the value of an answer, None if it is empty.
+
+    `is_open`: more of the answer may follow. `is_list`: the function yielded a list, which stays one.
+    """
     entries = _Entries(messages, base_url, is_open=is_open).all()
-    if len(entries) != 1 or "title" in entries[0]["metadata"]:
+    if is_list or len(entries) != 1 or "title" in entries[0]["metadata"]:
         return entries or None
     (entry,) = entries
     is_bare = entry["role"] == "assistant" and not entry["metadata"] and not entry["options"]
@@ -48,11 +53,20 @@ def _is_parts(messages: Sequence[Message]) -> bool:
     return len(content) > 1 and not all(isinstance(part, TextPart) for part in content)
 
 
+def file_id_of(path: str) -> str:
+    """Return the id in the path of a file, which may end in its name."""
+    file_id = path.partition("/")[0]
+    return file_id if file_id.startswith("f_") else path
+
+
 def file_value(file: FilePart, base_url: str) -> Entry:
-    """Return a file in the form that clients upload and download, with its id as the path."""
+    """Return a file in the form that clients upload and download.
+
+    Its path is its id and its name: the Python client names a download by the last component.
+    """
     return {
-        "path": file.file_id,
-        "url": f"{base_url}{FILE_PATH}{file.file_id}",
+        "path": f"{file.file_id}/{file.name}",
+        "url": f"{base_url}{FILE_PATH}{file.file_id}/{quote(file.name, safe='')}",
         "size": file.size,
         "orig_name": file.name,
         "mime_type": file.media_type,
