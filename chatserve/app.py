@@ -80,6 +80,7 @@ class ChatServer:
         /,
         *,
         name: str | None = None,
+        aliases: Iterable[str] = (),
         title: str | None = None,
         description: str | None = None,
         history: HistoryFormatName = "messages",
@@ -102,6 +103,7 @@ class ChatServer:
         Args:
             function: takes the message and the history, then typed inputs; returns or yields the answer.
             **options: `name` (default: the function's), `title`, `description`;
+                `aliases`: further names, or patterns with `*` and `?`, that clients of other protocols may ask for;
                 `history`: `"messages"` or `"tuples"`, what the function is given;
                 `yields`: `"snapshots"` (each yield is the whole answer so far) or `"deltas"` (each string is appended);
                 `multimodal`: the message is `{"text", "files"}` and the history's content is lists of parts;
@@ -130,6 +132,13 @@ class ChatServer:
         name = chat.options.name
         if name in self.chats:
             raise ConfigurationError(f"two chats are named {name!r}; give one another name: @app.chat(name=…)")
+        for other in self.chats.values():
+            for alias in other.options.aliases:
+                if alias in chat.options.aliases:
+                    raise ConfigurationError(
+                        f"chat {name!r}: aliases={shown(chat.options.aliases)}: "
+                        f"{alias!r} is an alias of the chat {other.options.name!r}"
+                    )
         self.chats[name] = chat
         return function
 

@@ -70,6 +70,7 @@ MaybePause = Annotated[Pause | None, BeforeValidator(_none), MayBe("a number of 
 MaybeDuration = Annotated[Duration | None, BeforeValidator(_none), MayBe("a number of seconds above 0, or None: never")]
 Bytes = Annotated[int, Field(gt=0), MayBe("a whole number of bytes, 1 or more")]
 Count = Annotated[int, Field(gt=0), MayBe("a whole number, 1 or more")]
+JsonDepth = Annotated[int, Field(gt=0, le=128), MayBe("a whole number from 1 to 128")]
 
 
 class Settings(BaseModel):
@@ -98,6 +99,8 @@ class Settings(BaseModel):
     max_message_bytes: Bytes = Field(256 * 1024, description="longest message")
     max_upload_bytes: Bytes = Field(10 * 1024 * 1024, description="largest upload")
     upload_types: MediaTypes = Field((), description="media types uploads may have; any by default")
+    max_json_depth: JsonDepth = Field(64, description="how deep JSON from clients may be nested")
+    keep_alive_s: Duration = Field(75, description="how long an idle connection stays open; above what clients pool")
     body_idle_s: Duration = Field(30, description="how long a body may pause while it is sent")
     ping_interval_s: Duration = Field(15, description="silence on a stream before a ping; below what proxies cut at")
     send_timeout_s: Duration = Field(30, description="a stream whose client takes nothing for this long is closed")

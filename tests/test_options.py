@@ -16,6 +16,7 @@ from chatserve.formats.history import HISTORY_FORMATS
 
 WRONG: dict[str, tuple[Any, ...]] = {
     "name": ("", 5, "a/b", ".", "..", " a", "a\n", "a\x00b", "\ud800", "a" * 201, b"a"),
+    "aliases": ("gpt-4o", ("gpt-4o", ""), (1,), None, 5, {"gpt-4o": 1}),
     "title": (5, "\ud800", b"Support"),
     "description": (5, ["Answers"], "\udfff"),
     "history": ("tuple", "openai", None, ["messages"]),
@@ -35,6 +36,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
 
 RIGHT: dict[str, tuple[Any, ...]] = {
     "name": (None, "support", "odd name é", "<lambda>", "openai.gpt-4o", "a" * 200),
+    "aliases": ((), ["gpt-4o"], ("openai/gpt-4o", "claude-*")),
     "title": (None, "", "Support"),
     "description": (None, "", "Answers"),
     "history": ("messages", "tuples"),
@@ -109,7 +111,7 @@ def test_line_says_what_may_be_in_words() -> None:
 
 def test_option_that_is_none_is_refused_with_those_there_are() -> None:
     line = refusal(histroy="tuples")
-    assert line.startswith("chat 'predict': histroy='tuples': unknown; there are name, title, ")
+    assert line.startswith("chat 'predict': histroy='tuples': unknown; there are name, aliases, title, ")
     assert all(name in line for name in ChatOptions.model_fields)
 
 
@@ -129,6 +131,14 @@ def test_value_that_cannot_be_shown_is_refused_all_the_same() -> None:
 @pytest.mark.parametrize("function", [None, 5, "support", ["predict"], {"name": "support"}])
 def test_what_cannot_be_called_is_no_chat_function(function: Any) -> None:
     assert refusal(function).endswith("cannot be called, so it is no chat function")
+
+
+def test_alias_that_is_taken_is_refused() -> None:
+    app = ChatServer()
+    app.chat(name="a", aliases=["gpt-4o", "claude-*"])(predict)
+    with pytest.raises(ConfigurationError, match=r"chat 'b': aliases=.*: 'claude-\*' is an alias of the chat 'a'"):
+        app.chat(name="b", aliases=["claude-*"])(predict)
+    assert list(app.chats) == ["a"]
 
 
 def test_name_that_is_taken_is_refused_and_the_first_chat_stays() -> None:

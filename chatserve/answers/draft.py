@@ -65,6 +65,8 @@ class MessageDraft:
 
     `max_bytes` limits the text of the answer in UTF-8, tool arguments included; of a rewritten answer only the new text
     counts. Text beyond the limit is cut off, and `check_size` then raises. A method that raises has changed nothing.
+
+    `prefill` is text that precedes what the function says, in its first message that is no thought.
     """
 
     __slots__ = (
@@ -74,6 +76,7 @@ class MessageDraft:
         "_max_bytes",
         "_new_message_id",
         "_parts",
+        "_prefill",
         "_size",
         "_snapshot",
         "_turn",
@@ -86,7 +89,13 @@ class MessageDraft:
     )
 
     def __init__(
-        self, turn: Turn, *, new_message_id: Callable[[], str], clock: Callable[[], float], max_bytes: int
+        self,
+        turn: Turn,
+        *,
+        new_message_id: Callable[[], str],
+        clock: Callable[[], float],
+        max_bytes: int,
+        prefill: str = "",
     ) -> None:
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
@@ -100,6 +109,7 @@ class MessageDraft:
         self._size = 0
         self._parts = 0
         self._snapshot: str | None = None  # the last plain snapshot, as long as the answer is nothing else
+        self._prefill = prefill
         self._held = ""  # a high surrogate whose other half has not come yet: see `close`
         self.is_too_large = False
         self._appending = False  # True while appended text goes to the open message
@@ -185,15 +195,15 @@ class MessageDraft:
             raise AnswerTooLarge(f"the answer is longer than {self._max_bytes} bytes (max_answer_bytes)")
 
     def _open_text(self, text: str) -> Events:
-        opened = self._applied(MessageOpened(self._new_message_id(), "assistant"))
+        opened = self._open_empty()
         self._snapshot = ""
-        return (opened, *self.snapshot_text(text))
+        return (*opened, *self.snapshot_text(text))
 
     def _replace_text(self, text: str) -> Events:
         self.was_rewritten = True
         self._snapshot, self._held = _without_half(text)
         self._size = 0
-        return (self._applied(Replaced(self._measured(self._snapshot))),)
+        return (self._applied(Replaced(self._measured(self._prefill + self._snapshot))),)
 
     def _return_to_text(self, text: str) -> Events:
         whole, half = _without_half(text)
@@ -204,7 +214,28 @@ class MessageDraft:
     def _open_appending(self) -> Events:
         last = self._leave_plain_text()
         self._appending = True
-        return (*last, self._applied(MessageOpened(self._new_message_id(), "assistant")))
+        return (*last, *self._open_empty())
+
+    def _open_empty(self) -> Events:
+        """Open a message of the assistant. The first one begins with the prefill."""
+        begins_with = "" if self._has_begun else self._prefill
+        opened = self._applied(MessageOpened(self._new_message_id(), "assistant"))
+        return (opened, *self._append(begins_with))
+
+    @property
+    def _has_begun(self) -> bool:
+        """True once there is a message that begins with the prefill."""
+        return any(
+            state.role == "assistant" and not (state.metadata or {}).get("title") for state in self._answer.messages
+        )
+
+    def _prefilled(self, messages: Sequence[ParsedMessage]) -> Sequence[ParsedMessage]:
+        """Put the prefill before the first message that is no thought."""
+        for place, message in enumerate(messages if self._prefill else ()):
+            if message.role == "assistant" and not (message.metadata or {}).get("title"):
+                begun = replace(message, content=(TextPart(self._prefill), *message.content))
+                return (*messages[:place], begun, *messages[place + 1 :])
+        return messages
 
     def _applied(self, event: Event) -> Event:
         self._answer.apply(event)
@@ -225,6 +256,7 @@ class MessageDraft:
             case TextAppended(text=text):
                 return self.append_text(text)
             case MessageAppended(message=message):
+                (message,) = (message,) if self._has_begun else self._prefilled((message,))
                 parts = checked_parts(message)
                 return (*self._leave_plain_text(), *self._open_message(message, parts))
             case AnswerFinished() | StateChanged() | Remark():
@@ -293,7 +325,7 @@ class MessageDraft:
 
     def _apply_snapshot(self, messages: Sequence[ParsedMessage]) -> Events:
         """Make the answer `messages`: by changes to the messages it has, or else by a snapshot of all of it."""
-        new = [(message, checked_parts(message)) for message in messages]
+        new = [(message, checked_parts(message)) for message in self._prefilled(messages)]
         self._held = ""
         self._leave_plain_text()
         current = self._answer.messages

@@ -42,9 +42,10 @@ class ChatContext:
     """The turn, as given to the function that answers it: annotate a parameter with this class to get one.
 
     `params` holds the request fields of the client's protocol that are not inputs. `tools` are the tools the client
-    offers, `tool_results` the results it sends when they have run (the message is empty then). `headers` are the
-    request's headers in lower case, without cookies and authorization. Call the methods from the function's thread or
-    task.
+    offers, `tool_results` the results it sends when they have run (the message is empty then). `prefill` are the words
+    with which the answer begins, where a client asks to have it continued: answer with what follows them. `headers` are
+    the request's headers in lower case, without cookies and authorization. Call the methods from the function's thread
+    or task.
     """
 
     session: SessionView
@@ -55,6 +56,7 @@ class ChatContext:
     params: Mapping[str, Json] = field(default_factory=dict)
     tools: tuple[Json, ...] = ()
     tool_results: tuple[ToolResultPart, ...] = ()
+    prefill: str | None = None
     _report: Callable[[Report], None] = field(default=ignore_report, repr=False)
     _is_cancelled: Callable[[], bool] = field(default=lambda: False, repr=False)
 

@@ -56,6 +56,9 @@ class ChatOptions(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     name: Name
+    aliases: Annotated[
+        tuple[Word, ...], BeforeValidator(_as_tuple), MayBe("a list of names or patterns, like 'gpt-4o' or 'claude-*'")
+    ] = ()
     title: Text
     description: Text = ""
     history: HistoryFormatName = "messages"

@@ -141,6 +141,7 @@ def _config(app: ChatServer, *, access_log: bool) -> uvicorn.Config:
         lifespan="off",  # the server starts and stops the application itself, so that an error is one line
         log_config=None,
         access_log=access_log,
+        timeout_keep_alive=app.settings.keep_alive_s,  # type: ignore[arg-type]  # it takes any number of seconds
         server_header=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=2 * round(CLOSING_S),

@@ -12,7 +12,8 @@ import orjson
 
 from chatserve.core.types import Json
 
-MAX_DEPTH: Final = 32
+MAX_DEPTH: Final = 64
+MAX_CLEAN_DEPTH: Final = 128
 MAX_VALUES: Final = 200_000
 _MAX_INT: Final = 2**63 - 1
 
@@ -78,7 +79,7 @@ def clean_text(text: str) -> str:
     return text
 
 
-def clean_json(value: Any, depth: int = MAX_DEPTH * 4) -> Json:
+def clean_json(value: Any, depth: int = MAX_CLEAN_DEPTH) -> Json:
     """Copy a developer's value as JSON that every encoder can write.
 
     Keys become str, tuples and sets lists, models and dataclasses dicts, non-finite numbers null, integers beyond 64

@@ -76,6 +76,11 @@ class TurnCall:
     precedence over both); `retry` answers the user message `target_message_id` again (None: the last one); `edit`
     replaces that message.
 
+    `name` is the name of the message's author, where a conversation has several.
+
+    `prefill` are the first words of the answer, which the client has already: the function continues them, and the
+    session stores both as one message.
+
     `inputs` are raw values for the function's parameters; `example` is the example they come from. `params` are all
     other parameters of the client's protocol. `echo` is stored with the turn, and the protocol returns it to the
     client. `when_busy` and `on_disconnect` None: use the chat's options. `is_detached`: the turn goes on without
@@ -90,6 +95,8 @@ class TurnCall:
     is_kept: bool = True
     history: tuple[ParsedMessage | Message, ...] | None = None
     preface: tuple[ParsedMessage, ...] = ()
+    name: str | None = None
+    prefill: str | None = None
     operation: TurnOperation = "send"
     target_message_id: str | None = None
     if_version: int | None = None
@@ -110,6 +117,11 @@ class TurnCall:
             return self.tool_results
         words: tuple[Part, ...] = (TextPart(self.text),) if self.text or not self.files else ()
         return (*words, *self.files)
+
+    def message(self, message_id: str, now: float) -> Message:
+        """Return the message that the call adds."""
+        metadata = {"name": self.name} if self.name else None
+        return Message(message_id, "tool" if self.tool_results else "user", self.parts, now, metadata=metadata)
 
 
 @frozen

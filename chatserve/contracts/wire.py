@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import field
+from fnmatch import fnmatchcase
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
-from chatserve.codec import loads
+from chatserve.codec import MAX_DEPTH, loads
 from chatserve.contracts.formats import ParsedMessage
 from chatserve.contracts.streams import StreamReply
 from chatserve.contracts.turns import TurnCall, TurnRecord
@@ -34,7 +35,10 @@ T = TypeVar("T")
 
 @frozen
 class ChatProfile:
-    """The public description of a chat. `inputs` is the JSON Schema of its inputs, `input_names` has their order."""
+    """The public description of a chat. `inputs` is the JSON Schema of its inputs, `input_names` has their order.
+
+    `aliases` are further names, or patterns of names, by which clients may ask for it.
+    """
 
     name: str
     title: str
@@ -42,6 +46,7 @@ class ChatProfile:
     inputs: Mapping[str, Json]
     input_names: tuple[str, ...]
     takes_files: bool
+    aliases: tuple[str, ...] = ()
 
 
 @frozen
@@ -50,7 +55,8 @@ class RawRequest:
 
     `files` are the uploads of an endpoint that takes files, already stored. `base_url` is the address the client used,
     without a trailing slash. `now` and `started_at` (of the server) are seconds since the epoch. `owner` is the owner
-    whose sessions the request may read; a format must not show one owner's state to another.
+    whose sessions the request may read; a format must not show one owner's state to another. `max_json_depth` is the
+    setting.
     """
 
     method: str
@@ -66,13 +72,14 @@ class RawRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     files: tuple[FilePart, ...] = ()
+    max_json_depth: int = MAX_DEPTH
 
     def json_object(self) -> dict[str, Json]:
         """Return the body as a JSON object; without a body, an empty one. Raises: BodyInvalid."""
         if not self.body:
             return {}
         try:
-            value = loads(self.body)
+            value = loads(self.body, self.max_json_depth)
         except ValueError as error:
             raise BodyInvalid(f"the body is not JSON that can be read: {error}") from error
         if not isinstance(value, dict):
@@ -83,6 +90,16 @@ class RawRequest:
     def default_chat(self) -> ChatProfile:
         """The chat that answers if the request names none."""
         return next(iter(self.chats.values()))
+
+    def find_chat(self, name: str) -> ChatProfile | None:
+        """Return the chat that a client asks for: by its name, else an alias spelled out, else a pattern."""
+        if name in self.chats:
+            return self.chats[name]
+        for matches in (str.__eq__, fnmatchcase):
+            for chat in self.chats.values():
+                if any(matches(name, alias) for alias in chat.aliases):
+                    return chat
+        return None
 
 
 # --- steps -------------------------------------------------------------------------------------------------------
@@ -317,6 +334,11 @@ class Endpoint:
     handle: Callable[[RawRequest], Handling]
     header: str | None = None
     takes: Literal["json", "files"] = "json"
+
+    @property
+    def public_path(self) -> str:
+        """The path as people write it."""
+        return self.path.replace(":path}", "}")
 
 
 @runtime_checkable

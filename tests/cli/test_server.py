@@ -1,12 +1,16 @@
 """What a server runs on: uvloop and httptools where they are installed, else the loop of Python and h11."""
 
 import os
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from chatserve import ChatServer
+from chatserve.cli.server import _config
 from tests.cli.processes import write
+from tests.support.http import address_of
 from tests.support.server import ROOT, serve
 
 TELL = """
@@ -37,3 +41,20 @@ def test_interpreter_without_them_is_served_by_asyncio_and_h11(tmp_path: Path, c
         assert server.ask(" ".join((*FAST, *PLAIN)))["text"].split() == list(PLAIN)
         assert server.terminate() == 0
         assert not [line for line in server.lines if "uvloop" in line or "httptools" in line]
+
+
+def test_idle_connection_stays_open_as_long_as_the_setting_says(tmp_path: Path) -> None:
+    with serve(write(tmp_path, TELL), "--keep-alive-s", "0.5", cwd=tmp_path) as server:
+        host, port = address_of(server.url)
+        with socket.create_connection((host, port), timeout=20) as connection:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            answer = b""
+            while chunk := connection.recv(4096):  # until the server closes
+                answer += chunk
+    assert b"200 OK" in answer
+    assert b"connection: close" not in answer
+
+
+def test_idle_connection_stays_longer_open_than_clients_keep_theirs() -> None:
+    app = ChatServer()
+    assert _config(app, access_log=False).timeout_keep_alive == app.settings.keep_alive_s == 75

@@ -1,12 +1,14 @@
 """Conversations sent whole: what is the message, what the history, which files came along."""
 
+from typing import Any
+
 import pytest
 
 from chatserve.contracts.formats import ParsedMessage
 from chatserve.contracts.wire import ChatProfile, KeepFile
 from chatserve.core.errors import InputsInvalid
 from chatserve.core.types import DraftPart, FilePart, LocalFile, TextPart, ToolCallPart, ToolResultPart
-from chatserve.formats.shared.message_array import keep_files, read_data_url, split_turn
+from chatserve.formats.shared.message_array import keep_files, read_base64, read_data_url, split_turn
 
 PICTURE = LocalFile(b"png", "image.png", "image/png")
 STORED = FilePart("f_1", "image.png", "image/png", 3)
@@ -43,10 +45,62 @@ def test_results_at_the_end_are_what_the_turn_is_about() -> None:
     assert turn.text == ""
 
 
-@pytest.mark.parametrize("messages", [[], [said("system", "x")], [said("user", "a"), said("assistant", "b")]])
-def test_conversation_that_asks_for_nothing_is_refused(messages: list[ParsedMessage]) -> None:
-    with pytest.raises(InputsInvalid, match="messages: the last one must be the user's"):
-        split_turn(messages)
+BRIEF = said("system", "be brief")
+CALL = said("assistant", ToolCallPart("c1", "f", "{}"))
+RESULT = said("tool", ToolResultPart("c1", "1"))
+
+
+@pytest.mark.parametrize(
+    ("messages", "text", "prefill", "history"),
+    [
+        ([], "", None, ()),
+        ([BRIEF], "", None, (BRIEF,)),
+        ([said("user", "a"), said("assistant", "b")], "a", "b", ()),
+        ([said("user", "a"), said("assistant", "b"), said("user", "c")], "c", None, None),
+        ([BRIEF, said("user", "a"), said("assistant", "b "), BRIEF], "a", "b ", (BRIEF, BRIEF)),
+        ([said("user", "a"), said("assistant", "b"), said("assistant", "c")], "a", "b\n\nc", ()),
+        ([said("user", "a"), said("assistant", "")], "a", None, ()),
+        ([said("user", "a"), CALL], "a", None, ()),
+        ([said("user", "a"), CALL, RESULT, said("assistant", "It")], "", "It", (said("user", "a"), CALL)),
+        ([BRIEF, said("assistant", "Hello")], "", "Hello", (BRIEF,)),
+    ],
+)
+def test_words_after_the_message_to_answer_are_its_prefill(
+    messages: list[ParsedMessage], text: str, prefill: str | None, history: tuple[ParsedMessage, ...] | None
+) -> None:
+    turn = split_turn(messages)
+    assert (turn.text, turn.prefill) == (text, prefill)
+    assert turn.history == (tuple(messages[:-1]) if history is None else history)
+
+
+B64 = "aGVsbG8/Pj4+"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"data:text/plain;base64,{B64}",
+        f"DATA:text/plain;BASE64,{B64}",
+        "data:text/plain;base64,aGVsbG8_Pj4-",
+        "data:text/plain;base64,aGVs\r\nbG8/\nPj4+\n",
+        "data:text/plain;base64,aGVsbG8%2FPj4%2B",
+        "data:text/plain;charset=utf-8; base64,aGVsbG8/Pj4+",
+        "data:text/plain,hello%3F%3E%3E%3E",
+    ],
+)
+def test_data_url_is_read_in_each_of_its_spellings(url: str) -> None:
+    assert read_data_url(url, "url").source == b"hello?>>>"
+
+
+@pytest.mark.parametrize(("payload", "content"), [("aGk", b"hi"), ("aGk=", b"hi"), (" aG\nk ", b"hi"), ("", b"")])
+def test_base64_is_read_without_padding_and_with_line_ends(payload: str, content: bytes) -> None:
+    assert read_base64(payload, "text/plain", "data").source == content
+
+
+@pytest.mark.parametrize("payload", ["a", "a?bc", "aGk=a", None, 5, "ü"])
+def test_what_is_no_base64_is_refused(payload: Any) -> None:
+    with pytest.raises(InputsInvalid, match="data: the base64 cannot be read"):
+        read_base64(payload, "text/plain", "data")
 
 
 def test_files_inside_messages_are_stored_and_named_by_id() -> None:

@@ -257,7 +257,6 @@ def test_items_are_read_as_messages(items: Any, expected: list[ParsedMessage]) -
     [
         ({"input": None}, "input"),
         ({"input": []}, "input"),
-        ({"input": [{"role": "assistant", "content": "b"}]}, "input"),
         ({"input": ["hi"]}, "input[0]"),
         ({"input": [{"role": "user", "content": None}]}, "input[0].content"),
         ({"input": [{"role": "user", "content": [{"type": "strange"}]}]}, "input[0].content[0]"),

@@ -59,7 +59,7 @@ BODIES = {
     "NaN": Bad(400, "body_invalid", b'{"message": "hi", "inputs": {"loud": NaN}}'),
     "Infinity": Bad(400, "body_invalid", b'{"message": "hi", "inputs": {"loud": -Infinity}}'),
     "a number too large": Bad(400, "body_invalid", b'{"message": "hi", "inputs": {"loud": 1e999}}'),
-    "33 levels": Bad(400, "body_invalid", b'{"message": "hi", "inputs": {"loud": ' + b"[" * 31 + b"]" * 31 + b"}}"),
+    "65 levels": Bad(400, "body_invalid", b'{"message": "hi", "inputs": {"loud": ' + b"[" * 63 + b"]" * 63 + b"}}"),
     "20000 levels": Bad(400, "body_invalid", b"[" * 20_000 + b"]" * 20_000),
     "a list": Bad(422, "inputs_invalid", [1]),
     "null": Bad(422, "inputs_invalid", b"null"),

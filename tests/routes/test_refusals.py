@@ -128,7 +128,7 @@ async def test_gradios_paths_keep_the_error_a_text(tmp_path: Path, path: str) ->
 
 @pytest.mark.parametrize(("chosen", "native", "others"), [({}, 422, 400), ({"status_code": 422}, 422, 422)])
 async def test_status_of_a_chat_error_follows_the_protocol_unless_chosen(
-    tmp_path: Path, chosen: dict[str, int], native: int, others: int
+    tmp_path: Path, chosen: dict[str, Any], native: int, others: int
 ) -> None:
     app = ChatServer(store="memory://", files_dir=str(tmp_path))
 

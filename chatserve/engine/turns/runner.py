@@ -118,6 +118,7 @@ class TurnRunner:
             new_message_id=lambda: parts.new_id("m_"),
             clock=parts.clock,
             max_bytes=parts.settings.max_answer_bytes,
+            prefill=turn.request.call.prefill or "",
         )
         speech = run.speech = Speech(turn.turn_id, draft, turn.log, turn.chat.options.yields, task.cancel)
         interpret = self._interpretation(turn.chat, turn.user_message, given)
@@ -211,6 +212,7 @@ class TurnRunner:
             params=copy.deepcopy(dict(call.params)),
             tools=copy.deepcopy(call.tools),
             tool_results=call.tool_results,
+            prefill=call.prefill,
         )
 
     # after the function

@@ -11,7 +11,7 @@ from chatserve.chat_function import Chat
 from chatserve.contracts.turns import BeginTurn, BegunTurn, TurnRequest
 from chatserve.core.errors import ChatUnknown, SessionBusy, ShuttingDown, VersionConflict
 from chatserve.core.frozen import frozen, replace
-from chatserve.core.types import Message, Turn
+from chatserve.core.types import Turn
 from chatserve.engine.parts import EngineParts
 from chatserve.engine.sessions.attachments import Attachments
 from chatserve.engine.sessions.rooms import Room, Rooms
@@ -113,7 +113,7 @@ class Submission:
         request, call, parts = checked.request, checked.request.call, self._parts
         status = self._lifecycle.admissions[call.chat].take(waits=False)
         now = parts.clock()
-        message = Message(parts.new_id("m_"), "user", call.parts, now)
+        message = call.message(parts.new_id("m_"), now)
         turn = Turn(parts.new_id("t_"), "", call.chat, status, message.message_id, now, echo=call.echo)
         return self._accept(checked, self._rooms.stateless(request.owner), BegunTurn(NO_SESSION, turn, message))
 
@@ -173,7 +173,7 @@ class Submission:
         request, call, parts = checked.request, checked.request.call, self._parts
         now, message = parts.clock(), None
         if call.operation != "retry":
-            message = Message(parts.new_id("m_"), "tool" if call.tool_results else "user", call.parts, now)
+            message = call.message(parts.new_id("m_"), now)
         begin = BeginTurn(request, parts.new_id("t_"), status, message, now, request.new_session, rolled_back)
         begun = await parts.store.begin_turn(begin)
         if begun.replayed:

@@ -26,7 +26,15 @@ from chatserve.core.types import (
     ToolCallPart,
     ToolResultPart,
 )
-from chatserve.formats.shared.history_content import entries_of, json_text, parse_content, parse_extras, refuse, text_of
+from chatserve.formats.shared.history_content import (
+    entries_of,
+    json_text,
+    parse_content,
+    parse_extras,
+    refuse,
+    split_name,
+    text_of,
+)
 
 
 class MessagesHistory:
@@ -75,8 +83,11 @@ def _fresh(value: Any) -> Any:
 
 def _render_message(message: Message, options: RenderOptions) -> list[dict[str, Any]]:
     entries = list(_split(message, options))
-    if message.metadata:
-        entries[0]["metadata"] = _fresh(message.metadata)
+    metadata, name = split_name(message)
+    if name is not None:
+        entries[0]["name"] = name
+    if metadata:
+        entries[0]["metadata"] = _fresh(metadata)
     if message.options:
         entries[0]["options"] = _fresh(message.options)
     return entries

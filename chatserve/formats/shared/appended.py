@@ -2,7 +2,8 @@
 
 Events may rewrite and remove parts of an answer; most protocols cannot. `AppendedAnswer` turns each event into the
 steps to append: the new end of a text, or the whole text again if it was rewritten. It also knows which tool calls are
-open and which messages are thoughts. The same class tells a complete answer (`tell_whole`), so a stream and a document
+open and which messages are thoughts. The words with which the client itself began the answer (a prefill) are not told:
+the client has them. The same class tells a complete answer (`tell_whole`), so a stream and a document
 come from one place. Knows no wire format.
 """
 
@@ -32,6 +33,7 @@ from chatserve.core.events import (
 from chatserve.core.types import (
     DataPart,
     FilePart,
+    Json,
     Message,
     Part,
     ReasoningPart,
@@ -39,11 +41,47 @@ from chatserve.core.types import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    Turn,
     TurnError,
 )
 
 BREAK: Final = "\n\n"
 """Separates a text from the text that replaces it."""
+
+_PREFILL: Final = "prefill_length"
+"""The key of `Turn.echo` for the number of characters with which the client began the answer."""
+
+
+def prefill_mark(prefill: str | None) -> dict[str, Json]:
+    """Return what the turn of a request keeps about its prefill."""
+    return {_PREFILL: len(prefill)} if prefill else {}
+
+
+def prefill_length(turn: Turn | None) -> int:
+    """Return how many characters of a turn's answer its client began with."""
+    length: int = ((turn and turn.echo) or {}).get(_PREFILL, 0)
+    return length
+
+
+def continuation(record: TurnRecord) -> tuple[Message, ...]:
+    """Return the messages of a turn's answer without the words with which its client began it."""
+    length, messages = prefill_length(record.turn), record.messages
+    for place, message in enumerate(messages if length else ()):
+        if message.role == "assistant" and not message.is_thought:
+            begun = replace(message, content=tuple(_without_start(message.content, length)))
+            return (*messages[:place], begun, *messages[place + 1 :])
+    return messages
+
+
+def _without_start(content: Sequence[Part], length: int) -> Iterator[Part]:
+    """Yield parts without so many characters of their first text."""
+    for part in content:
+        if isinstance(part, TextPart) and length:
+            if len(part.text) > length:
+                yield TextPart(part.text[length:])
+            length = 0
+        else:
+            yield part
 
 
 class MessageBegun(NamedTuple):
@@ -118,9 +156,12 @@ Said: TypeAlias = (
 
 
 class _Told:
-    """What was told of one message. Of a message with another role than `assistant`, only parts are told."""
+    """What was told of one message. Of a message with another role than `assistant`, only parts are told.
 
-    __slots__ = ("is_silent", "message_id", "parts", "reasoning", "title", "words")
+    The first `begun` characters of its text are the client's own; `ahead` of them are still to come.
+    """
+
+    __slots__ = ("ahead", "begun", "is_silent", "message_id", "parts", "reasoning", "title", "words")
 
     def __init__(self, message: MessageOpened | Message) -> None:
         self.message_id = message.message_id
@@ -128,7 +169,7 @@ class _Told:
         self.is_silent = message.role != "assistant"
         self.words: list[str] = []
         self.reasoning: list[str] = []
-        self.parts = 0
+        self.parts = self.begun = self.ahead = 0
 
 
 class AppendedAnswer:
@@ -141,6 +182,7 @@ class AppendedAnswer:
         self._last_thought: _Told | None = None  # the thought whose text was told last, as reasoning
         self._calls: dict[str, tuple[ToolCallPart, list[str]]] = {}  # the open calls by part id
         self._error: TurnError | None = None
+        self._prefill = 0  # the characters that the answer's first text begins with, until there is one
 
     def take_text(self, text: str) -> bool:
         """Take a delta that can be told as it is. Return False, and do nothing, for one that needs `take`.
@@ -176,7 +218,10 @@ class AppendedAnswer:
                 return ()
             case Done():
                 return (*self._close_calls(), Ended(event, self._error))
-            case TurnAccepted() | MetadataChanged() | StatusReported() | HistoryChanged():
+            case TurnAccepted(turn):
+                self._prefill = prefill_length(turn)
+                return ()
+            case MetadataChanged() | StatusReported() | HistoryChanged():
                 return ()
 
     def _take_delta(self, text: str) -> Sequence[Said]:
@@ -185,10 +230,21 @@ class AppendedAnswer:
         told = self._open
         if told is None or told.is_silent:
             return ()
+        if told.ahead:
+            return self._skip(told, text)
         if told is self._last_thought:
             told.words.append(text)
             return (ReasoningAdded(text),)
         return tuple(self._retell_text(told, "".join((*told.words, text))))
+
+    def _skip(self, told: _Told, text: str) -> Sequence[Said]:
+        """Take text of which the client has the beginning."""
+        had, new = text[: told.ahead], text[told.ahead :]
+        told.words.append(had)
+        told.ahead -= len(had)
+        if not told.ahead:
+            self._last = told
+        return self._take_delta(new) if new else ()
 
     def _take_reasoning(self, text: str) -> Sequence[Said]:
         told = self._open
@@ -205,6 +261,9 @@ class AppendedAnswer:
         if told.title:
             self._last_thought = told
             yield ReasoningAdded(f"{told.title}\n")
+        elif self._prefill:
+            told.begun = told.ahead = self._prefill
+            self._prefill = 0
         else:
             self._last = told
 
@@ -244,6 +303,8 @@ class AppendedAnswer:
         """Tell the content of a snapshot that was not told yet. Content that it removed stays told."""
         if snapshot.turn is not None and snapshot.turn.error is not None:
             self._error = snapshot.turn.error
+        if not self._told:
+            self._prefill = prefill_length(snapshot.turn)
         number = 0
         for message in snapshot.messages:
             told = self._told.get(message.message_id)
@@ -290,7 +351,10 @@ class AppendedAnswer:
         if told.is_silent or text == before or not text:
             return
         last = self._last_thought if told.title else self._last
-        added = _end_of(text, before) if told is last else BREAK + text
+        is_next = told is last or told.ahead > 0
+        if told.ahead:
+            before, told.ahead = text[: told.begun], 0
+        added = _end_of(text, before) if is_next and text.startswith(before) else BREAK + text[told.begun :]
         if told.title:
             self._last_thought = told
         else:

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 from chatserve import codec
 from chatserve.contracts.formats import ParsedMessage
 from chatserve.core.errors import InputsInvalid
-from chatserve.core.types import DataPart, FilePart, Json, Part, SourcePart, TextPart
+from chatserve.core.types import DataPart, FilePart, Json, Message, Part, SourcePart, TextPart
 
 _HARMLESS: Final = frozenset({"reasoning", "data", "source", "tool_call", "tool_result"})
 _TEXTS: Final = frozenset({"text", "url", "title", "name", "tool_call_id", "arguments"})
@@ -39,6 +39,15 @@ def _stand_in(part: Part) -> str:
             return part.url
         case _:
             return ""
+
+
+def split_name(message: Message) -> tuple[Mapping[str, Json], str | None]:
+    """Return a message's metadata and, apart from it, the name of its author, if a client gave one."""
+    metadata = message.metadata or {}
+    name = metadata.get("name")
+    if not isinstance(name, str) or (message.role == "assistant" and message.turn_id is not None):
+        return metadata, None
+    return {key: value for key, value in metadata.items() if key != "name"}, name
 
 
 def entries_of(history: Json) -> list[Any]:
@@ -119,7 +128,9 @@ def parse_extras(entry: Mapping[str, Json], message: ParsedMessage, number: int)
     Raises:
         InputsInvalid: metadata is not an object, or options are not a list of objects.
     """
-    metadata, options = entry.get("metadata"), entry.get("options")
+    metadata, options, name = entry.get("metadata"), entry.get("options"), entry.get("name")
+    if isinstance(name, str) and name and metadata is None:
+        metadata = {"name": name}
     if metadata is None and options is None:
         return message
     if metadata is not None and not isinstance(metadata, dict):

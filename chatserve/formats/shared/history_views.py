@@ -47,7 +47,7 @@ def _openai_entry(entry: Mapping[str, Any]) -> dict[str, Json]:
         content = "".join(part["text"] for part in parts)
     if not parts and "tool_calls" in entry:
         content = None
-    kept = {name: entry[name] for name in ("tool_calls", "tool_call_id") if name in entry}
+    kept = {name: entry[name] for name in ("name", "tool_calls", "tool_call_id") if name in entry}
     return {"role": entry["role"], "content": content, **kept}
 
 

@@ -14,17 +14,29 @@ from base64 import b64decode
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
+from chatserve.codec import clean_text
 from chatserve.contracts.formats import ParsedMessage
+from chatserve.contracts.turns import TurnCall
 from chatserve.contracts.wire import ChatProfile, KeepFile, Step
 from chatserve.core.errors import InputsInvalid
 from chatserve.core.frozen import frozen
-from chatserve.core.types import DraftPart, FilePart, Json, LocalFile, TextPart, ToolResultPart
+from chatserve.core.types import DraftPart, FilePart, Json, LocalFile, SourcePart, TextPart, ToolResultPart
+from chatserve.formats.shared.appended import prefill_mark
 
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
 SPEAKERS: Final = frozenset({"user", "assistant", "tool"})
 """The roles that take part in the conversation. Messages of other roles are instructions, at any place."""
+
+ASKING: Final = frozenset({"user", "tool"})
+"""The roles whose messages ask for an answer."""
+
+NAME: Final = "name"
+"""The key of a message's metadata, and of `params`, for the name of its participant."""
+
+BETWEEN_ANSWERS: Final = "\n\n"
+"""Separates the texts of several messages of the assistant at the end of a conversation."""
 
 BETWEEN_TEXTS: Final = "\n"
 """Separates the text parts of one message: they must not run together."""
@@ -32,12 +44,32 @@ BETWEEN_TEXTS: Final = "\n"
 
 @frozen
 class ArrayTurn:
-    """A conversation that asks for an answer: the message or tool results, and the history before it."""
+    """A conversation that asks for an answer: the message or tool results, and the history before it.
+
+    `name` is the name of the message's participant, `prefill` are the words with which the answer begins.
+    """
 
     history: tuple[ParsedMessage, ...]
     text: str = ""
     files: tuple[FilePart, ...] = ()
     tool_results: tuple[ToolResultPart, ...] = ()
+    name: str | None = None
+    prefill: str | None = None
+
+    def call(self, chat: ChatProfile, params: Mapping[str, Json], **others: Any) -> TurnCall:
+        """Return the call that the conversation asks for. Its answer continues the prefill, if there is one."""
+        echo = {**(others.pop("echo", None) or {}), **prefill_mark(self.prefill)}
+        return TurnCall(
+            chat.name,
+            self.text,
+            self.files,
+            self.tool_results,
+            params={**params, **({NAME: self.name} if self.name else {})},
+            name=self.name,
+            prefill=self.prefill,
+            echo=echo or None,
+            **others,
+        )
 
 
 def field_invalid(where: str, why: str) -> InputsInvalid:
@@ -45,29 +77,46 @@ def field_invalid(where: str, why: str) -> InputsInvalid:
     return InputsInvalid(f"{where}: {why}", errors=[{"field": where, "message": why}])
 
 
-def split_turn(messages: Sequence[ParsedMessage], where: str = "messages") -> ArrayTurn:
-    """Split a conversation at its last user message, or before the tool results at its end.
+def asking_place(roles: Sequence[Json]) -> int:
+    """Return the place of the message to answer: the last one of the user or of a tool; -1 if there is none."""
+    return max((place for place, role in enumerate(roles) if role in ASKING), default=-1)
 
-    Instructions (system, developer) after the last message also belong to the history. `where` names the field in
-    errors.
 
-    Raises:
-        InputsInvalid: there is nothing to answer: the conversation is empty or ends with the assistant's message.
+def split_turn(messages: Sequence[ParsedMessage]) -> ArrayTurn:
+    """Split a conversation at its last user message, or before the tool results that follow it.
+
+    Words of the assistant after it are the prefill; instructions (system, developer) after it belong to the history.
+    Without a user message or result, the text is empty.
     """
-    last = max((index for index, message in enumerate(messages) if message.role in SPEAKERS), default=None)
-    if last is None or messages[last].role == "assistant":
-        said = "there is none" if last is None else "it ends with the assistant's"
-        raise field_invalid(where, f"the last one must be the user's or a tool's result; {said}")
-    begin = last
-    while begin and messages[last].role == messages[begin - 1].role == "tool":
+    asked = asking_place([message.role for message in messages])
+    begin = max(asked, 0)
+    while begin and messages[asked].role == messages[begin - 1].role == "tool":
         begin -= 1
-    parts = [part for message in messages[begin : last + 1] for part in message.content]
+    after = messages[asked + 1 :]
+    said = [_text_of(message) for message in after if message.role == "assistant"]
+    parts = [part for message in messages[begin : asked + 1] for part in message.content]
     return ArrayTurn(
-        (*messages[:begin], *messages[last + 1 :]),
+        (*messages[:begin], *(message for message in after if message.role != "assistant")),
         "".join(part.text for part in parts if isinstance(part, TextPart)),
         tuple(part for part in parts if isinstance(part, FilePart)),
         tuple(part for part in parts if isinstance(part, ToolResultPart)),
+        name_of(messages[asked]) if asked >= 0 else None,
+        BETWEEN_ANSWERS.join(filter(None, said)) or None,
     )
+
+
+def _text_of(message: ParsedMessage) -> str:
+    return "".join(part.text for part in message.content if isinstance(part, TextPart))
+
+
+def named(message: ParsedMessage, name: Json) -> ParsedMessage:
+    """Return a message with the name of its participant, if the client gave one."""
+    return replace(message, metadata={NAME: clean_text(name)}) if isinstance(name, str) and name else message
+
+
+def name_of(message: ParsedMessage) -> str | None:
+    """Return the name of a message's participant."""
+    return (message.metadata or {}).get(NAME)
 
 
 def keep_files(messages: Sequence[ParsedMessage], chat: ChatProfile) -> Generator[Step, Any, tuple[ParsedMessage, ...]]:
@@ -77,8 +126,8 @@ def keep_files(messages: Sequence[ParsedMessage], chat: ChatProfile) -> Generato
         InputsInvalid: the last message has a file, and the chat takes no files.
         BodyTooLarge: a file is too large.
     """
-    spoken = [message for message in messages if message.role in SPEAKERS]
-    last = spoken[-1].content if spoken else ()
+    asked = asking_place([message.role for message in messages])
+    last = messages[asked].content if asked >= 0 else ()
     if not chat.takes_files and any(isinstance(part, LocalFile) for part in last):
         raise InputsInvalid(f"the chat {chat.name!r} takes no files; send text", errors=[])
     kept = []
@@ -149,31 +198,57 @@ def read_tools(body: Mapping[str, Json]) -> list[dict[str, Json]]:
 # --- files inside JSON -------------------------------------------------------------------------------------------
 
 
+def is_data_url(url: Json) -> bool:
+    """Whether a value is a `data:` URL, in any case."""
+    return isinstance(url, str) and url[:5].lower() == "data:"
+
+
+def read_link(url: Json, where: str, name: str | None = None, *, is_asked: bool) -> LocalFile | SourcePart:
+    """Read a `data:` URL, or an address in the history, which becomes a link.
+
+    `is_asked`: it is in the message to answer, where an address is refused: nothing is fetched for a client.
+
+    Raises:
+        InputsInvalid: the URL is broken, or an address in the message to answer.
+    """
+    if isinstance(url, str) and not is_asked and not is_data_url(url):
+        return SourcePart(clean_text(url), name)
+    return read_data_url(url, where, name)
+
+
 def read_data_url(url: Json, where: str, name: str | None = None) -> LocalFile:
     """Read a `data:` URL (RFC 2397). `where` names the field in errors.
 
     Raises:
         InputsInvalid: the URL is broken, or an address of another kind, which is never fetched.
     """
-    if not isinstance(url, str) or not url.startswith("data:"):
+    if not is_data_url(url):
         raise field_invalid(where, f"{url!r:.80} is no data: URL; addresses are not fetched, send the file's bytes")
     head, comma, payload = url[len("data:") :].partition(",")
     if not comma:
         raise field_invalid(where, "the data: URL has no comma")
-    media_type, *options = head.split(";")
-    if "base64" in options:
-        return read_base64(payload, media_type or "text/plain", where, name)
+    media_type, *options = [each.strip() for each in head.split(";")]
+    if "base64" in map(str.lower, options):
+        return read_base64(unquote(payload), media_type or "text/plain", where, name)
     return LocalFile(unquote_to_bytes(payload), name or _name_for(media_type), media_type or "text/plain")
 
 
 def read_base64(payload: Json, media_type: str, where: str, name: str | None = None) -> LocalFile:
-    """Read a file that came as base64. Raises: InputsInvalid."""
+    """Read a file that came as base64, in either alphabet, with or without line ends and padding.
+
+    Raises:
+        InputsInvalid: it is no base64.
+    """
     try:
-        content = b64decode(payload, validate=True)
-    except (binascii.Error, TypeError, ValueError) as error:
+        packed = "".join(payload.split()).translate(_STANDARD).rstrip("=")
+        content = b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+    except (AttributeError, binascii.Error, TypeError, ValueError) as error:
         raise field_invalid(where, f"the base64 cannot be read: {error}") from error
     return LocalFile(content, name or _name_for(media_type), media_type)
 
+
+_STANDARD: Final = str.maketrans("-_", "+/")
+"""Turns the alphabet for URLs into the standard one."""
 
 _SUFFIXES: Final[Mapping[str, str]] = {
     "image/png": "image.png",

@@ -34,9 +34,16 @@ def chat_of(named: Mapping[str, Json], request: RawRequest) -> ChatProfile:
         return request.default_chat
     if not isinstance(name, str):
         raise field_invalid("model", f"{name!r:.80} is no name of a model")
-    if name not in request.chats:
+    chat = request.find_chat(name)
+    if chat is None:
         raise ChatUnknown(f"the model {name!r:.200} does not exist; there are: {', '.join(request.chats)}")
-    return request.chats[name]
+    return chat
+
+
+def model_of(named: Mapping[str, Json], chat: ChatProfile) -> str:
+    """Return the model's name as the client asked for it: clients compare it with the one in the answer."""
+    name = named.get("model")
+    return name if isinstance(name, str) else chat.name
 
 
 def reply(body: Json, request: RawRequest) -> JsonReply:

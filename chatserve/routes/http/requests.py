@@ -155,15 +155,15 @@ async def read_model(request: Request, model: type[Body], settings: Settings) ->
     raw = await read_body(request, max_bytes=settings.max_history_body_bytes if takes_history else limit)
     if raw:
         require_json(request)
-    body = _decode(model, raw)
+    body = _decode(model, raw, settings.max_json_depth)
     if len(raw) > limit and getattr(body, "history", None) is None:
         raise _too_large(limit)
     return body, raw
 
 
-def _decode(model: type[Body], raw: bytes) -> Body:
+def _decode(model: type[Body], raw: bytes, max_depth: int) -> Body:
     try:
-        return model.model_validate(loads(raw) if raw else {})
+        return model.model_validate(loads(raw, max_depth) if raw else {})
     except ValidationError as error:
         raise shape_invalid(error, name_of_field) from error
     except ValueError as error:

@@ -66,7 +66,7 @@ _UNLIKE: Final = (0, False, 0)
 
 
 def _name_of(endpoint: Endpoint) -> str:
-    return f"{endpoint.method} {endpoint.path}"
+    return f"{endpoint.method} {endpoint.public_path}"
 
 
 def _steps_of(path: str) -> tuple[str, ...]:

@@ -145,6 +145,7 @@ def answer_schemas(values: Mapping[str, Schema]) -> dict[str, Schema]:
             "properties": {
                 "role": choice(Role),
                 "content": {"anyOf": [STRING, list_of(OBJECT), {"type": "null"}]},
+                "name": STRING,
                 "tool_calls": list_of(OBJECT),
                 "tool_call_id": STRING,
             },

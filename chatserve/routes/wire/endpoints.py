@@ -65,7 +65,7 @@ class WireRoutes:
         """Return the public description of the protocols: their endpoints, by name."""
         return {
             wire_format.name: [
-                {"method": endpoint.method, "path": endpoint.path, "summary": endpoint.summary}
+                {"method": endpoint.method, "path": endpoint.public_path, "summary": endpoint.summary}
                 for endpoint in wire_format.endpoints
             ]
             for wire_format in self._formats
@@ -114,7 +114,7 @@ class WireRoutes:
             return replace(raw, files=tuple(file.part for file in stored))
         settings = self._engine.settings
         body = await read_body(request, max_bytes=settings.max_history_body_bytes)
-        return replace(raw, body=body)
+        return replace(raw, body=body, max_json_depth=settings.max_json_depth)
 
 
 def _chosen(offers: Sequence[Offer], request: Request) -> Offer:
@@ -134,4 +134,5 @@ def profile_of(chat: Chat) -> ChatProfile:
         inputs=chat.inputs_schema,
         input_names=chat.input_names,
         takes_files=options.multimodal,
+        aliases=options.aliases,
     )

@@ -16,7 +16,7 @@ from chatserve.formats.shared.message_array import keep_files, split_turn
 from chatserve.formats.wire.anthropic.errors import refusal, turn_failure
 from chatserve.formats.wire.anthropic.models import model_list, model_of
 from chatserve.formats.wire.anthropic.replies import PING, Heading, MessageEncoder, message_document
-from chatserve.formats.wire.anthropic.requests import chat_of, read_messages, turn_call
+from chatserve.formats.wire.anthropic.requests import asked_name, chat_of, read_messages, turn_call
 from chatserve.formats.wire.anthropic.token_count import estimate_tokens
 from chatserve.settings import Settings
 
@@ -37,7 +37,7 @@ class Anthropic:
             Endpoint("POST", "/v1/messages", "create a message", create_message),
             Endpoint("POST", "/v1/messages/count_tokens", "estimate the tokens of a request", count_tokens),
             Endpoint("GET", "/v1/models", "list the chats as models", list_models, header=VERSION_HEADER),
-            Endpoint("GET", "/v1/models/{model}", "describe a chat as a model", read_model, header=VERSION_HEADER),
+            Endpoint("GET", "/v1/models/{model:path}", "describe a chat as a model", read_model, header=VERSION_HEADER),
         )
 
     def refuse(self, error: ChatserveError, request: RawRequest) -> JsonReply:
@@ -51,7 +51,7 @@ def create_message(request: RawRequest) -> Handling:
     chat = chat_of(request, body)
     messages = yield from keep_files(read_messages(body), chat)
     started = yield from Submit(turn_call(request, body, chat, split_turn(messages)))
-    heading = Heading(started.turn_id, chat.name, request.request_id, request.base_url)
+    heading = Heading(started.turn_id, asked_name(body, chat), request.request_id, request.base_url)
     if body.get("stream"):
         return StreamReply(OfTurn(started.turn_id), MessageEncoder(heading), _headers(request), FORM)
     record = yield from Wait(started.turn_id)
@@ -79,7 +79,7 @@ def read_model(request: RawRequest) -> Handling:
     """Describe one chat."""
     chat = chat_of(request, request.path_params)
     yield from ()
-    return JsonReply(model_of(chat, request), headers=_headers(request))
+    return JsonReply(model_of(chat, request, asked_name(request.path_params, chat)), headers=_headers(request))
 
 
 def _headers(request: RawRequest) -> dict[str, str]:

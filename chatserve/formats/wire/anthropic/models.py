@@ -13,11 +13,11 @@ DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 1000
 
 
-def model_of(chat: ChatProfile, request: RawRequest) -> dict[str, Json]:
-    """Return a chat as a model. Its creation time is the start of the server."""
+def model_of(chat: ChatProfile, request: RawRequest, name: str) -> dict[str, Json]:
+    """Return a chat as a model with this id. Its creation time is the start of the server."""
     return {
         "type": "model",
-        "id": chat.name,
+        "id": name,
         "display_name": chat.title,
         "created_at": encode_time(request.started_at),
         "lifecycle": "active",
@@ -39,7 +39,7 @@ def model_list(request: RawRequest) -> dict[str, Json]:
     end = len(names) if before is None else _place(names, before, "before_id")
     page = names[max(begin, end - limit) : end] if before is not None else names[begin : begin + limit]
     return {
-        "data": [model_of(request.chats[name], request) for name in page],
+        "data": [model_of(request.chats[name], request, name) for name in page],
         "has_more": len(page) < end - begin,
         "first_id": page[0] if page else None,
         "last_id": page[-1] if page else None,

@@ -18,9 +18,10 @@ from chatserve.core.types import DraftPart, Json, LocalFile, TextPart, ToolCallP
 from chatserve.formats.shared.message_array import (
     BETWEEN_TEXTS,
     ArrayTurn,
+    asking_place,
     field_invalid,
     read_base64,
-    read_data_url,
+    read_link,
     read_tools,
     split_fields,
     words_first,
@@ -37,9 +38,16 @@ def chat_of(request: RawRequest, named: Mapping[str, Json]) -> ChatProfile:
     model = named.get("model")
     if model is None:
         return request.default_chat
-    if not isinstance(model, str) or model not in request.chats:
+    chat = request.find_chat(model) if isinstance(model, str) else None
+    if chat is None:
         raise ChatUnknown(f"model: there is no chat {model!r:.200}; GET /v1/models lists them")
-    return request.chats[model]
+    return chat
+
+
+def asked_name(named: Mapping[str, Json], chat: ChatProfile) -> str:
+    """Return the model's name as the client asked for it."""
+    name = named.get("model")
+    return name if isinstance(name, str) else chat.name
 
 
 def turn_call(request: RawRequest, body: Mapping[str, Json], chat: ChatProfile, turn: ArrayTurn) -> TurnCall:
@@ -48,16 +56,13 @@ def turn_call(request: RawRequest, body: Mapping[str, Json], chat: ChatProfile, 
     said = {name: value for name, value in body.items() if value is not None or name not in chat.input_names}
     inputs, params = split_fields(said, _STRUCTURE, chat)
     tools, other_tools = _tools_of(body)
-    return TurnCall(
-        chat.name,
-        turn.text,
-        turn.files,
-        turn.tool_results,
+    return turn.call(
+        chat,
+        params | ({"tools": other_tools} if other_tools else {}),
         history=turn.history,
         session_key=key,
         is_kept=key is not None,
         inputs=inputs,
-        params=params | ({"tools": other_tools} if other_tools else {}),
         tools=tools,
         on_disconnect="stop",
     )
@@ -88,15 +93,23 @@ def _function(tool: Mapping[str, Json]) -> Json:
 def read_messages(body: Mapping[str, Json]) -> tuple[ParsedMessage, ...]:
     """Read the conversation, with the instructions of `system` first. Raises: InputsInvalid."""
     messages = body.get("messages")
-    if not isinstance(messages, list):
-        raise field_invalid("messages", "send a list of messages")
-    read = [each for number, message in enumerate(messages) for each in _read_message(message, f"messages.{number}")]
+    if not isinstance(messages, list) or not messages:
+        raise field_invalid("messages", "send a list of at least one message")
+    asked = asking_place([each.get("role") if isinstance(each, dict) else None for each in messages])
+    read = [
+        each
+        for number, message in enumerate(messages)
+        for each in _read_message(message, f"messages.{number}", is_asked=number == asked)
+    ]
     instructions = _texts(body.get("system"), "system")
     return (ParsedMessage("system", instructions), *read) if instructions else tuple(read)
 
 
-def _read_message(message: Json, where: str) -> Iterator[ParsedMessage]:
-    """Read one message. Tool results become a message of their own, before the rest of the message."""
+def _read_message(message: Json, where: str, *, is_asked: bool) -> Iterator[ParsedMessage]:
+    """Read one message. Tool results become a message of their own, before the rest of the message.
+
+    `is_asked`: it is the message to answer, whose blocks must all be readable.
+    """
     if not isinstance(message, dict) or message.get("role") not in _ROLES:
         raise field_invalid(where, f"send an object whose role is one of {', '.join(sorted(_ROLES))}")
     role, content = message["role"], message.get("content")
@@ -104,7 +117,7 @@ def _read_message(message: Json, where: str) -> Iterator[ParsedMessage]:
         yield ParsedMessage(role, _texts(content, f"{where}.content"))
         return
     blocks = _blocks(content, f"{where}.content")
-    parts = [part for place, block in blocks for part in _read_block(block, place, role)]
+    parts = [part for place, block in blocks for part in _read_block(block, place, is_asked=is_asked)]
     if role == "assistant":
         if parts:
             yield ParsedMessage(role, tuple(parts))
@@ -143,7 +156,7 @@ def _text(value: Json, where: str) -> str:
     return clean_text(value)
 
 
-def _read_block(block: Mapping[str, Json], where: str, role: str) -> Sequence[DraftPart]:
+def _read_block(block: Mapping[str, Json], where: str, *, is_asked: bool) -> Sequence[DraftPart]:
     match block.get("type"):
         case "text":
             text = _text(block.get("text"), where)
@@ -153,10 +166,10 @@ def _read_block(block: Mapping[str, Json], where: str, role: str) -> Sequence[Dr
         case "tool_result":
             return (_read_result(block, where),)
         case "image" | "document":
-            return (_read_file(block, where),)
+            return _read_file(block, where, is_asked=is_asked)
         case "search_result":
             return (TextPart(_search_result(block, where)),)
-        case kind if role == "assistant" or kind in {"thinking", "redacted_thinking"}:
+        case kind if not is_asked or kind in {"thinking", "redacted_thinking"}:
             return ()  # clients echo these from earlier answers: reasoning, tools that ran on a server
         case kind:
             raise field_invalid(where, f"content blocks of type {kind!r:.80} cannot be read here")
@@ -183,8 +196,12 @@ def _search_result(block: Mapping[str, Json], where: str) -> str:
     return "\n".join(filter(None, [*head, *(part.text for part in found)]))
 
 
-def _read_file(block: Mapping[str, Json], where: str) -> LocalFile:
-    """Read an image or document that came with the request. Raises: InputsInvalid (addresses are not fetched)."""
+def _read_file(block: Mapping[str, Json], where: str, *, is_asked: bool) -> Sequence[DraftPart]:
+    """Read an image or document. An address is a link in the history and refused in the message to answer.
+
+    Raises:
+        InputsInvalid: it cannot be read.
+    """
     source = block.get("source")
     if not isinstance(source, dict):
         raise field_invalid(f"{where}.source", "send an object")
@@ -193,16 +210,18 @@ def _read_file(block: Mapping[str, Json], where: str) -> LocalFile:
     match source.get("type"):
         case "base64":
             media_type = _text(source.get("media_type"), f"{where}.source.media_type")
-            return read_base64(source.get("data"), media_type, f"{where}.source.data", name)
+            return (read_base64(source.get("data"), media_type, f"{where}.source.data", name),)
         case "url":
-            return read_data_url(source.get("url"), f"{where}.source.url", name)
+            return (read_link(source.get("url"), f"{where}.source.url", name, is_asked=is_asked),)
         case "text":
-            return _text_file(_text(source.get("data"), f"{where}.source.data"), name)
+            return (_text_file(_text(source.get("data"), f"{where}.source.data"), name),)
         case "content":
             parts = _texts(source.get("content"), f"{where}.source.content")
-            return _text_file("".join(part.text for part in parts), name)
-        case kind:
+            return (_text_file("".join(part.text for part in parts), name),)
+        case kind if is_asked:
             raise field_invalid(f"{where}.source", f"the type {kind!r:.80} cannot be read here; send base64")
+        case _:
+            return ()
 
 
 def _text_file(text: str, name: str | None) -> LocalFile:

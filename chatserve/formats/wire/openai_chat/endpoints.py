@@ -12,7 +12,7 @@ from chatserve.contracts.streams import OfTurn, StreamReply
 from chatserve.contracts.wire import ChatProfile, Endpoint, Handling, JsonReply, RawRequest, Submit, Wait
 from chatserve.core.errors import ChatserveError
 from chatserve.core.types import Json
-from chatserve.formats.shared.openai_endpoints import chat_of, headers_of, reply, under_prefixes
+from chatserve.formats.shared.openai_endpoints import chat_of, headers_of, model_of, reply, under_prefixes
 from chatserve.formats.shared.openai_errors import reply_to_error, reply_to_failure
 from chatserve.formats.wire.openai_chat.completions import Completion, CompletionEncoder, describe
 from chatserve.formats.wire.openai_chat.requests import read_request
@@ -38,20 +38,21 @@ class OpenAIChat:
 def list_models(request: RawRequest) -> Handling:
     """List the chats."""
     yield from ()
-    models = [_model(chat, request) for chat in request.chats.values()]
+    models = [_model(chat, request, name) for name, chat in request.chats.items()]
     return reply({"object": "list", "data": models}, request)
 
 
 def retrieve_model(request: RawRequest) -> Handling:
     """Describe one chat. Raises: ChatUnknown."""
     yield from ()
-    return reply(_model(chat_of(request.path_params, request), request), request)
+    chat = chat_of(request.path_params, request)
+    return reply(_model(chat, request, model_of(request.path_params, chat)), request)
 
 
-def _model(chat: ChatProfile, request: RawRequest) -> Json:
-    """Return a chat as a model. Front ends show its `name` in place of the id."""
+def _model(chat: ChatProfile, request: RawRequest, name: str) -> Json:
+    """Return a chat as a model with this id. Front ends show its `name` in place of the id."""
     return {
-        "id": chat.name,
+        "id": name,
         "object": "model",
         "created": int(request.started_at),
         "owned_by": "chatserve",
@@ -66,7 +67,7 @@ def create_completion(request: RawRequest) -> Handling:
     """Answer a conversation. Raises: RequestError."""
     asked = yield from read_request(request)
     started = yield from Submit(asked.call)
-    completion = Completion(started.turn_id, started.created_at, asked.call.chat, request.base_url)
+    completion = Completion(started.turn_id, started.created_at, asked.model, request.base_url)
     if asked.is_streamed:
         encoder = CompletionEncoder(completion, includes_usage=asked.includes_usage)
         return StreamReply(OfTurn(started.turn_id), encoder, headers_of(request))
@@ -78,6 +79,6 @@ def create_completion(request: RawRequest) -> Handling:
 
 _ENDPOINTS: Final = (
     Endpoint("GET", "/models", "list the chats as models", list_models),
-    Endpoint("GET", "/models/{model}", "describe a chat as a model", retrieve_model),
+    Endpoint("GET", "/models/{model:path}", "describe a chat as a model", retrieve_model),
     Endpoint("POST", "/chat/completions", "answer a conversation, streamed or whole", create_completion),
 )

@@ -13,6 +13,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
+from chatserve.codec import clean_json
 from chatserve.contracts.formats import ParsedMessage
 from chatserve.core.frozen import frozen
 from chatserve.core.types import (
@@ -21,7 +22,6 @@ from chatserve.core.types import (
     FilePart,
     Json,
     ReasoningPart,
-    SourcePart,
     TextPart,
     ToolCallPart,
     ToolResultPart,
@@ -29,9 +29,11 @@ from chatserve.core.types import (
 from chatserve.formats.shared.message_array import (
     BETWEEN_TEXTS,
     DEFAULT_MEDIA_TYPE,
+    asking_place,
     field_invalid,
+    named,
     read_base64,
-    read_data_url,
+    read_link,
     read_text,
     words_first,
 )
@@ -42,7 +44,7 @@ AUDIO_TYPES: Final = {"mp3": "audio/mpeg"}
 
 @frozen
 class Place:
-    """The place of a message. `is_asked`: it is the last user message; in others, unreadable files become links."""
+    """The place of a message. `is_asked`: it is the one to answer; in others, unreadable files become links."""
 
     where: str
     is_asked: bool
@@ -57,7 +59,7 @@ def read_messages(messages: Json, base_url: str = "") -> tuple[ParsedMessage, ..
     """
     if not isinstance(messages, list) or not messages:
         raise field_invalid("messages", "it must be a list of at least one message")
-    asked = max((index for index, each in enumerate(messages) if _role_of(each) == "user"), default=-1)
+    asked = asking_place(list(map(_role_of, messages)))
     read = [
         _read_message(each, Place(f"messages[{index}]", index == asked, base_url))
         for index, each in enumerate(messages)
@@ -66,7 +68,8 @@ def read_messages(messages: Json, base_url: str = "") -> tuple[ParsedMessage, ..
 
 
 def _role_of(message: Json) -> Json:
-    return message.get("role") if isinstance(message, dict) else None
+    role = message.get("role") if isinstance(message, dict) else None
+    return "tool" if role == "function" else role if isinstance(role, str) else None
 
 
 def _read_message(message: Json, place: Place) -> ParsedMessage:
@@ -80,8 +83,8 @@ def _read_message(message: Json, place: Place) -> ParsedMessage:
     if role == "tool":
         return _read_result(message, place)
     if role == "assistant":
-        return _read_answer(message, place)
-    return ParsedMessage(role, words_first(_read_content(message, place)))
+        return named(_read_answer(message, place), message.get("name"))
+    return named(ParsedMessage(role, words_first(_read_content(message, place))), message.get("name"))
 
 
 def _read_answer(message: Mapping[str, Json], place: Place) -> ParsedMessage:
@@ -97,6 +100,9 @@ def _read_result(message: Mapping[str, Json], place: Place) -> ParsedMessage:
     call_id = message.get("tool_call_id")
     if not isinstance(call_id, str):
         raise field_invalid(f"{place.where}.tool_call_id", f"{call_id!r:.80} is not the id of a tool call")
+    content = message.get("content")
+    if isinstance(content, list) and any(not isinstance(part, dict) or part.get("type") != "text" for part in content):
+        return ParsedMessage("tool", (ToolResultPart(call_id, clean_json(content)),))  # pictures among it are kept
     texts = [part.text for part in _read_content(message, place) if isinstance(part, TextPart)]
     return ParsedMessage("tool", (ToolResultPart(call_id, BETWEEN_TEXTS.join(texts)),))
 
@@ -174,12 +180,9 @@ def _read_image(part: Mapping[str, Json], where: str, place: Place) -> DraftPart
 
 def _read_link(url: Json, where: str, place: Place, name: str | None = None) -> DraftPart:
     """Read a data: URL or the address of a file on this server. Any other address can only be a link in the history."""
-    if isinstance(url, str) and not url.startswith("data:"):
-        if own := OWN_FILE.fullmatch(url.removeprefix(place.base_url)):
-            return FilePart(own[1], "", "", 0)
-        if not place.is_asked:
-            return SourcePart(url, name)
-    return read_data_url(url, where, name)
+    if isinstance(url, str) and (own := OWN_FILE.fullmatch(url.removeprefix(place.base_url))):
+        return FilePart(own[1], "", "", 0)
+    return read_link(url, where, name, is_asked=place.is_asked)
 
 
 def _read_audio(part: Mapping[str, Json], where: str, _place: Place) -> DraftPart:

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from chatserve.contracts.turns import TurnCall
 from chatserve.contracts.wire import ChatProfile, FindFiles, RawRequest, Step
-from chatserve.core.frozen import frozen
+from chatserve.core.frozen import frozen, replace
 from chatserve.core.types import Json
 from chatserve.formats.shared.message_array import keep_files, read_tools, split_fields, split_turn
-from chatserve.formats.shared.openai_endpoints import chat_of
+from chatserve.formats.shared.openai_endpoints import chat_of, model_of
 from chatserve.formats.wire.openai_chat.messages import read_messages
 from chatserve.formats.wire.openai_chat.sessions import session_key_of
 
@@ -30,6 +30,7 @@ class CompletionRequest:
     """The requested call, and the form of its answer."""
 
     call: TurnCall
+    model: str
     is_streamed: bool
     includes_usage: bool
 
@@ -47,25 +48,23 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
     tools = read_tools(body)
     messages = read_messages(body.get("messages"), request.base_url)
     turn = split_turn((yield from keep_files(messages, chat)))
-    files = (yield from FindFiles(tuple(file.file_id for file in turn.files))) if turn.files else ()
+    if turn.files:
+        turn = replace(turn, files=(yield from FindFiles(tuple(file.file_id for file in turn.files))))
     session_key = session_key_of(request.headers, body, turn.text)
     inputs, params = split_fields(_under_known_names(body, chat), STRUCTURE, chat)
-    call = TurnCall(
-        chat.name,
-        turn.text,
-        files,
-        turn.tool_results,
+    call = turn.call(
+        chat,
+        params,
         history=turn.history,
         session_key=session_key,
         is_kept=session_key is not None,
         inputs=inputs,
-        params=params,
         tools=tuple(tools),
         on_disconnect="stop",
     )
     options = body.get("stream_options")
     includes_usage = isinstance(options, dict) and bool(options.get("include_usage"))
-    return CompletionRequest(call, bool(body.get("stream")), includes_usage)
+    return CompletionRequest(call, model_of(body, chat), bool(body.get("stream")), includes_usage)
 
 
 def _under_known_names(body: Mapping[str, Json], chat: ChatProfile) -> dict[str, Json]:

@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from chatserve.contracts.turns import TURN_OPEN, TurnRecord
 from chatserve.core.types import Json, Turn, TurnStatus, Usage
+from chatserve.formats.shared.appended import continuation
 from chatserve.formats.wire.openai_responses.echo import DEFAULTS
 from chatserve.formats.wire.openai_responses.ids import conversation_id, response_id
 from chatserve.formats.wire.openai_responses.output import ItemStatus, answer_items
@@ -50,7 +51,7 @@ def response_json(record: TurnRecord, base_url: str) -> dict[str, Json]:
 def output_of(record: TurnRecord, base_url: str) -> list[dict[str, Json]]:
     """Return the items of a turn's answer so far."""
     status = None if record.turn.status in TURN_OPEN else item_status_of(record.turn)
-    return answer_items(record.messages, base_url, status)
+    return answer_items(continuation(record), base_url, status)
 
 
 def response_object(turn: Turn, output: Sequence[Json]) -> dict[str, Json]:
@@ -66,7 +67,7 @@ def response_object(turn: Turn, output: Sequence[Json]) -> dict[str, Json]:
         "background": bool(echo.get("background")),
         "error": _error(turn),
         "incomplete_details": {"reason": _INCOMPLETE[turn.finish_reason or ""]} if status == "incomplete" else None,
-        "model": turn.chat,
+        "model": echo.get("model", turn.chat),
         "output": list(output),
         "previous_response_id": echo.get("previous_response_id"),
         "conversation": {"id": conversation_id(turn.session_id)} if echo.get("conversation") else None,

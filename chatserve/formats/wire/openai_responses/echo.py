@@ -16,10 +16,11 @@ MAX_BYTES: Final = 16 * 1024
 """The limit for one field: instructions, tools and schemas may be long."""
 
 
-def echo_of(body: Mapping[str, Json], *, input_count: int, is_chain: bool) -> dict[str, Json]:
+def echo_of(body: Mapping[str, Json], *, input_count: int, is_chain: bool, alias: Json = None) -> dict[str, Json]:
     """Return the kept values: fields to repeat, the number of items before the message, the kind of the session.
 
-    `is_chain`: the session was made for a chain of responses and is not a conversation.
+    `is_chain`: the session was made for a chain of responses and is not a conversation. `alias` is the model's name
+    where it is not the chat's.
     """
     echo: dict[str, Json] = {}
     for name, (default, read) in _FIELDS.items():
@@ -32,6 +33,7 @@ def echo_of(body: Mapping[str, Json], *, input_count: int, is_chain: bool) -> di
         "previous_response_id": body.get("previous_response_id"),
         "conversation": body.get("conversation") is not None,
         "background": body.get("background") is True,
+        "model": alias,
         "input_count": input_count,
         "is_chain": is_chain,
     }

@@ -20,9 +20,12 @@ from chatserve.core.types import DraftPart, Json, Message, TextPart, ToolCallPar
 from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.shared.message_array import (
     DEFAULT_MEDIA_TYPE,
+    asking_place,
     field_invalid,
+    is_data_url,
+    named,
     read_base64,
-    read_data_url,
+    read_link,
     read_text,
 )
 from chatserve.formats.wire.openai_responses.ids import message_id
@@ -48,16 +51,19 @@ def read_input(
     if not isinstance(given, list):
         raise field_invalid(where, f"{given!r:.80} is neither a text nor a list of items")
     reader = _ItemReader(known)
+    asked = asking_place(list(map(_speaker_of, given)))
     for place, item in enumerate(given):
+        reader.is_asked = place == asked
         yield from reader.read(item, f"{where}[{place}]")
     return tuple(reader.messages)
 
 
 class _ItemReader:
-    """Collects messages from items."""
+    """Collects messages from items. `is_asked`: the next item is the message to answer; others may hold links."""
 
     def __init__(self, known: Sequence[Message]) -> None:
         self.messages: list[ParsedMessage] = []
+        self.is_asked = False
         self._known = {message.message_id for message in known}
         self._referred: set[str] = set()
         self._calls = {part.tool_call_id for each in known for part in each.content if isinstance(part, ToolCallPart)}
@@ -88,10 +94,10 @@ class _ItemReader:
         if isinstance(content, str):
             parts: tuple[DraftPart, ...] = (TextPart(content),)
         elif isinstance(content, list):
-            parts = yield from _read_parts(content, f"{where}.content")
+            parts = yield from _read_parts(content, f"{where}.content", is_asked=self.is_asked)
         else:
             raise field_invalid(f"{where}.content", f"{content!r:.80} is neither a text nor a list of parts")
-        self.messages.append(ParsedMessage(role, parts))
+        self.messages.append(named(ParsedMessage(role, parts), item.get("name")))
 
     def _read_call(self, item: Item, where: str) -> None:
         """Read a call of an earlier answer, with its result if it ran on the server. Each call counts once."""
@@ -133,7 +139,7 @@ class _ItemReader:
 # --- parts of messages -------------------------------------------------------------------------------------------
 
 
-def _read_parts(content: Sequence[Json], where: str) -> Generator[Step, Any, tuple[DraftPart, ...]]:
+def _read_parts(content: Sequence[Json], where: str, *, is_asked: bool) -> Generator[Step, Any, tuple[DraftPart, ...]]:
     parts: list[DraftPart] = []
     for place, part in enumerate(content):
         at = f"{where}[{place}]"
@@ -141,15 +147,15 @@ def _read_parts(content: Sequence[Json], where: str) -> Generator[Step, Any, tup
         if isinstance(kind, str) and kind in _TEXTS:
             parts.append(TextPart(read_text(part, "refusal" if kind == "refusal" else "text", at)))
         elif kind in {"input_image", "input_file"}:
-            parts.append((yield from _read_file(part, at)))
+            parts.append((yield from _read_file(part, at, is_asked=is_asked)))
         elif kind == "input_audio":
             parts.append(_read_audio(part, at))
-        else:
+        elif is_asked:
             raise field_invalid(at, f"{part!r:.80} is not a part that can be read here")
     return tuple(parts)
 
 
-def _read_file(part: Item, where: str) -> Generator[Step, Any, DraftPart]:
+def _read_file(part: Item, where: str, *, is_asked: bool) -> Generator[Step, Any, DraftPart]:
     """Read an image or another file: an upload by its id, or bytes as a `data:` URL or base64."""
     file_id, name = part.get("file_id"), part.get("filename")
     name = name if isinstance(name, str) and name else None
@@ -159,9 +165,9 @@ def _read_file(part: Item, where: str) -> Generator[Step, Any, DraftPart]:
     field = "image_url" if part.get("type") == "input_image" else "file_data"
     given = part.get(field)
     if field == "file_data" and given is None:
-        return read_data_url(part.get("file_url"), f"{where}.file_url", name)
-    if field == "image_url" or (isinstance(given, str) and given.startswith("data:")):
-        return read_data_url(given, f"{where}.{field}", name)
+        return read_link(part.get("file_url"), f"{where}.file_url", name, is_asked=is_asked)
+    if field == "image_url" or is_data_url(given):
+        return read_link(given, f"{where}.{field}", name, is_asked=is_asked)
     return read_base64(given, DEFAULT_MEDIA_TYPE, f"{where}.{field}", name)
 
 
@@ -172,6 +178,16 @@ def _read_audio(part: Item, where: str) -> DraftPart:
 
 
 # --- fields ------------------------------------------------------------------------------------------------------
+
+
+def _speaker_of(item: Json) -> Json:
+    """Return the role of an item's message: results are a tool's."""
+    if not isinstance(item, dict):
+        return None
+    kind, role = item.get("type"), item.get("role")
+    return (
+        "tool" if isinstance(kind, str) and kind.endswith("_call_output") else role if isinstance(role, str) else None
+    )
 
 
 def _type_of(item: Json, where: str) -> str:

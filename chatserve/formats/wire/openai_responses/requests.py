@@ -4,6 +4,7 @@
   `conversation`: the turn comes at the end of that session. Neither: it begins a new session. `store: false`: nothing
   is stored, the history before the turn is only read, and the turn ends with its connection.
 - A single message is appended. With more items, those before the last user message join the existing history.
+  Instructions without an input are answered like an empty message.
 - `instructions` hold for one response and are never stored: the function gets them as a system message before its
   history, and as `ctx.params["instructions"]`.
 - A field with the name of an input of the chat function sets this input; all others are `ctx.params`. Unknown fields
@@ -25,7 +26,7 @@ from chatserve.core.errors import RequestError, SessionUnknown, TurnUnknown
 from chatserve.core.frozen import frozen
 from chatserve.core.types import Json, Message, TextPart
 from chatserve.formats.shared.message_array import field_invalid, keep_files, read_tools, split_fields, split_turn
-from chatserve.formats.shared.openai_endpoints import chat_of
+from chatserve.formats.shared.openai_endpoints import chat_of, model_of
 from chatserve.formats.wire.openai_responses.echo import echo_of
 from chatserve.formats.wire.openai_responses.ids import session_key, turn_id
 from chatserve.formats.wire.openai_responses.input import read_input
@@ -141,34 +142,44 @@ def find_previous(previous: Json) -> Generator[Step, Any, TurnRecord]:
 
 
 def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> Generator[Step, Any, TurnCall]:
-    given = body.get("input")
+    given, preface = body.get("input"), _instructions(body)
+    if preface and given in (None, []):
+        given = []
+    elif given == []:
+        raise field_invalid("input", "it must be a text or a list of at least one item; only instructions can go alone")
     before: tuple[Message, ...] = ()
-    is_one = isinstance(given, str) or (isinstance(given, list) and len(given) == 1)
-    if place.session_key is not None and not (is_kept and is_one):
+    if place.session_key is not None and not (is_kept and _only_asks(given)):
         before = yield from _branch(place)
     messages = yield from read_input(given, known=before)
-    turn = split_turn((yield from keep_files(messages, chat)), "input")
+    turn = split_turn((yield from keep_files(messages, chat)))
     history: tuple[ParsedMessage | Message, ...] | None = None
     if turn.history or not is_kept:
         history = (*before, *turn.history)
     inputs, params = split_fields(body, STRUCTURE, chat)
-    return TurnCall(
-        chat.name,
-        turn.text,
-        turn.files,
-        turn.tool_results,
+    asked = model_of(body, chat)
+    alias = None if asked == chat.name else asked
+    return turn.call(
+        chat,
+        params | ({"instructions": body["instructions"]} if "instructions" in body else {}),
         history=history,
-        preface=_instructions(body),
+        preface=preface,
         session_key=place.session_key if is_kept else None,
         is_kept=is_kept,
         target_message_id=place.head if is_kept else None,
         inputs=inputs,
-        params=params | ({"instructions": body["instructions"]} if "instructions" in body else {}),
         tools=tuple(map(_tool, read_tools(body))),
         on_disconnect=None if is_kept else "stop",
         is_detached=body.get("background") is True,
-        echo=echo_of(body, input_count=len(turn.history), is_chain=place.is_chain),
+        echo=echo_of(body, input_count=len(turn.history), is_chain=place.is_chain, alias=alias),
     )
+
+
+def _only_asks(given: Json) -> bool:
+    """Whether the input is only a message to answer, and says nothing of the history before it."""
+    if not isinstance(given, list):
+        return True
+    item = given[0] if given else {"role": "user"}
+    return len(given) < 2 and isinstance(item, dict) and item.get("role", "user") == "user"
 
 
 def _branch(place: _Place) -> Generator[Step, Any, tuple[Message, ...]]:
