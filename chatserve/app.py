@@ -94,6 +94,7 @@ class ChatServer:
         on_disconnect: OnDisconnect = "continue",
         turn_timeout_s: float | None = None,
         history_limit: int | None = None,
+        additional_outputs: Iterable[str] = (),
         validator: Callable[..., Any] | None = None,
         feedback: Iterable[str] = ("like", "dislike"),
     ) -> Callable[[Function], Function]: ...
@@ -113,9 +114,10 @@ class ChatServer:
                 ones); `max_queue`: how many more may wait;
                 `when_busy`: what a message does while a turn runs in its session: `"reject"`, `"queue"`,
                 `"interrupt"` or `"rollback"`; `on_disconnect`: `"continue"` or `"stop"`;
-                `turn_timeout_s`; `history_limit`: the last so many entries, 0 for none; `validator`: called with the
-                message and the inputs before the turn starts, it raises `ChatError` or returns why not; `feedback`:
-                values readers may give.
+                `turn_timeout_s`; `history_limit`: the last so many entries, 0 for none;
+                `additional_outputs`: the names of what follows the answer in a tuple, `"state"` is the session's state;
+                `validator`: called with the message and the inputs before the turn starts, it raises `ChatError` or
+                returns why not; `feedback`: values readers may give.
 
         Raises:
             ConfigurationError: the function is not a chat function, an option is unknown or has a wrong value, options
@@ -291,5 +293,6 @@ def files_dir(settings: Settings) -> Path:
     """Return the folder for files, one per store: the setting, else beside the store, else one for this process."""
     if settings.files_dir is not None:
         return Path(settings.files_dir)
-    scheme, _, rest = settings.store.partition(":///")
-    return Path(f"{rest}.files") if scheme == "sqlite" else Path(gettempdir()) / f"chatserve-{os.getpid()}.files"
+    if settings.store_file is not None:
+        return Path(f"{settings.store_file}.files")
+    return Path(gettempdir()) / f"chatserve-{os.getpid()}.files"

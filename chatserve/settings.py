@@ -38,11 +38,17 @@ _NAMES: Final = BeforeValidator(_split)
 _ORIGIN: Final = r"\A[a-z][a-z0-9+.-]*://[^\s/?#@*]+\z"
 _HOST: Final = r"\A(\*|([^\s/?#@*:\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d*)?|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,})\z"
 _MEDIA_TYPE: Final = r"\A[\w!#$&^.+-]+/([\w!#$&^.+-]+|\*)\z"
+_NO_NUL: Final = r"\A[^\x00]+\z"
 _PREFIX: Final = r"\A(/[\w.~-]+)*/?\z"
 
 StoreUrl = Annotated[Text, Field(min_length=1), MayBe("a store's URL, sqlite:///FILE or memory://")]
 Folder = Annotated[
     Annotated[Text, Field(min_length=1)] | None, BeforeValidator(_path), MayBe("the path of a folder, or None")
+]
+Folders = Annotated[
+    tuple[Annotated[Text, BeforeValidator(_path), Field(pattern=_NO_NUL)], ...],
+    _NAMES,
+    MayBe("a list of paths of folders"),
 ]
 Origins = Annotated[
     tuple[Annotated[Text, Field(pattern=_ORIGIN)], ...],
@@ -93,7 +99,9 @@ class Settings(BaseModel):
     allow_client_session_ids: bool = Field(False, description="let clients choose session ids without auth")
     session_ttl_s: MaybeDuration = Field(None, description="delete sessions this long after their last change")
     turn_timeout_s: Duration = Field(600, description="how long one turn may take")
+    allowed_paths: Folders = Field((), description="folders whose files answers may name by a path in plain data")
     max_answer_bytes: Bytes = Field(4 * 1024 * 1024, description="how long one answer may grow")
+    max_answer_file_bytes: Bytes = Field(64 * 1024 * 1024, description="largest file of an answer")
     max_body_bytes: Bytes = Field(1024 * 1024, description="largest JSON body")
     max_history_body_bytes: Bytes = Field(16 * 1024 * 1024, description="largest JSON body where histories are sent")
     max_message_bytes: Bytes = Field(256 * 1024, description="longest message")
@@ -118,6 +126,12 @@ class Settings(BaseModel):
     direct_writes: bool = Field(
         True, description="write streams to the socket directly where uvicorn's version is known; off: as ASGI sends"
     )
+
+    @property
+    def store_file(self) -> str | None:
+        """The file of a store that is one; None for other stores."""
+        scheme, _, path = self.store.partition(":///")
+        return path if scheme == "sqlite" else None
 
 
 def read_settings(

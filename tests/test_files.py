@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -98,17 +99,20 @@ async def test_removed_file_is_gone_with_what_was_put_beside_it_and_may_be_remov
 async def test_answers_file_is_copied_with_its_name_and_type(tmp_path: Path) -> None:
     folder, source = FileFolder(tmp_path / "files"), tmp_path / "plot.png"
     source.write_bytes(b"png")
-    assert await folder.store_local(FILE_ID, LocalFile(source)) == ("plot.png", "image/png", 3)
+    with source.open("rb") as opened:
+        assert await folder.store_local(FILE_ID, LocalFile(source), opened, 3) == ("plot.png", "image/png", 3)
+    assert folder.id_at(Path(folder.path_of(part("plot.png")))) == FILE_ID
+    assert (folder.id_at(folder.root / "x"), folder.id_at(source)) == ("", None)
     assert await content_of(folder, part("plot.png")) == [b"png"]
-    assert await folder.store_local("f_bytes", LocalFile(b"ab", "a.bin", "x/y")) == ("a.bin", "x/y", 2)
+    file = LocalFile(b"ab", "a.bin", "x/y")
+    assert await folder.store_local("f_bytes", file, BytesIO(b"ab"), 2) == ("a.bin", "x/y", 2)
     assert await content_of(folder, part("a.bin", "f_bytes")) == [b"ab"]
 
 
-@pytest.mark.parametrize("name", ["missing", "."])
-async def test_answers_file_that_cannot_be_read_leaves_nothing(tmp_path: Path, name: str) -> None:
+async def test_answers_file_that_grows_beyond_its_limit_leaves_nothing(tmp_path: Path) -> None:
     folder = FileFolder(tmp_path / "files")
-    with pytest.raises(AnswerInvalid):
-        await folder.store_local(FILE_ID, LocalFile(tmp_path / name))
+    with pytest.raises(AnswerInvalid, match=r"larger than 2 bytes"):
+        await folder.store_local(FILE_ID, LocalFile(tmp_path / "a.txt"), BytesIO(b"abc"), 2)
     assert list(folder.root.iterdir()) == []
 
 

@@ -30,6 +30,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "on_disconnect": ("ignore", None, False),
     "turn_timeout_s": ("60", 0, -1, True, math.nan, math.inf, 1e12),
     "history_limit": (-1, "20", 1.5, True),
+    "additional_outputs": (5, "code", None, (5,), ("",), ("a", "a"), {"a": 1}),
     "validator": ("polite", 5, True),
     "feedback": ("like", ("like", ""), (1, 2), None, 5, {"like": 1}),
 }
@@ -50,6 +51,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "on_disconnect": ("continue", "stop"),
     "turn_timeout_s": (None, 60, 0.5),
     "history_limit": (None, 0, 20),
+    "additional_outputs": ((), ["code"], ("code", "state")),
     "validator": (None, lambda message, times=1: None, lambda *_, **anything: None, lambda message, **inputs: True),
     "feedback": ((), ["1", "2"], ("like",), (value for value in ("a", "b"))),
 }

@@ -67,11 +67,11 @@ class ChatContext:
 
     def status(self, text: str) -> None:
         """Show the client what the function is doing ("searching …"). Not kept in history."""
-        self._report(Report(text=str(text)))
+        self._report(Report(text=_text(text)))
 
     def progress(self, done: float, total: float | None = None, text: str | None = None) -> None:
         """Show the client the progress of the work: `done` of `total` steps."""
-        self._report(Report(text=None if text is None else str(text), done=done, total=total))
+        self._report(Report(text=None if text is None else _text(text), done=done, total=total))
 
     def usage(self, input_tokens: int = 0, output_tokens: int = 0) -> None:
         """Report the tokens the turn has used; the last call counts."""
@@ -93,3 +93,10 @@ def is_context(annotation: Any) -> bool:
 def is_named(annotation: str, name: str) -> bool:
     """Whether a text annotation names this class; it stays text where its import is for type checkers only."""
     return annotation.removesuffix("| None").strip().rpartition(".")[2] == name
+
+
+def _text(text: object) -> str:
+    """Return a text for the client. An object is none: what it tells of itself may be meant for the developer only."""
+    if isinstance(text, str):
+        return text
+    raise TypeError(f"the text to report is of type {type(text).__name__}; pass a str")

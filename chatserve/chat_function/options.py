@@ -34,6 +34,12 @@ def _as_tuple(values: Any) -> Any:
     return tuple(values) if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping) else values
 
 
+def _require_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(names)
+    return names
+
+
 def _as_mode(cache: bool | str) -> bool | str:
     return "eager" if cache is True else cache
 
@@ -81,6 +87,12 @@ class ChatOptions(BaseModel):
         Annotated[int, Field(ge=0)] | None,
         MayBe("a whole number, 0 or more (0: the function is given no history), or None for no limit"),
     ] = None
+    additional_outputs: Annotated[
+        tuple[Word, ...],
+        BeforeValidator(_as_tuple),
+        AfterValidator(_require_once),
+        MayBe("a list of texts, none of them empty, each there once"),
+    ] = ()
     validator: Annotated[Callable[..., Any] | None, MayBe("a function of the message and the inputs, or None")] = None
     feedback: Annotated[tuple[Word, ...], BeforeValidator(_as_tuple), MayBe("a list of texts, none of them empty")] = (
         "like",

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import inspect
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -60,12 +60,13 @@ class SyncCall:
 
     def _iterate(self, iterator: Iterator[Any]) -> None:
         appends = hasattr(iterator, "text_queue")  # a Hugging Face TextIteratorStreamer: its text is always appended
+        values = _with_result(iterator) if inspect.isgenerator(iterator) else iterator
         try:
-            for value in iterator:
+            for value in values:
                 if not self._put((TextAppended(value),) if appends else self._meaning(value)):
                     break
         finally:
-            close = getattr(iterator, "close", None)
+            close = getattr(values, "close", None)
             if close is not None:
                 close()
 
@@ -155,3 +156,10 @@ class SyncCall:
 
     async def aclose(self) -> None:
         self.cancel()
+
+
+def _with_result(generator: Generator[Any, Any, Any]) -> Iterator[Any]:
+    """Yield what a generator yields and, unless it is None, what it returns."""
+    result = yield from generator
+    if result is not None:
+        yield result

@@ -28,12 +28,15 @@ from chatserve.codec.records import (
 from chatserve.codec.shapes import decode_part, part_json
 from chatserve.codec.values import (
     MAX_DEPTH,
+    NoJsonForm,
     clean_json,
     clean_text,
     dumps,
     dumps_line,
     encode_time,
     escape_line_ends,
+    has_json_form,
+    is_record,
     loads,
     loads_stored,
 )
@@ -41,6 +44,7 @@ from chatserve.codec.values import (
 __all__ = [
     "EXPORTED_SESSION",
     "MAX_DEPTH",
+    "NoJsonForm",
     "clean_json",
     "clean_text",
     "decode_events",
@@ -59,6 +63,8 @@ __all__ = [
     "escape_line_ends",
     "event_json",
     "file_json",
+    "has_json_form",
+    "is_record",
     "last_number",
     "loads",
     "loads_stored",

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections import deque
+from collections.abc import Callable, Mapping, Set
+from datetime import UTC, date, datetime, time
+from enum import Enum
+from functools import lru_cache, partial
+from pathlib import PurePath
 from typing import Any, Final
 
 import orjson
 
-from chatserve.core.types import Json
+from chatserve.core.types import File, Json, LocalFile
 
 MAX_DEPTH: Final = 64
 MAX_CLEAN_DEPTH: Final = 128
 MAX_VALUES: Final = 200_000
 _MAX_INT: Final = 2**63 - 1
+_LISTS: Final = (list, tuple, Set, deque, range)
+_PLAIN: Final = (str, int, float, Mapping, *_LISTS, Enum, date, time, type(None))
+_RECORDS: Final = ("model_dump", "__dataclass_fields__", "__attrs_attrs__")
+_FILES: Final = (File, LocalFile, PurePath, bytes, bytearray, memoryview)
+_TEXT_LIKE: Final = frozenset({("uuid", "UUID"), ("decimal", "Decimal")})
 
 
 dumps: Final[Callable[[Json], bytes]] = orjson.dumps
@@ -79,15 +87,32 @@ def clean_text(text: str) -> str:
     return text
 
 
+class NoJsonForm(ValueError):
+    """A value that JSON cannot carry. `place` are the keys and indices that lead to it."""
+
+    def __init__(self, value: Any, hint: str = "") -> None:
+        super().__init__()
+        self.kind = value.__name__ if isinstance(value, type) else type(value).__name__
+        self.hint = hint
+        self.place: tuple[Json, ...] = ()
+
+    def __str__(self) -> str:
+        at = "".join(f"[{step!r:.80}]" for step in self.place)
+        return f"a value of type {self.kind} has no JSON form{at and f' (at {at})'}{self.hint}"
+
+
 def clean_json(value: Any, depth: int = MAX_CLEAN_DEPTH) -> Json:
     """Copy a developer's value as JSON that every encoder can write.
 
-    Keys become str, tuples and sets lists, models and dataclasses dicts, non-finite numbers null, integers beyond 64
-    bits floats, bytes text; a value without a JSON form becomes its `str()`. Values deeper than 128 levels or beyond
-    the first 200,000 become null, so that a value that refers to itself comes to an end.
+    Sequences and sets become lists, models and dataclasses dicts, enums their values, numpy's numbers and arrays what
+    their `tolist` gives, times ISO 8601, UUIDs and decimals text; keys become text as in JSON. Non-finite numbers
+    become null, integers beyond 64 bits floats. Values deeper than 128 levels or beyond the first 200,000 become null,
+    so that a value that refers to itself comes to an end. Nothing else is turned into text: neither `str()` nor
+    `repr()` of an object is ever called.
 
     Raises:
-        ValueError: the value contains a pydantic model that cannot be written as JSON.
+        NoJsonForm: the value holds one without a JSON form: bytes, a path, an exception, an object.
+        ValueError: a pydantic model in it cannot be written as JSON.
     """
     return _clean(value, depth, [MAX_VALUES])
 
@@ -103,21 +128,87 @@ def _clean(value: Any, depth: int, left: list[int]) -> Json:
     if depth <= 0 or left[0] <= 0:
         return None
     if isinstance(value, Mapping):
-        return {clean_text(str(key)): _clean(item, depth - 1, left) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_clean(item, depth - 1, left) for item in value]
-    if isinstance(value, bytes):
-        return clean_text(value.decode("utf-8", "replace"))
+        return {_clean_key(key): _clean_at(key, item, depth - 1, left) for key, item in value.items()}
+    if isinstance(value, _LISTS):
+        return [_clean_at(number, item, depth - 1, left) for number, item in enumerate(value)]
     return _clean_object(value, depth, left)
 
 
+def _clean_at(place: Any, value: Any, depth: int, left: list[int]) -> Json:
+    try:
+        return _clean(value, depth, left)
+    except NoJsonForm as error:
+        error.place = (_clean_key(place) if isinstance(place, str) else place, *error.place)
+        raise
+
+
+def _clean_key(key: Any) -> str:
+    """Return a key as JSON writes it."""
+    if isinstance(key, str):
+        return clean_text(str.__str__(key))
+    cleaned = _clean(key, 1, [MAX_VALUES])
+    if isinstance(cleaned, dict | list):
+        raise NoJsonForm(key, "; keys may be text and numbers")
+    return cleaned if isinstance(cleaned, str) else orjson.dumps(cleaned).decode()
+
+
 def _clean_object(value: Any, depth: int, left: list[int]) -> Json:
-    if not isinstance(value, type):
-        if callable(dump := getattr(value, "model_dump", None)):
-            return _clean(dump(mode="json"), depth - 1, left)
-        if (fields := getattr(value, "__dataclass_fields__", None)) is not None:
-            return {name: _clean(getattr(value, name, None), depth - 1, left) for name in fields}
-    return clean_text(str(value))
+    if isinstance(value, type):
+        raise NoJsonForm(value)
+    if isinstance(value, Enum):
+        return _clean(value.value, depth - 1, left)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, _FILES):
+        raise NoJsonForm(value, "; a file is content of a message, not data")
+    if is_record(value):
+        return _clean_record(value, depth, left)
+    if _is_array(value):
+        return _clean(value.tolist(), depth - 1, left)
+    if _is_text_like(value):
+        return str(value)
+    raise NoJsonForm(value)
+
+
+def _clean_record(value: Any, depth: int, left: list[int]) -> Json:
+    if callable(dump := getattr(value, "model_dump", None)):
+        _require_no_path(dump())
+        return _clean(dump(mode="json"), depth - 1, left)
+    fields = getattr(value, "__dataclass_fields__", None)
+    names = fields or [attribute.name for attribute in getattr(type(value), "__attrs_attrs__", ())]
+    return {name: _clean_at(name, getattr(value, name, None), depth - 1, left) for name in names}
+
+
+def has_json_form(value: object) -> bool:
+    """Whether `clean_json` can write a value, but for what is in it."""
+    if isinstance(value, _PLAIN):
+        return True
+    is_object = not isinstance(value, type | PurePath | File | LocalFile)
+    return is_object and (is_record(value) or _is_array(value) or _is_text_like(value))
+
+
+def is_record(value: object) -> bool:
+    """Whether a value has named fields: a pydantic model, an instance of a dataclass or of an attrs class."""
+    return not isinstance(value, type) and any(map(partial(hasattr, value), _RECORDS))
+
+
+def _is_array(value: object) -> bool:
+    """Whether a value is a number or an array of numpy, or of a library that follows it."""
+    return hasattr(value, "dtype") and callable(getattr(value, "tolist", None))
+
+
+def _is_text_like(value: object) -> bool:
+    """Whether a value is a UUID or a `Decimal`, whose only form in JSON is text."""
+    return any((base.__module__, base.__name__) in _TEXT_LIKE for base in type(value).__mro__)
+
+
+def _require_no_path(value: Any) -> None:
+    """Refuse a path in a model's fields, which the model itself would write as text. Raises: NoJsonForm."""
+    if isinstance(value, PurePath):
+        raise NoJsonForm(value, "; a file is content of a message, not data")
+    if isinstance(value, dict | list | tuple | set):
+        for item in value.values() if isinstance(value, dict) else value:
+            _require_no_path(item)
 
 
 def _clean_number(value: float) -> float | None:

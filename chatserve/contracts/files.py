@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
 
 from chatserve.core.types import (
     FilePart,
     LocalFile,
 )
+
+
+class StoredLocally(NamedTuple):
+    """What is known of a file of an answer when it is stored; `size` is in bytes."""
+
+    name: str
+    media_type: str
+    size: int
 
 
 class FileKeeper(Protocol):
@@ -18,8 +27,20 @@ class FileKeeper(Protocol):
         """Return the local path of a file, which ends in its name. Does not access the disk."""
         ...
 
-    async def store_local(self, file_id: str, file: LocalFile) -> tuple[str, str, int]:
-        """Copy a file from an answer; return its name, media type and size. Raises: AnswerInvalid."""
+    def id_at(self, path: Path) -> str | None:
+        """Return the id of the file stored at a path, "" if no file is stored there, None outside of the folder.
+
+        Blocks.
+        """
+        ...
+
+    async def store_local(self, file_id: str, file: LocalFile, source: BinaryIO, max_bytes: int) -> StoredLocally:
+        """Copy a file of an answer from `source`, which is left open.
+
+        Raises:
+            AnswerInvalid: it has more than `max_bytes`.
+            StoreError: the folder cannot be written.
+        """
         ...
 
     async def remove(self, file_ids: Iterable[str], *, written_before: float | None = None) -> None:

@@ -98,11 +98,15 @@ class FilePart:
 
 @frozen
 class LocalFile:
-    """A file in a chat function's answer that is not stored yet. Never leaves the process."""
+    """A file in a chat function's answer that is not stored yet. Never leaves the process.
+
+    `is_named`: plain data named the path, which may come from a client: only some folders may be opened.
+    """
 
     source: Path | bytes
     name: str | None = None
     media_type: str | None = None
+    is_named: bool = False
 
 
 @frozen

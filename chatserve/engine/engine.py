@@ -61,6 +61,7 @@ class TurnEngine:
     async def open(self) -> tuple[Turn, ...]:
         """Open the store; return the turns that a crash left open. Raises: ConfigurationError."""
         left_open = await self.store.open(now=self.clock())
+        await self._runner.files.open()
         self._tasks.spawn(self._tick(), name="chatserve-tick")
         self._tasks.spawn(self._answer_examples(), name="chatserve-examples")
         self._tasks.spawn(self.sessions.keep_clean(), name="chatserve-janitor")

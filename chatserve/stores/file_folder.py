@@ -24,6 +24,7 @@ from typing import BinaryIO, Final
 from anyio import AsyncFile, open_file, to_thread
 
 from chatserve.codec import clean_text
+from chatserve.contracts.files import StoredLocally
 from chatserve.core.errors import AnswerInvalid, BodyTooLarge, StoreError, StoreFull
 from chatserve.core.types import FilePart, LocalFile
 
@@ -120,31 +121,34 @@ class FileFolder:
         """
         return _read_pieces(await open_file(self.path_of(file), "rb"))
 
-    async def store_local(self, file_id: str, file: LocalFile) -> tuple[str, str, int]:
-        """Copy a file from the chat function's answer; return its name, media type and size.
-
-        Raises:
-            AnswerInvalid: the file cannot be read.
-        """
-        return await to_thread.run_sync(self._store_local, file_id, file)
-
-    def _store_local(self, file_id: str, file: LocalFile) -> tuple[str, str, int]:
-        name = file.name or (file.source.name if isinstance(file.source, Path) else "file")
-        incoming = self._open_incoming(name)
+    def id_at(self, path: Path) -> str | None:
+        """Return the id of the file stored at a path, "" if no file is stored there, None outside of the folder."""
         try:
-            if isinstance(file.source, bytes):
-                self._append(incoming, file.source)
-            else:
-                with file.source.open("rb") as source:
-                    for piece in iter(partial(source.read, PIECE_BYTES), b""):
-                        self._append(incoming, piece)
-            size = incoming.file.tell()
+            real, root = Path(os.path.realpath(path)), Path(os.path.realpath(self._root))
+        except ValueError:  # no path: it has a NUL
+            return None
+        if not real.is_relative_to(root):
+            return None
+        steps = real.relative_to(root).parts
+        return steps[1] if len(steps) == 3 and FILE_ID.fullmatch(steps[1]) else ""
+
+    async def store_local(self, file_id: str, file: LocalFile, source: BinaryIO, max_bytes: int) -> StoredLocally:
+        """Copy a file of an answer from `source`. Raises: AnswerInvalid, StoreError."""
+        return await to_thread.run_sync(self._store_local, file_id, file, source, max_bytes)
+
+    def _store_local(self, file_id: str, file: LocalFile, source: BinaryIO, max_bytes: int) -> StoredLocally:
+        name = file.name or (file.source.name if isinstance(file.source, Path) else "file")
+        incoming, size = self._open_incoming(name), 0
+        try:
+            for piece in iter(partial(source.read, PIECE_BYTES), b""):
+                size += len(piece)
+                if size > max_bytes:  # it grew, or tells no size
+                    raise AnswerInvalid(f"the file {name!r:.200} of the answer is larger than {max_bytes} bytes")
+                self._append(incoming, piece)
             self._publish(incoming, file_id)
-        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-            raise AnswerInvalid(f"the answer names a file that cannot be read: {file.source!r:.200}") from error
         finally:
             _discard(incoming)
-        return name, file.media_type or guess_media_type(name), size
+        return StoredLocally(name, file.media_type or guess_media_type(name), size)
 
     def _open_incoming(self, name: str) -> _Incoming:
         with self._disk_errors():
@@ -241,9 +245,11 @@ def _written_at(folder: Path) -> float:
 
 
 async def _read_pieces(file: AsyncFile[bytes]) -> AsyncIterator[bytes]:
-    async with file:
+    try:
         while piece := await file.read(PIECE_BYTES):
             yield piece
+    finally:
+        file.wrapped.close()  # at once: a task that was cancelled cannot wait for a thread
 
 
 def safe_name(name: str) -> str:

@@ -117,12 +117,15 @@ MESSAGES: dict[str, tuple[Any, ParsedMessage]] = {
                 }
             ]
         },
-        assistant(LocalFile(Path("/tmp/a.png"), "cat.png", "image/png")),
+        assistant(LocalFile(Path("/tmp/a.png"), "cat.png", "image/png", is_named=True)),
     ),
-    "content that is a path dict": ({"content": {"path": "/tmp/a.png"}}, assistant(LocalFile(Path("/tmp/a.png")))),
+    "content that is a path dict": (
+        {"content": {"path": "/tmp/a.png"}},
+        assistant(LocalFile(Path("/tmp/a.png"), is_named=True)),
+    ),
     "content that is a Gradio 4 file tuple": (
         {"content": ("/tmp/a.png", "cat")},
-        assistant(LocalFile(Path("/tmp/a.png"))),
+        assistant(LocalFile(Path("/tmp/a.png"), is_named=True)),
     ),
     "content that is a File": ({"content": File(b"x", name="x.bin")}, assistant(LocalFile(b"x", "x.bin"))),
     "content with a stored file": (
@@ -215,7 +218,7 @@ MESSAGES: dict[str, tuple[Any, ParsedMessage]] = {
     ),
     "path dict": (
         {"path": "/tmp/a.png", "orig_name": "b.png", "mime_type": "image/png", "alt_text": "cat"},
-        assistant(LocalFile(Path("/tmp/a.png"), "b.png", "image/png")),
+        assistant(LocalFile(Path("/tmp/a.png"), "b.png", "image/png", is_named=True)),
     ),
     "path dict with an address": (
         {"path": "https://a.example/b.png", "url": None},
@@ -236,7 +239,7 @@ MESSAGES: dict[str, tuple[Any, ParsedMessage]] = {
     "int": (3, assistant(DataPart(3))),
     "bool": (False, assistant(DataPart(False))),
     "float": (float("inf"), assistant(DataPart(None))),
-    "tuple": ((1, "a"), assistant(DataPart([1, "a"]))),
+    "tuple of a path": (("/tmp/a.png",), assistant(LocalFile(Path("/tmp/a.png"), is_named=True))),
     "list of numbers": ([1, {"a": 2}], assistant(DataPart([1, {"a": 2}]))),
 }
 
@@ -341,7 +344,11 @@ HISTORIES: dict[str, tuple[list[Any], list[Any], tuple[ParsedMessage, ...]]] = {
     "pairs, without the question": (TUPLES_HISTORY, [*TUPLES_HISTORY, [None, "hello"]], (said("hello"),)),
     "pairs, not answered yet": (TUPLES_HISTORY, [*TUPLES_HISTORY, ["hi", None]], ()),
     "pairs, answer of nothing yet": (TUPLES_HISTORY, [*TUPLES_HISTORY, ["hi", ""]], (said(""),)),
-    "pairs, a file": (TUPLES_HISTORY, [*TUPLES_HISTORY, ["hi", ("/a.png",)]], (assistant(LocalFile(Path("/a.png"))),)),
+    "pairs, a file": (
+        TUPLES_HISTORY,
+        [*TUPLES_HISTORY, ["hi", ("/a.png",)]],
+        (assistant(LocalFile(Path("/a.png"), is_named=True)),),
+    ),
     "pairs, several": (TUPLES_HISTORY, [*TUPLES_HISTORY, ["hi", "a"], [None, "b"]], (said("a"), said("b"))),
     "pairs, another user message": (
         TUPLES_HISTORY,
@@ -420,9 +427,10 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "path that is no text": ({"path": 3}, r"path 3"),
     "content of an unknown kind": ({"content": object()}, r"type object"),
     "item of an unknown kind": ([ChatMessage("a"), 3], r"item 1 .* type int;"),
-    "model without JSON form": (Opaque(secret=object()), r"type Opaque has no JSON form"),
+    "model without JSON form": (Opaque(secret=object()), r"type Opaque cannot be part of an answer"),
     "bytes": (b"abc", r"type bytes.*b'abc'"),
     "an object": (object(), r"type object"),
+    "a tuple": ((1, "a"), r"a tuple of 2 values; declare.*additional_outputs"),
     "a class": (Weather, r"type ModelMetaclass"),
 }
 
@@ -477,7 +485,7 @@ def test_values_of_one_type_are_told_apart_where_their_shape_differs():
     normalizer = AnswerNormalizer()
     values: list[Any] = [{"content": "a"}, {"score": 1}, {"path": "/a"}, SimpleNamespace(role="user", content="b")]
     kinds = [normalizer.normalize(value, SNAPSHOTS)[0].messages[0].content[0] for value in values]
-    assert kinds == [TextPart("a"), DataPart({"score": 1}), LocalFile(Path("/a")), TextPart("b")]
+    assert kinds == [TextPart("a"), DataPart({"score": 1}), LocalFile(Path("/a"), is_named=True), TextPart("b")]
 
 
 def test_family_is_asked_once_per_type_and_made_once_per_turn():

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from anyio import to_thread
 
 from chatserve.contracts.files import FileKeeper
 from chatserve.contracts.formats import AnswerSnapshot, MessageAppended, Output, ParsedMessage, PartAppended
@@ -10,7 +14,9 @@ from chatserve.contracts.store import Store
 from chatserve.core.errors import AnswerInvalid, FileUnknown
 from chatserve.core.types import DraftPart, FilePart, LocalFile, StoredFile
 from chatserve.engine.sessions.attachments import Attachments
+from chatserve.engine.turns.local_files import LocalFiles
 from chatserve.engine.turns.turn import RunningTurn
+from chatserve.settings import Settings
 
 
 def names_file(output: Output) -> bool:
@@ -34,13 +40,25 @@ class AnswerFiles:
     """Stores the files of answers."""
 
     def __init__(
-        self, store: Store, keeper: FileKeeper, clock: Callable[[], float], new_id: Callable[[str], str]
+        self,
+        store: Store,
+        keeper: FileKeeper,
+        settings: Settings,
+        clock: Callable[[], float],
+        new_id: Callable[[str], str],
     ) -> None:
         self._store = store
         self._attachments = Attachments(store)
         self._keeper = keeper
+        self._local = LocalFiles((), None)
+        self._settings = settings
         self._clock = clock
         self._new_id = new_id
+
+    async def open(self) -> None:
+        """Find the folders that answers may name files of, from where the process is now."""
+        settings = self._settings
+        self._local = await to_thread.run_sync(LocalFiles, settings.allowed_paths, settings.store_file)
 
     async def stored(self, turn: RunningTurn, outputs: Sequence[Output]) -> Sequence[Output]:
         """Store or look up the files of outputs; return the outputs with them. Raises: AnswerInvalid, StoreError."""
@@ -70,20 +88,35 @@ class AnswerFiles:
         key = part if isinstance(part, LocalFile) else part.file_id
         known = turn.run.stored_files.get(key)
         if known is None:
-            known = await (self._store_file(turn, part) if isinstance(part, LocalFile) else self._find(turn, part))
+            known = await (self._find(turn, key) if isinstance(key, str) else self._store_file(turn, key))
             turn.run.stored_files[key] = known
         return known
 
-    async def _find(self, turn: RunningTurn, part: FilePart) -> FilePart:
+    async def _find(self, turn: RunningTurn, file_id: str) -> FilePart:
         try:
-            (found,) = await self._attachments.find(turn.room.owner, [part.file_id])
+            (found,) = await self._attachments.find(turn.room.owner, [file_id])
         except FileUnknown as error:
-            raise AnswerInvalid(f"the answer names a file that is not there: {part.file_id!r:.200}") from error
+            raise AnswerInvalid(f"the answer names a file that is not there: {file_id!r:.200}") from error
         return found
 
     async def _store_file(self, turn: RunningTurn, file: LocalFile) -> FilePart:
+        is_in_memory = isinstance(file.source, bytes)
+        opened = self._open(file) if is_in_memory else await to_thread.run_sync(self._open, file)
+        if isinstance(opened, str):
+            return await self._find(turn, opened)
         file_id, room = self._new_id("f_"), turn.room
-        name, media_type, size = await self._keeper.store_local(file_id, file)
+        with opened:
+            name, media_type, size = await self._keeper.store_local(
+                file_id, file, opened, self._settings.max_answer_file_bytes
+            )
         stored = StoredFile(file_id, room.owner, room.session_id or None, name, media_type, size, self._clock())
         await self._store.add_file(stored)
         return stored.part
+
+    def _open(self, file: LocalFile) -> BinaryIO | str:
+        """Open a file, or return the id of one that is stored already. Raises: AnswerInvalid."""
+        if isinstance(file.source, Path) and file.is_named:
+            file_id = self._keeper.id_at(file.source)
+            if file_id is not None:
+                return file_id
+        return self._local.open(file, self._settings.max_answer_file_bytes)

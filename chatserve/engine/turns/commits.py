@@ -103,15 +103,22 @@ def _finish_reason(turn: RunningTurn, ending: Ending) -> str:
 
 
 def _changed_session(turn: RunningTurn) -> tuple[Mapping[str, Json] | None, str | None]:
-    """Return the session's state and title, each if the function changed it. The function may have set any value."""
-    context = turn.run.context
-    if context is None or turn.session is None:
+    """Return the session's state and title, each if the function changed it. The function may have set any value.
+
+    A state among its additional outputs counts more than that of its context.
+    """
+    context, draft = turn.run.context, turn.run.draft
+    if turn.session is None:
         return None, None
+    answered = None if draft is None else draft.state
+    if context is None:
+        return answered, None
     try:
         state, title = clean_json(context.session.state), clean_json(context.session.title)
     except Exception:  # the function broke it, or its thread is changing it
         logger.exception("the session's state could not be read in turn %s and stays as it was", turn.turn_id)
-        return None, None
+        return answered, None
+    state = state if answered is None else answered
     return (
         state if state != turn.session.state and isinstance(state, dict) else None,
         title if title != turn.session.title and isinstance(title, str) else None,

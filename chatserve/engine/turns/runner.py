@@ -23,12 +23,13 @@ from chatserve.chat_function.call import Batch, Interpret
 from chatserve.chat_function.threads import Threads
 from chatserve.codec import clean_text
 from chatserve.contracts.formats import AnswerSnapshot, AnswerView, Output, ParsedMessage
-from chatserve.core.errors import CHAT_ERROR_STATUS, AnswerTooLarge, ChatError, ChatFunctionError, ChatserveError
+from chatserve.core.errors import AnswerTooLarge, ChatFunctionError, ChatserveError
 from chatserve.core.types import FilePart, Message, Session, TurnError
 from chatserve.engine.log.speech import Publisher, Speech
 from chatserve.engine.parts import EngineParts
 from chatserve.engine.sessions.histories import Histories
 from chatserve.engine.turns.answer_files import AnswerFiles, names_file
+from chatserve.engine.turns.shown_errors import shown_error
 from chatserve.engine.turns.turn import RunningTurn
 
 logger = logging.getLogger("chatserve.engine")
@@ -46,7 +47,7 @@ class TurnRunner:
         self._parts = parts
         self._histories = histories
         self._publisher = publisher
-        self._files = AnswerFiles(parts.store, parts.files, parts.clock, parts.new_id)
+        self.files = AnswerFiles(parts.store, parts.files, parts.settings, parts.clock, parts.new_id)
         self._kept_answers: dict[tuple[str, int], AnswerSnapshot] = {}
         self._warned: set[tuple[str, str]] = set()
         self.threads = Threads()
@@ -93,7 +94,7 @@ class TurnRunner:
         """Interpret a value that is not a plain string, store its files, and return it as items of a speech."""
         said = item if type(item) is Batch else (interpret(item),)
         if any(type(each) is tuple and any(map(names_file, each)) for each in said):
-            return [await self._files.stored(turn, each) if type(each) is tuple else each for each in said]
+            return [await self.files.stored(turn, each) if type(each) is tuple else each for each in said]
         return said
 
     async def _last_error(self, turn: RunningTurn, error: BaseException) -> BaseException:
@@ -173,7 +174,7 @@ class TurnRunner:
             nonlocal normalize
             if normalize is None:
                 message, options = self._message(chat, user_message), chat.options
-                view = AnswerView(given, message, options.yields, options.history)
+                view = AnswerView(given, message, options.yields, options.history, options.additional_outputs)
                 normalize = partial(self._parts.new_interpreter().normalize, view=view)
             return tuple(normalize(value))
 
@@ -227,8 +228,8 @@ class TurnRunner:
 
     def _failure(self, turn: RunningTurn, error: BaseException) -> TurnError:
         error_id = self._parts.new_id("e_")
-        if isinstance(error, ChatError):
-            return _shown(error, error_id)
+        if (shown := shown_error(error, error_id)) is not None:
+            return shown
         logger.error(
             "chat function %r failed in turn %s (%s)", turn.chat.options.name, turn.turn_id, error_id, exc_info=error
         )
@@ -271,15 +272,6 @@ def _in_loop(hear: Callable[[Report], None]) -> Callable[[Report], None]:
             loop.call_soon_threadsafe(hear, report)
 
     return hear_anywhere
-
-
-def _shown(error: ChatError, error_id: str) -> TurnError:
-    """Return the error that the developer raised for the client, even if its attributes have wrong types."""
-    code, detail = clean_text(str(error.code)), clean_text(str(error.detail))
-    if error.status_code is None:
-        return TurnError(code, detail, error_id, bool(error.retryable), CHAT_ERROR_STATUS, has_own_status=False)
-    status_code = error.status_code if type(error.status_code) is int else ChatFunctionError.status_code
-    return TurnError(code, detail, error_id, bool(error.retryable), status_code)
 
 
 def _text_of(error: BaseException) -> str:

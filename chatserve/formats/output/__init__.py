@@ -11,7 +11,9 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from chatserve.contracts.formats import AnswerView, Output, OutputNormalizer
+from chatserve.core.configuration import shown
 from chatserve.core.errors import AnswerInvalid
+from chatserve.formats.output.additional import AdditionalOutputs
 from chatserve.formats.output.anthropic import AnthropicNormalizer
 from chatserve.formats.output.huggingface import HuggingFaceNormalizer
 from chatserve.formats.output.langchain import LangChainNormalizer
@@ -46,6 +48,7 @@ class AnswerNormalizer:
         self._families = families
         self._instances: dict[type[OutputNormalizer], OutputNormalizer] = {}
         self._by_type: dict[type, Callable[[Any, AnswerView], Sequence[Output]]] = {}
+        self._additional = AdditionalOutputs()
 
     def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
         """Return the outputs that one returned or yielded value stands for.
@@ -53,19 +56,33 @@ class AnswerNormalizer:
         Raises:
             AnswerInvalid: the value belongs to no family, or is broken.
         """
-        normalize = self._by_type.get(type(value)) or self._select(value)
-        return normalize(value, view)
+        known = self._by_type.get(type(value))
+        if known is not None:
+            return known(value, view)
+        if view.additional_outputs and isinstance(value, tuple) and value:
+            answer, *more = value
+            return self._additional.add_to(self._select(answer)(answer, view), view.additional_outputs, more)
+        return self._select(value)(value, view)
 
     def _select(self, value: Any) -> Callable[[Any, AnswerView], Sequence[Output]]:
         family = next((family for family in self._families if family.accepts(value)), None)
         if family is None:
-            raise AnswerInvalid(
-                f"the chat function answered with a value of type {type(value).__name__}: {value!r:.200}; "
-                "answer with text, a message, a list of messages, a File, a JSON value or a model library's chunk"
-            )
+            raise AnswerInvalid(_refusal_of(value))
         normalizer = self._instances.get(family)
         if normalizer is None:
             normalizer = self._instances[family] = family()
         if not isinstance(value, _SHAPED_BY_VALUE):
             self._by_type[type(value)] = normalizer.normalize
         return normalizer.normalize
+
+
+def _refusal_of(value: object) -> str:
+    if isinstance(value, tuple):
+        return (
+            f"the chat function answered with a tuple of {len(value)} values; declare what follows the answer, "
+            'as in @app.chat(additional_outputs=("name", …)), or answer with a list'
+        )
+    return (
+        f"the chat function answered with a value of type {type(value).__name__}: {shown(value)}; "
+        "answer with text, a message, a list of messages, a File, a JSON value or a model library's chunk"
+    )

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chatserve.codec import clean_json
 from chatserve.contracts.formats import AnswerView, Output, PartAppended, ReasoningAppended, TextAppended
 from chatserve.core.errors import AnswerInvalid
 from chatserve.core.types import ToolResultPart, Usage
-from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member, sources
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, json_of, member, sources
 
 _NEEDS: Final[Mapping[str, str]] = {
     "message_start": "message",
@@ -167,6 +166,6 @@ def _input_tokens(usage: Any) -> int | None:
 
 
 def _read_tool_result(block: Any) -> ToolResultPart:
-    content = clean_json(member(block, "content"))
+    content = json_of(member(block, "content"))
     is_error = bool(member(block, "is_error")) or (isinstance(content, dict) and "error_code" in content)
     return ToolResultPart(member(block, "tool_use_id"), content, is_error)

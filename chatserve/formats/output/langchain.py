@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from chatserve.codec import clean_json
 from chatserve.contracts.formats import (
     AnswerView,
     MessageAppended,
@@ -21,7 +20,7 @@ from chatserve.contracts.formats import (
 )
 from chatserve.core.types import ToolResultPart
 from chatserve.formats.shared.content import read_content, read_part
-from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, json_of, member
 
 _FILES: Final = frozenset({"image", "image_url", "audio", "video", "file"})
 _ROLES: Final[Mapping[str, str]] = {"human": "user", "HumanMessageChunk": "user"}
@@ -111,5 +110,5 @@ def _summary(summary: Any) -> str:
 
 
 def _read_tool_message(message: Any) -> ToolResultPart:
-    output = clean_json(member(message, "content"))
+    output = json_of(member(message, "content"))
     return ToolResultPart(member(message, "tool_call_id"), output, member(message, "status") == "error")

@@ -10,7 +10,6 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from chatserve.codec import clean_json
 from chatserve.contracts.formats import (
     AnswerView,
     Output,
@@ -20,7 +19,7 @@ from chatserve.contracts.formats import (
 )
 from chatserve.core.errors import AnswerInvalid
 from chatserve.core.types import LocalFile, ToolResultPart
-from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member, sources
+from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, json_of, member, sources
 
 _CALLS: Final[Mapping[str, Literal["server", "client"]]] = {
     "function_call": "client",
@@ -95,8 +94,8 @@ class OpenAIResponsesNormalizer:
         else:
             outputs = self._tool_calls.complete(item_id, _arguments(item))
         if member(item, "type") == "mcp_call":
-            error = clean_json(member(item, "error"))
-            output = error if error is not None else clean_json(member(item, "output"))
+            error = json_of(member(item, "error"))
+            output = error if error is not None else json_of(member(item, "output"))
             call_id = self._tool_calls.id_of(item_id) or item_id
             outputs.append(PartAppended(ToolResultPart(call_id, output, error is not None)))
         return outputs

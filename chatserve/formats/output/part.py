@@ -1,8 +1,8 @@
 """One value as one part: a file, or any other value that has a JSON form.
 
-A file is a `pathlib.Path`, a `chatserve.File`, or Gradio's dict `{"path", "orig_name"?, "mime_type"?, "alt_text"?}`.
-This module only names it: the engine reads and stores its bytes. Other values are numbers, dicts without content,
-tuples, pydantic models, dataclasses.
+A file is a `pathlib.Path`, a `chatserve.File`, Gradio's dict `{"path", "orig_name"?, "mime_type"?, "alt_text"?}` or a
+tuple of one path. This module only names it: the engine reads and stores its bytes. Other values are numbers, dicts
+without content, pydantic models, dataclasses; other tuples are none, as they hold more than the answer.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from chatserve.codec import has_json_form
 from chatserve.contracts.formats import AnswerView, Output
-from chatserve.formats.shared.content import is_data, is_file, part_answer, read_data, read_file
+from chatserve.formats.shared.content import is_file, is_file_tuple, part_answer, read_content, read_data
 
 
 class PartNormalizer:
@@ -19,7 +20,10 @@ class PartNormalizer:
 
     @staticmethod
     def accepts(value: object) -> bool:
-        return is_file(value) or is_data(value)
+        if isinstance(value, tuple):
+            return len(value) == 1 and is_file_tuple(value)
+        return is_file(value) or has_json_form(value)
 
     def normalize(self, value: Any, view: AnswerView) -> Sequence[Output]:
-        return part_answer(read_file(value) if is_file(value) else read_data(value), view)
+        (part,) = read_content(value) if is_file(value) or isinstance(value, tuple) else (read_data(value),)
+        return part_answer(part, view)

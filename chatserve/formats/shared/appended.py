@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias
 
+from chatserve import codec
 from chatserve.contracts.turns import TurnRecord
 from chatserve.core.events import (
     Delta,
@@ -165,7 +166,8 @@ class _Told:
 
     def __init__(self, message: MessageOpened | Message) -> None:
         self.message_id = message.message_id
-        self.title = str((message.metadata or {}).get("title") or "")
+        title = (message.metadata or {}).get("title") or ""
+        self.title = title if isinstance(title, str) else codec.dumps(title).decode()
         self.is_silent = message.role != "assistant"
         self.words: list[str] = []
         self.reasoning: list[str] = []

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from chatserve.codec import clean_json
+from chatserve.codec import is_record
 from chatserve.contracts.formats import AnswerSnapshot, AnswerView, MessageAppended, Output, ParsedMessage, PartAppended
+from chatserve.core.configuration import shown
 from chatserve.core.errors import AnswerInvalid
 from chatserve.core.types import (
     ROLES,
@@ -29,10 +30,11 @@ from chatserve.core.types import (
     ToolCallPart,
     ToolResultPart,
 )
-from chatserve.formats.shared.model_answer import arguments_text, member
+from chatserve.formats.shared.model_answer import arguments_text, json_of, member
 
 _FILE_KEYS: Final = frozenset({"path", "url", "size", "orig_name", "mime_type", "is_stream", "meta", "alt_text"})
-_DATA_TYPES: Final = (int, float, Mapping, list, tuple, set, frozenset)
+_FILE_MODELS: Final = frozenset({"FileData", "ImageData"})
+"""Gradio's pydantic models of files."""
 
 # --- answers -----------------------------------------------------------------------------------------------------
 
@@ -92,13 +94,13 @@ def _role(role: Any) -> str:
         return "assistant"
     if isinstance(role, str) and role in ROLES:
         return str.__str__(role)
-    raise AnswerInvalid(f"a message has the unknown role {role!r}; use one of {', '.join(sorted(ROLES))}")
+    raise AnswerInvalid(f"a message has the unknown role {shown(role)}; use one of {', '.join(sorted(ROLES))}")
 
 
 def _output(content: tuple[DraftPart, ...], raw: Any) -> Json:
     if all(isinstance(part, TextPart) for part in content):
         return "".join(part.text for part in content if isinstance(part, TextPart))
-    return _json(raw)
+    return json_of(raw)
 
 
 def _read_tool_call(call: Any) -> ToolCallPart:
@@ -106,7 +108,7 @@ def _read_tool_call(call: Any) -> ToolCallPart:
     call_id, name = member(call, "id"), member(function, "name")
     if not isinstance(call_id, str) or not isinstance(name, str):
         raise AnswerInvalid(
-            f"a tool call has no id or no function name: {call!r:.200}; "
+            f"a tool call has no id or no function name: {shown(call)}; "
             'use {"id": …, "type": "function", "function": {"name": …, "arguments": …}}'
         )
     return ToolCallPart(call_id, name, arguments_text(member(function, "arguments")))
@@ -116,23 +118,23 @@ def _metadata(metadata: Any) -> Mapping[str, Json] | None:
     if not metadata:
         return None
     if not isinstance(metadata, Mapping):
-        raise AnswerInvalid(f"the metadata of a message is {metadata!r:.200}; make it a dict")
-    return dict(_json(metadata))
+        raise AnswerInvalid(f"the metadata of a message is {shown(metadata)}; make it a dict")
+    return dict(json_of(metadata))
 
 
 def _options(options: Any) -> tuple[Mapping[str, Json], ...] | None:
     if not options:
         return None
     if not isinstance(options, list | tuple):
-        raise AnswerInvalid(f"the options of a message are {options!r:.200}; make them a list of dicts")
+        raise AnswerInvalid(f"the options of a message are {shown(options)}; make them a list of dicts")
     return tuple(map(_option, options))
 
 
 def _option(option: Any) -> Mapping[str, Json]:
     """Copy one option. A label without a value is also the value, as in Gradio."""
     if not isinstance(option, Mapping) or not {"value", "label"} & option.keys():
-        raise AnswerInvalid(f'an option of a message is {option!r:.200}; make it a dict with "value"')
-    copied: dict[str, Json] = _json(option)
+        raise AnswerInvalid(f'an option of a message is {shown(option)}; make it a dict with "value"')
+    copied: dict[str, Json] = json_of(option)
     return {"value": copied["label"]} | copied if "value" not in copied else copied
 
 
@@ -159,13 +161,23 @@ def _read_item(item: Any) -> DraftPart:
         return TextPart(plain_text(item))
     if is_file(item):
         return read_file(item)
-    if isinstance(item, tuple) and item and isinstance(item[0], str | Path):
-        return _file_at(item[0], None, None)
+    if is_file_tuple(item):
+        return named_file(item[0])
     if isinstance(item, dict):
         return read_part(item)
     if callable(dump := getattr(item, "model_dump", None)) and isinstance(getattr(item, "type", None), str):
         return read_part(dump())
     return read_data(item)
+
+
+def is_file_tuple(value: object) -> bool:
+    """Whether a value is a file as in Gradio's pairs: `(path,)` or `(path, alt_text)`."""
+    return (
+        isinstance(value, tuple)
+        and len(value) in (1, 2)
+        and isinstance(value[0], str | Path)
+        and isinstance(value[-1], str | Path | None)
+    )
 
 
 def plain_text(text: str) -> str:
@@ -186,13 +198,13 @@ def read_part(part: Mapping[str, Any]) -> DraftPart:
     try:
         return reader(part)
     except (KeyError, TypeError, ValueError) as error:
-        raise AnswerInvalid(f"a content part of type {kind!r} is broken ({error!r}): {part!r:.200}") from error
+        raise AnswerInvalid(f"a content part of type {kind!r} is broken ({error!r}): {shown(part)}") from error
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return plain_text(value)
-    raise TypeError(f"{value!r:.80} is not text")
+    raise TypeError(f"{shown(value)} is not text")
 
 
 def _read_file_part(part: Mapping[str, Any]) -> DraftPart:
@@ -240,7 +252,7 @@ def _linked(url: Any, name: str | None) -> DraftPart:
 
 def _read_component(part: Mapping[str, Any]) -> DraftPart:
     value = part["value"]
-    return read_file(value) if is_file(value) else DataPart(_json(value), _text(part["component"]))
+    return read_file(value) if is_file(value) else DataPart(json_of(value), _text(part["component"]))
 
 
 def _read_tool_call_part(part: Mapping[str, Any]) -> DraftPart:
@@ -251,12 +263,12 @@ def _read_tool_call_part(part: Mapping[str, Any]) -> DraftPart:
 
 
 def _read_tool_result(part: Mapping[str, Any]) -> DraftPart:
-    return ToolResultPart(_text(part["tool_call_id"]), _json(part["output"]), bool(part.get("is_error")))
+    return ToolResultPart(_text(part["tool_call_id"]), json_of(part["output"]), bool(part.get("is_error")))
 
 
 def _read_data_part(part: Mapping[str, Any]) -> DraftPart:
     name = part.get("name")
-    return DataPart(_json(part["data"]), None if name is None else _text(name))
+    return DataPart(json_of(part["data"]), None if name is None else _text(name))
 
 
 def _read_source(part: Mapping[str, Any]) -> DraftPart:
@@ -290,10 +302,10 @@ _PART_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], DraftPart]]] = {
 
 
 def is_file(value: object) -> bool:
-    """Whether a value is a file: `Path`, `File`, or a dict with `path` and only keys of a file."""
+    """Whether a value is a file: `Path`, `File`, Gradio's `FileData`, or a dict with `path` and only keys of a file."""
     if isinstance(value, dict):
         return "path" in value and value.keys() <= _FILE_KEYS
-    return isinstance(value, File | Path)
+    return isinstance(value, File | Path) or (type(value).__name__ in _FILE_MODELS and hasattr(value, "path"))
 
 
 def read_file(value: Any) -> LocalFile | SourcePart:
@@ -302,49 +314,45 @@ def read_file(value: Any) -> LocalFile | SourcePart:
     Raises:
         AnswerInvalid: the path is neither text nor `Path`.
     """
-    if isinstance(value, File):
-        if isinstance(value.path_or_bytes, bytes):
-            return LocalFile(value.path_or_bytes, value.name, value.media_type)
-        return _file_at(value.path_or_bytes, value.name, value.media_type)
     if isinstance(value, Path):
         return LocalFile(value)
-    return _file_at(value["path"], value.get("orig_name"), value.get("mime_type"))
+    if not isinstance(value, File):
+        path, url = member(value, "path"), member(value, "url")
+        return named_file(path or url, member(value, "orig_name"), member(value, "mime_type"))
+    if isinstance(value.path_or_bytes, bytes):
+        return LocalFile(value.path_or_bytes, _last_of(value.name), value.media_type)
+    made = value.path_or_bytes
+    return named_file(Path(made) if isinstance(made, str) and made else made, value.name, value.media_type)
 
 
-def _file_at(path: Any, name: str | None, media_type: str | None) -> LocalFile | SourcePart:
-    if not isinstance(path, str | Path) or not str(path):
-        raise AnswerInvalid(f"a file has the path {path!r:.200}; give a str or pathlib.Path")
-    if isinstance(path, str) and path.startswith(("http://", "https://")):
-        return SourcePart(path, name)
-    return LocalFile(Path(path), name, media_type)
+def named_file(path: Any, name: Any = None, media_type: Any = None) -> LocalFile | SourcePart:
+    """Return the file at a path. A `Path` was made by the developer; a text may come from a client.
+
+    Raises:
+        AnswerInvalid: the path is neither.
+    """
+    name, media_type = _last_of(name), media_type if isinstance(media_type, str) else None
+    if isinstance(path, Path):
+        return LocalFile(path, name, media_type)
+    if not isinstance(path, str) or not path:
+        raise AnswerInvalid(f"a file has the path {shown(path)}; give a str or pathlib.Path")
+    if path.startswith(("http://", "https://")):
+        return SourcePart(plain_text(path), name)
+    return LocalFile(Path(path), name, media_type, is_named=True)
 
 
-def is_data(value: object) -> bool:
-    """Whether a value has a JSON form: numbers, dicts, lists and the like, pydantic models, dataclasses."""
-    return isinstance(value, _DATA_TYPES) or (
-        not isinstance(value, type) and (hasattr(value, "model_dump") or hasattr(value, "__dataclass_fields__"))
-    )
+def _last_of(name: Any) -> str | None:
+    """Return the last part of a name: the folders before it are the server's."""
+    return (name.replace("\\", "/").rpartition("/")[2] or None) if isinstance(name, str) else None
 
 
 def read_data(value: Any) -> DataPart:
     """Copy a value as data. The name of a model or dataclass becomes the part's name.
 
     Raises:
-        AnswerInvalid: the value has no JSON form.
+        AnswerInvalid: the value has no JSON form, or holds one without.
     """
-    if not is_data(value):
-        raise AnswerInvalid(
-            f"a value of type {type(value).__name__} cannot be part of an answer: {value!r:.200}; "
-            "use text, a File, a message or a JSON value"
-        )
-    return DataPart(_json(value), None if isinstance(value, _DATA_TYPES) else type(value).__name__)
-
-
-def _json(value: Any) -> Any:
-    try:
-        return clean_json(value)
-    except ValueError as error:
-        raise AnswerInvalid(f"a value of type {type(value).__name__} has no JSON form: {error}") from error
+    return DataPart(json_of(value), type(value).__name__ if is_record(value) else None)
 
 
 def read_text(text: str) -> ParsedMessage:

@@ -11,7 +11,8 @@ from typing import Any, Final, Literal
 
 from chatserve import codec
 from chatserve.contracts.formats import AnswerFinished, Output, PartAppended, ToolArgumentsAppended, ToolCallOpened
-from chatserve.core.types import SourcePart, ToolCallPart, Usage
+from chatserve.core.errors import AnswerInvalid
+from chatserve.core.types import Json, SourcePart, ToolCallPart, Usage
 
 FINISH_REASONS: Final[Mapping[str, str]] = {
     "stop": "stop",
@@ -61,11 +62,38 @@ def sources(citations: Iterable[Any]) -> list[Output]:
     ]
 
 
+def json_of(value: Any) -> Json:
+    """Copy a value as JSON.
+
+    Raises:
+        AnswerInvalid: it holds something without a JSON form, the message says where; or a file of Gradio's, which
+            would tell the client a path of the server.
+    """
+    try:
+        cleaned = codec.clean_json(value)
+    except ValueError as error:
+        raise AnswerInvalid(f"a value of type {type(value).__name__} cannot be part of an answer: {error}") from error
+    if _holds_file(cleaned):
+        raise AnswerInvalid("data in an answer holds a gradio.FileData; make the file content of a message of its own")
+    return cleaned
+
+
+def _holds_file(value: Json) -> bool:
+    if isinstance(value, list):
+        return any(map(_holds_file, value))
+    if not isinstance(value, dict):
+        return False
+    meta, path = value.get("meta"), value.get("path")
+    if isinstance(meta, dict) and meta.get("_type") == "gradio.FileData" and isinstance(path, str):
+        return not path.startswith(("http://", "https://"))
+    return any(map(_holds_file, value.values()))
+
+
 def arguments_text(arguments: Any) -> str:
     """Return the arguments of a tool call as JSON text. They may be JSON text already, or a value."""
     if arguments is None:
         return ""
-    return arguments if isinstance(arguments, str) else codec.dumps(codec.clean_json(arguments)).decode()
+    return arguments if isinstance(arguments, str) else codec.dumps(json_of(arguments)).decode()
 
 
 class ToolCalls:
