@@ -12,8 +12,9 @@ from chatserve.cli.description import check_lines
 from chatserve.cli.launch import Launch, load_with_settings
 from chatserve.cli.launch import run as run_launch
 from chatserve.cli.logs import clean
-from chatserve.cli.options import given_settings, server_options, setting_options
+from chatserve.cli.options import chat_options, given_settings, server_options, setting_options
 from chatserve.cli.reload import develop
+from chatserve.cli.target import CHAT_OPTIONS
 from chatserve.core.errors import ConfigurationError
 
 MISUSED: Final = 2
@@ -61,6 +62,7 @@ def cli() -> None:
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, envvar="CHATSERVE_WORKERS", help="number of processes"
 )
+@chat_options
 @setting_options
 def run(target: str, workers: int, **options: Any) -> None:
     """Serve TARGET: app.py, app.py:name or pkg.module:name."""
@@ -70,6 +72,7 @@ def run(target: str, workers: int, **options: Any) -> None:
 @cli.command()
 @click.argument("target")
 @server_options
+@chat_options
 @setting_options
 def dev(target: str, **options: Any) -> int:
     """Serve TARGET while you write it: reload on change, show errors.
@@ -81,9 +84,11 @@ def dev(target: str, **options: Any) -> int:
 
 @cli.command()
 @click.argument("target")
+@chat_options
 @setting_options
 def check(target: str, **options: Any) -> None:
     """Tell what TARGET would serve and with which settings, or why not."""
     given = given_settings(options)
-    for line in check_lines(load_with_settings(target, given), given, os.environ):
+    chat = {name: options[name] for name in CHAT_OPTIONS}
+    for line in check_lines(load_with_settings(target, given, chat), given, os.environ):
         click.echo(line)

@@ -37,6 +37,9 @@ def start_lines(target: Target, host: str, port: int) -> Iterator[str]:
     yield f"{app.title} is served at {url} (from {target.name}: {target.taken})"
     if len(app.chats) > 1:
         yield f"  chats     {', '.join(_paths(app))}"
+    for note in target.notes:
+        if note.is_news:
+            yield f"  {note.label:<9} {note.text}"
     yield f"  sessions  {app.settings.store}"
     if host in _EVERYWHERE:
         yield f"  hosts     {', '.join(app.settings.allowed_hosts)} (more with --allowed-host)"
@@ -77,6 +80,10 @@ def check_lines(target: Target, given: Mapping[str, Any], environment: Mapping[s
     for chat in target.app.chats.values():
         yield ""
         yield from _chat_lines(chat)
+    if target.notes:
+        yield ""
+        yield "how it was read"
+        yield from (f"  {note.label:<16} {note.text}" for note in target.notes)
     yield ""
     yield "settings in force"
     yield from _setting_lines(target.app.settings, given, environment)

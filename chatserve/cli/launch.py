@@ -15,7 +15,7 @@ from chatserve.cli.listeners import close, listen, port_of
 from chatserve.cli.logs import LogFormat, configure_logging
 from chatserve.cli.options import given_settings
 from chatserve.cli.server import serve
-from chatserve.cli.target import Target, load_target
+from chatserve.cli.target import CHAT_OPTIONS, Target, load_target
 from chatserve.core.errors import ConfigurationError
 from chatserve.settings import Settings
 from chatserve.stores import create_store
@@ -25,7 +25,7 @@ logger = logging.getLogger("chatserve.cli")
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to serve, where and how; `settings` are those given on the command line."""
+    """What to serve, where and how. `settings` are those of the command line, `chat` what it says of a function."""
 
     target: str
     host: str
@@ -34,12 +34,14 @@ class Launch:
     log_format: LogFormat
     access_log: bool
     settings: Mapping[str, Any]
+    chat: Mapping[str, Any]
 
     @classmethod
     def from_options(cls, target: str, options: Mapping[str, Any]) -> Launch:
         """Read the options of a command."""
-        of_process = {name: value for name, value in options.items() if name not in Settings.model_fields}
-        return cls(target, settings=given_settings(options), **of_process)
+        chat = {name: value for name, value in options.items() if name in CHAT_OPTIONS}
+        left = {name: value for name, value in options.items() if name not in {*Settings.model_fields, *chat}}
+        return cls(target, settings=given_settings(options), chat=chat, **left)
 
 
 def run(launch: Launch, *, workers: int = 1) -> None:
@@ -57,16 +59,18 @@ def run(launch: Launch, *, workers: int = 1) -> None:
 def prepare(launch: Launch) -> Target:
     """Set up logging, load the target and give it the settings of the command line. Raises: ConfigurationError."""
     configure_logging(launch.log_level, launch.log_format)
-    return load_with_settings(launch.target, launch.settings)
+    return load_with_settings(launch.target, launch.settings, launch.chat)
 
 
-def load_with_settings(name: str, settings: Mapping[str, Any]) -> Target:
+def load_with_settings(name: str, settings: Mapping[str, Any], chat: Mapping[str, Any]) -> Target:
     """Load a target, give it settings, and check what can be checked before anything is opened.
+
+    `chat` is what the command line says of a chat function, in place of `@app.chat`.
 
     Raises:
         ConfigurationError: the target or a setting is not what it should be.
     """
-    target = load_target(name)
+    target = load_target(name, chat)
     target.app.override(**settings)
     create_store(target.app.settings.store)
     return target

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 import click
 from pydantic.fields import FieldInfo
 
+from chatserve.chat_function import ChatOptions
 from chatserve.settings import ENVIRONMENT_PREFIX, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,6 +39,26 @@ def server_options(function: Command) -> Command:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def chat_options(function: Command) -> Command:
+    """Give a command what it can say of a chat function in a file without a ChatServer."""
+    bare = "for a function without @app.chat"
+    options = (
+        _process_option(
+            "--history", type=click.Choice(_values_of("history")), help=f"{bare}: the shape of its history"
+        ),
+        _process_option("--yields", type=click.Choice(_values_of("yields")), help=f"{bare}: what each yield is"),
+        _process_option("--multimodal/--no-multimodal", default=None, help=f"{bare}: whether its message has files"),
+        _process_option("--name", help=f"{bare}: the name of its chat"),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _values_of(option: str) -> tuple[str, ...]:
+    return typing.get_args(ChatOptions.model_fields[option].annotation)
 
 
 def given_settings(options: Mapping[str, Any]) -> dict[str, Any]:

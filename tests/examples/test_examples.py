@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.conversation import converse
+from tests.support.conversation import Conversation, converse
+from tests.support.environments import require_environment
 from tests.support.openai_endpoint import openai_endpoint
 from tests.support.server import ROOT, serve
 from tests.support.sse import read_events
@@ -208,3 +209,26 @@ def test_words_of_a_model_are_streamed(example: str):
     events = list(read_events(response.text.split("\n")))
     assert "".join(event.json["text"] for event in events if event.event == "delta") == "After 1 messages: hi "
     assert events[-1].json["status"] == "completed"
+
+
+def _take_three_turns_with_the_parrot(talk: Conversation) -> None:
+    chat = talk.server.get("/").json()["chats"][0]
+    assert (chat["name"], chat["title"], len(chat["examples"])) == ("parrot", "Parrot", 2)
+    assert talk.ask("Hello") == "1. Hello! Hello!"
+    assert talk.ask("Hello", inputs={"punctuation": "?", "times": 1}) == "2. Hello?"
+    talk.restart()
+    assert talk.ask("Hello") == "3. Hello! Hello!"
+    refused = talk.server.post("/chat", {"message": "Hello", "inputs": {"times": 9}})
+    assert (refused.status_code, "times" in refused.text) == (422, True)
+
+
+def test_chat_interface_is_served_unchanged_without_gradio(tmp_path: Path):
+    with converse("examples/gradio_interface.py", tmp_path) as talk:
+        _take_three_turns_with_the_parrot(talk)
+        assert "not carried over" in talk.server.log
+        assert talk.history("messages")[-1] == ("assistant", "3. Hello! Hello!")
+
+
+def test_chat_interface_is_served_unchanged_with_gradio(tmp_path: Path):
+    with converse("examples/gradio_interface.py", tmp_path, python=require_environment("gradio-app")) as talk:
+        _take_three_turns_with_the_parrot(talk)

@@ -11,10 +11,13 @@ from tests.support.server import Server, serve
 class Conversation:
     """Takes turns with one chat of a server whose SQLite file outlives it."""
 
-    def __init__(self, target: str, store: Path, env: Mapping[str, str], chat: str | None) -> None:
+    def __init__(
+        self, target: str, store: Path, env: Mapping[str, str], chat: str | None, python: Path | None = None
+    ) -> None:
         self.server: Server
         self.session_id: str | None = None
         self._target, self._store, self._env, self._chat = target, store, env, chat
+        self._python = python
         self._running = ExitStack()
 
     def ask(self, message: Any, **body: Any) -> str:
@@ -32,7 +35,7 @@ class Conversation:
     def restart(self) -> None:
         """End the server as a deployment does (SIGTERM) and start another one on the same file."""
         self._running.close()
-        context = serve(self._target, "--store", f"sqlite:///{self._store}", env=self._env)
+        context = serve(self._target, "--store", f"sqlite:///{self._store}", env=self._env, python=self._python)
         self.server = self._running.enter_context(context)
 
     def history(self, history_format: str) -> list[Any]:
@@ -52,10 +55,15 @@ class Conversation:
 
 @contextmanager
 def converse(
-    target: str, tmp_path: Path, *, env: Mapping[str, str] | None = None, chat: str | None = None
+    target: str,
+    tmp_path: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    chat: str | None = None,
+    python: Path | None = None,
 ) -> Iterator[Conversation]:
-    """Serve `target` on a SQLite file in `tmp_path`, restartable, until the block ends."""
-    conversation = Conversation(target, tmp_path / "chat.db", env or {}, chat)
+    """Serve `target` on a SQLite file in `tmp_path`, restartable, until the block ends. `python` is another Python."""
+    conversation = Conversation(target, tmp_path / "chat.db", env or {}, chat, python)
     conversation.restart()
     with conversation._running:
         yield conversation

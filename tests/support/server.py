@@ -116,6 +116,7 @@ def serve(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     command: str = "run",
+    python: Path | None = None,
 ) -> Iterator[Server]:
     """Serve `target` (a file, relative to the repository, or `module:app`) on a free port until the block ends.
 
@@ -124,7 +125,7 @@ def serve(
     """
     file = ROOT / target
     command_line = ["-m", "chatserve", command, str(file if file.exists() else target), "--port", "0", *args]
-    with launch(command_line, env=env, cwd=cwd) as server:
+    with launch(command_line, env=env, cwd=cwd, python=python) as server:
         yield server
 
 
@@ -135,12 +136,16 @@ def launch(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     ready: str = "/health/ready",
+    python: Path | None = None,
 ) -> Iterator[Server]:
-    """Run Python with `args`, which must start a server and print its address; wait until `ready` answers 200."""
+    """Run Python with `args`, which must start a server and print its address; wait until `ready` answers 200.
+
+    `python` is another Python than that of the tests.
+    """
     with ExitStack() as stack:
         folder = cwd or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatserve-")))
         process = subprocess.Popen(
-            [sys.executable, *args],
+            [str(python or sys.executable), *args],
             cwd=folder,
             env=_environment(env or {}),
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,291 @@
+"""Wraps the function of a `gr.ChatInterface` as a chat function: inputs by name and with types, states in the session.
+
+Gradio calls its function by position: message, history, and the value of each additional input, in their order; what an
+annotation asks for, like `gr.Request`, is put in between. A parameter beyond those has its default.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import typing
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from chatserve.chat_function import ChatContext
+from chatserve.chat_function.kinds import is_async, is_generator
+from chatserve.cli.target.functions import POSITIONAL, is_injected
+from chatserve.cli.target.gradio.inputs import Fixed, State, Typed, is_state, label_of, read_component
+from chatserve.cli.target.gradio.record import is_gradio, read
+from chatserve.cli.target.gradio.states import States
+from chatserve.cli.target.place import TargetError
+
+Parameter = inspect.Parameter
+
+CONTEXT: Final = "chatserve_context"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A chat function; the names of its inputs, and those that are none; those of its states and additional outputs."""
+
+    function: Callable[..., Any]
+    inputs: tuple[str, ...]
+    fixed: tuple[str, ...]
+    states: tuple[str, ...]
+    outputs: tuple[str, ...]
+    rows: tuple[str | None, ...]
+    """For each additional input its name, or None if it is no input of the chat."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """An argument of the function: what it is filled with (None: the server fills it), by name or by position."""
+
+    name: str
+    filled: Literal["message", "history"] | Typed | Fixed | State | None
+    parameter: Parameter
+    is_by_name: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """An additional output: data of that name, or a state."""
+
+    name: str
+    is_state: bool
+
+
+def adapt(function: Callable[..., Any], name: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> Adapted:
+    """Return the function as a chat function. `inputs` and `outputs` are the components of the interface.
+
+    Raises:
+        TargetError: there are more or fewer inputs than the function takes.
+    """
+    slots = tuple(_slots(function, name, inputs))
+    filled = [slot for slot in slots if isinstance(slot.filled, Typed | Fixed | State)]
+    names = {id(component): slot.name for component, slot in zip(inputs, filled, strict=True)}
+    results = tuple(_results(outputs, names))
+    state_names = [slot.name for slot in filled if isinstance(slot.filled, State)]
+    states = tuple(dict.fromkeys([*state_names, *(each.name for each in results if each.is_state)]))
+    adapted = function
+    if len(slots) > 2 or results or _parameters_beyond(function, slots):
+        adapted = _wrap(function, _Call(function, slots, results))
+        adapted.__signature__ = _signature(slots, has_context=bool(states))  # type: ignore[attr-defined]
+    rows = tuple(slot.name if isinstance(slot.filled, Typed) else None for slot in filled)
+    return Adapted(
+        adapted,
+        tuple(each for each in rows if each is not None),
+        tuple(slot.name for slot in filled if isinstance(slot.filled, Fixed)),
+        states,
+        tuple(each.name for each in results if not each.is_state),
+        rows,
+    )
+
+
+# what the function takes
+
+
+def _slots(function: Callable[..., Any], name: str, components: Sequence[Any]) -> Iterator[_Slot]:
+    waiting = list(components)
+    wanted: list[Literal["message", "history"]] = ["message", "history"]
+    is_by_name = False
+    for parameter in _parameters(function):
+        if is_injected(parameter):
+            by_name = is_by_name or parameter.kind is Parameter.KEYWORD_ONLY
+            yield _Slot(parameter.name, None, parameter, by_name)
+        elif parameter.kind is Parameter.VAR_POSITIONAL:
+            yield from (_Slot(f"{word}", word, parameter) for word in wanted)
+            yield from _variable_slots(parameter, waiting)
+            wanted, waiting, is_by_name = [], [], True
+        elif parameter.kind not in POSITIONAL:
+            continue
+        elif wanted:
+            yield _Slot(parameter.name, wanted.pop(0), parameter)
+        elif waiting:
+            yield _Slot(parameter.name, read_component(waiting.pop(0)), parameter)
+        elif parameter.default is Parameter.empty:
+            raise TargetError(f"chat {name!r}: no additional input of its gr.ChatInterface fills {parameter.name!r}")
+        else:
+            is_by_name = True
+    if wanted:
+        raise TargetError(f"chat {name!r}: its function must take a message and a history")
+    if waiting:
+        raise TargetError(
+            f"chat {name!r}: its gr.ChatInterface has {len(components)} additional inputs, "
+            f"and its function takes {len(components) - len(waiting)}"
+        )
+
+
+def _variable_slots(parameter: Parameter, components: Sequence[Any]) -> Iterator[_Slot]:
+    """Yield the inputs that a function takes as `*args`, named by their labels."""
+    taken: set[str] = set()
+    for number, component in enumerate(components, 1):
+        name = label_of(component, f"input_{number}")
+        name = f"{name}_{number}" if name in taken else name
+        taken.add(name)
+        yield _Slot(name, read_component(component), parameter)
+
+
+def _parameters(function: Callable[..., Any]) -> list[Parameter]:
+    """Return the parameters of a function, their annotations evaluated where that is possible."""
+    target = function
+    while isinstance(target, functools.partial):
+        target = target.func
+    if not inspect.isroutine(target):
+        target = type(target).__call__
+    try:
+        hints = typing.get_type_hints(inspect.unwrap(target), include_extras=True)
+    except Exception:  # noqa: BLE001 - annotations may raise anything; they stay text then
+        hints = {}
+    parameters = inspect.signature(function).parameters.values()
+    return [each.replace(annotation=hints.get(each.name, each.annotation)) for each in parameters]
+
+
+def _parameters_beyond(function: Callable[..., Any], slots: Sequence[_Slot]) -> bool:
+    """Whether a function has parameters that Gradio leaves to their defaults."""
+    filled = {slot.name for slot in slots}
+    kinds = (*POSITIONAL, Parameter.KEYWORD_ONLY)
+    return any(each.name not in filled for each in _parameters(function) if each.kind in kinds)
+
+
+def _signature(slots: Sequence[_Slot], *, has_context: bool) -> inspect.Signature:
+    """Return the signature of the chat function: message, history, what the server fills, and inputs by name."""
+    first = [slot.name for slot in slots if slot.filled in ("message", "history")]
+    parameters = [Parameter(name, Parameter.POSITIONAL_ONLY) for name in first]
+    for slot in slots:
+        if isinstance(slot.filled, Typed):
+            kept = {"default": slot.filled.default, "annotation": slot.filled.annotation}
+            parameters.append(Parameter(slot.name, Parameter.KEYWORD_ONLY, **kept))
+        elif slot.filled is None:
+            parameters.append(slot.parameter.replace(kind=Parameter.KEYWORD_ONLY))
+    if has_context:
+        parameters.append(Parameter(CONTEXT, Parameter.KEYWORD_ONLY, annotation=ChatContext))
+    return inspect.Signature(parameters)
+
+
+def _results(outputs: Sequence[Any], names: Mapping[int, str]) -> Iterator[_Result]:
+    """Yield the additional outputs; one that is an additional input too has that one's name."""
+    taken: set[str] = set()
+    for number, component in enumerate(outputs, 1):
+        name = names.get(id(component)) or label_of(component, f"output_{number}")
+        name = f"{name}_{number}" if name in taken else name
+        taken.add(name)
+        yield _Result(name, is_state(component))
+
+
+# calling it
+
+
+class _Call:
+    """Calls the function with the arguments of the chat function, and turns what it gives back into an answer."""
+
+    def __init__(self, function: Callable[..., Any], slots: Sequence[_Slot], results: Sequence[_Result]) -> None:
+        self._function = function
+        self._slots = slots
+        self._results = results
+        self._states = States()
+
+    def start(self, message: Any, history: Any, given: Mapping[str, Any]) -> Any:
+        """Call the function."""
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for slot in self._slots:
+            value = self._argument(slot, message, history, given)
+            if slot.is_by_name:
+                named[slot.name] = value
+            else:
+                positional.append(value)
+        return self._function(*positional, **named)
+
+    def _argument(self, slot: _Slot, message: Any, history: Any, given: Mapping[str, Any]) -> Any:
+        match slot.filled:
+            case "message":
+                return message
+            case "history":
+                return history
+            case Typed(_, default, convert):
+                value = given[slot.name] if slot.name in given else copy.deepcopy(default)
+                return value if convert is None else convert(value)
+            case Fixed(value):
+                return value
+            case State(initial):
+                return self._states.get(given[CONTEXT].session, slot.name, initial)
+            case None:
+                return given.get(slot.name, slot.parameter.default)
+
+    def answer(self, value: Any, given: Mapping[str, Any]) -> Any:
+        """Return what a value of the function answers, and keep its states; outputs come as a tuple or a list."""
+        if not self._results or not isinstance(value, tuple | list) or len(value) != 1 + len(self._results):
+            return value
+        answer, *more = value
+        shown = []
+        for result, output in zip(self._results, more, strict=True):
+            if not result.is_state:
+                shown.append(_plain(output))
+            elif not _is_skip(output):
+                self._states.put(given[CONTEXT].session, result.name, output)
+        return (answer, *shown) if shown else answer
+
+
+def _is_skip(output: Any) -> bool:
+    return isinstance(output, dict) and output.get("__type__") == "update" and "value" not in output
+
+
+def _plain(output: Any) -> Any:
+    """Return the value of an output: of `gr.update(value=…)`, of a component, or itself."""
+    if isinstance(output, dict) and output.get("__type__") == "update":
+        return output.get("value")
+    return read(output, "value") if is_gradio(output) else output
+
+
+def _wrap(function: Callable[..., Any], call: _Call) -> Callable[..., Any]:
+    """Return a function of the same kind that takes its inputs by name."""
+    kinds = {
+        (False, False): _wrap_function,
+        (True, False): _wrap_coroutine,
+        (False, True): _wrap_generator,
+        (True, True): _wrap_async_generator,
+    }
+    wrapped = kinds[is_async(function), is_generator(function)](call)
+    wrapped.__doc__ = getattr(function, "__doc__", None) if inspect.isroutine(function) else None
+    return wrapped
+
+
+def _wrap_function(call: _Call) -> Callable[..., Any]:
+    def answer(message: Any, history: Any, /, **given: Any) -> Any:
+        return call.answer(call.start(message, history, given), given)
+
+    return answer
+
+
+def _wrap_coroutine(call: _Call) -> Callable[..., Any]:
+    async def answer(message: Any, history: Any, /, **given: Any) -> Any:
+        return call.answer(await call.start(message, history, given), given)
+
+    return answer
+
+
+def _wrap_generator(call: _Call) -> Callable[..., Any]:
+    def answer(message: Any, history: Any, /, **given: Any) -> Generator[Any, None, Any]:
+        with closing(call.start(message, history, given)) as values:
+            while True:
+                try:
+                    value = next(values)
+                except StopIteration as end:
+                    return None if end.value is None else call.answer(end.value, given)
+                yield call.answer(value, given)
+
+    return answer
+
+
+def _wrap_async_generator(call: _Call) -> Callable[..., Any]:
+    async def answer(message: Any, history: Any, /, **given: Any) -> AsyncIterator[Any]:
+        async with aclosing(call.start(message, history, given)) as values:
+            async for value in values:
+                yield call.answer(value, given)
+
+    return answer
