@@ -91,12 +91,13 @@ app, local, share = demo.launch(prevent_thread_lock=True)
 import gradio as gr
 def predict(message, history, seen, words):
     seen.append(message)
-    return f"{len(seen)} {message}", seen, gr.skip()
+    return f"{len(seen)} {message}", seen, {"last": message}, gr.skip()
 with gr.Blocks() as demo:
     seen = gr.State([])
+    shown = gr.JSON(label="Shown last")
     total = gr.State(0)
     gr.ChatInterface(predict, additional_inputs=[seen, gr.Number(3, precision=0, label="Words")],
-                     additional_outputs=[seen, total])
+                     additional_outputs=[seen, shown, total])
 """,
     "object state": """
 import gradio as gr

@@ -103,6 +103,12 @@ CARRIED: list[tuple[str, str, Callable[[Target], Any], Any]] = [
         lambda t: next(iter(t.app.chats.values())).inputs_schema["properties"],
         {"how_many": {"default": 3, "title": "How many", "type": "number"}},
     ),
+    (
+        "additional_outputs",
+        "predict, additional_outputs=[gr.JSON(label='My numbers')]",
+        lambda t: options(t).additional_outputs,
+        ("my_numbers",),
+    ),
     ("examples", "predict, examples=['a', 'b']", lambda t: [e.text for e in _examples(t)], ["a", "b"]),
     (
         "examples",

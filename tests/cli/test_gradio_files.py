@@ -126,6 +126,26 @@ def test_state_lives_in_the_session(folder: Path):
     assert list(schema(target)) == ["words"]
 
 
+def test_additional_outputs_become_data_named_by_their_labels(folder: Path):
+    with ChatClient(load(folder, FILES["state"]).app) as client:
+        (message,) = client.session().send("a").messages
+    assert [part for part in message["content"] if part["type"] == "data"] == [
+        {"type": "data", "name": "shown_last", "data": {"last": "a"}}
+    ]
+
+
+def test_path_in_an_additional_output_for_files_is_never_data(folder: Path):
+    text = """
+import gradio as gr
+def predict(message, history): return [message, message]
+demo = gr.ChatInterface(predict, additional_outputs=[gr.Image(label="Picture")])
+"""
+    with ChatClient(load(folder, text).app) as client:
+        turn = client.session().send("/etc/passwd").wait()
+        assert (turn.status, turn.error["code"]) == ("failed", "answer_invalid")
+        assert "passwd" not in str(turn.messages)
+
+
 def test_state_without_a_json_form_lives_in_the_process(folder: Path):
     target = load(folder, FILES["object state"])
     assert ask(target, "a", "b") == ["a", "a, b"]

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from chatserve.chat_function import ChatContext
 from chatserve.chat_function.kinds import is_async, is_generator
 from chatserve.cli.target.functions import POSITIONAL, is_injected
-from chatserve.cli.target.gradio.inputs import Fixed, State, Typed, is_state, label_of, read_component
+from chatserve.cli.target.gradio.inputs import Fixed, State, Typed, is_file, is_state, label_of, read_component
 from chatserve.cli.target.gradio.record import is_gradio, read
 from chatserve.cli.target.gradio.states import States
 from chatserve.cli.target.place import TargetError
@@ -53,10 +53,11 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """An additional output: data of that name, or a state."""
+    """An additional output: data of that name, a file, or a state."""
 
     name: str
     is_state: bool
+    is_file: bool
 
 
 def adapt(function: Callable[..., Any], name: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> Adapted:
@@ -168,13 +169,16 @@ def _signature(slots: Sequence[_Slot], *, has_context: bool) -> inspect.Signatur
 
 
 def _results(outputs: Sequence[Any], names: Mapping[int, str]) -> Iterator[_Result]:
-    """Yield the additional outputs; one that is an additional input too has that one's name."""
-    taken: set[str] = set()
+    """Yield the additional outputs; one that is an additional input too has that one's name.
+
+    No data is named `state`, which as an additional output is the session's.
+    """
+    taken = {"state"}
     for number, component in enumerate(outputs, 1):
         name = names.get(id(component)) or label_of(component, f"output_{number}")
-        name = f"{name}_{number}" if name in taken else name
+        name = f"{name}_{number}" if name in taken and not is_state(component) else name
         taken.add(name)
-        yield _Result(name, is_state(component))
+        yield _Result(name, is_state(component), is_file(component))
 
 
 # calling it
@@ -225,7 +229,7 @@ class _Call:
         shown = []
         for result, output in zip(self._results, more, strict=True):
             if not result.is_state:
-                shown.append(_plain(output))
+                shown.append(_shown(_plain(output), result))
             elif not _is_skip(output):
                 self._states.put(given[CONTEXT].session, result.name, output)
         return (answer, *shown) if shown else answer
@@ -240,6 +244,11 @@ def _plain(output: Any) -> Any:
     if isinstance(output, dict) and output.get("__type__") == "update":
         return output.get("value")
     return read(output, "value") if is_gradio(output) else output
+
+
+def _shown(output: Any, result: _Result) -> Any:
+    """Return an output as chatserve takes it: a text is the path of a file where the component is one for files."""
+    return {"path": output} if result.is_file and isinstance(output, str) else output
 
 
 def _wrap(function: Callable[..., Any], call: _Call) -> Callable[..., Any]:

@@ -58,9 +58,9 @@ def read_component(component: Any) -> Reading:
         component = _Shortcut(component)
     kinds = _names(component)
     value = _value_of(component)
-    if not kinds.isdisjoint(_STATES):
+    if is_state(component):
         return State(value)
-    if not kinds.isdisjoint(_FILES) or not is_json(value):
+    if is_file(component) or not is_json(value):
         return Fixed(value)
     for kind, reader in _READERS.items():
         if kind in kinds:
@@ -79,6 +79,11 @@ def label_of(component: Any, fallback: str) -> str:
 def is_state(component: Any) -> bool:
     """Whether a component keeps a value with the session."""
     return not _STATES.isdisjoint(_names(component))
+
+
+def is_file(component: Any) -> bool:
+    """Whether a component's values are files."""
+    return not _FILES.isdisjoint(_names(component))
 
 
 class _Shortcut:
