@@ -66,6 +66,19 @@ with gr.Blocks() as demo:
     box.submit(respond, [box, chatbot], [box, chatbot])
 demo.launch()
 """,
+    "wired page": """
+import gradio as gr
+def respond(message, chat_history, tone):
+    chat_history.append((message, f"{tone} {len(chat_history)}"))
+    yield "", chat_history
+with gr.Blocks() as demo:
+    chatbot = gr.Chatbot()
+    box = gr.Textbox()
+    tone = gr.Radio(["dry", "warm"], value="warm", label="Tone")
+    gr.ClearButton([box, chatbot])
+    box.submit(fn=respond, inputs=[box, chatbot, tone], outputs=[box, chatbot])
+demo.launch()
+""",
     "theme": """
 from __future__ import annotations
 import gradio as gr

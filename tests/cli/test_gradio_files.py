@@ -113,6 +113,12 @@ def test_page_without_an_interface_is_served_only_by_name(folder: Path):
     assert "name it, demo.py:NAME" in refusal(folder, FILES["page"], ":demo")
 
 
+def test_named_function_of_a_page_is_called_as_the_page_calls_it(folder: Path):
+    target = load(folder, FILES["wired page"], ":respond")
+    assert ask(target, "a", "b") == ["warm 0", "warm 1"]
+    assert ask(target, "a", inputs={"tone": "dry"}) == ["dry 0"]
+
+
 def test_theme_message_request_and_progress_of_the_stand_in_work(folder: Path):
     assert ask(load(folder, FILES["theme"]), "hi") == ["hi!"]
 

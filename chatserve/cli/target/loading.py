@@ -12,9 +12,8 @@ from typing import Any, Final
 
 from chatserve.app import ChatServer
 from chatserve.chat_function import ChatOptions
-from chatserve.cli.target.evidence import Shape
 from chatserve.cli.target.functions import code_of, find_candidates, preferred
-from chatserve.cli.target.gradio import ChatReading, Interface, Record, read_interfaces, recording
+from chatserve.cli.target.gradio import ChatReading, Interface, Record, adapt, find_wiring, read_interfaces, recording
 from chatserve.cli.target.importing import import_module, read_tree, run_main, tree_of
 from chatserve.cli.target.place import Source, TargetError, locate
 from chatserve.cli.target.shapes import read_shape
@@ -202,11 +201,16 @@ def _serve_server(loaded: _Loaded, name: str, server: ChatServer) -> Target:
 def _serve_function(loaded: _Loaded, function: Callable[..., Any], name: str) -> Target:
     options: dict[str, Any] = {"name": name, **loaded.options}
     notes = list(_unread_notes(loaded))
+    wiring = find_wiring(function, vars(loaded.module), loaded.tree)
+    served, declared = function, None
+    if wiring is not None:
+        served = adapt(function, name, wiring.inputs, wiring.outputs, is_page=True).function
+        declared = wiring.declared_type
     if "history" not in options:
-        options["history"], note = _decide_history(read_shape(function, tree_of(code_of(function))))
+        options["history"], note = _decide_history(function, declared, loaded.record)
         notes.append(note)
     app = ChatServer(title=_title(loaded.source))
-    _register(app, function, options, loaded)
+    _register(app, served, options, loaded)
     return _target(loaded, app, f"the function {name!r}", notes)
 
 
@@ -224,7 +228,7 @@ def _serve_interfaces(loaded: _Loaded, interfaces: Iterable[Interface]) -> Targe
     for reading in readings:
         options: dict[str, Any] = {"name": reading.name, **reading.options, **loaded.options}
         if "history" not in options:
-            options["history"], note = _interface_history(reading, loaded.record)
+            options["history"], note = _decide_history(reading.original, reading.declared, loaded.record)
             notes.append(note)
         _register(app, reading.function, options, loaded)
     notes += _fate_notes(loaded, readings)
@@ -253,30 +257,25 @@ def _title(source: Source) -> str:
 # how it was read
 
 
-def _decide_history(shape: Shape | None) -> tuple[str, Note]:
-    """Return the shape of history of a bare function, and what to tell of it."""
-    if shape is None:
-        return "messages", Note(
-            "history", "messages, as nothing in the source says otherwise (--history tuples for pairs)"
-        )
-    return shape.name, _shape_note(shape.name, shape.reason)
+def _decide_history(function: Callable[..., Any], declared: str | None, record: Record) -> tuple[str, Note]:
+    """Return the shape of history of a function, and what to tell of it.
+
+    What its Gradio component declares decides, else its annotation or source, else the default of an old Gradio.
+    """
+    shape = read_shape(function, tree_of(code_of(function)))
+    if declared == "tuples" or (declared == "messages" and (shape is None or shape.name == "tuples")):
+        return declared, _shape_note(declared, f"the file has type={declared!r}")
+    if shape is not None:
+        return shape.name, _shape_note(shape.name, shape.reason)
+    if record.version is not None and int(record.version.partition(".")[0]) <= TUPLES_UNTIL:
+        return "tuples", _shape_note("tuples", f"they are the default of Gradio {record.version}, which is installed")
+    text = "messages, as nothing in the source says otherwise (--history tuples for pairs)"
+    return "messages", Note("history", text)
 
 
 def _shape_note(name: str, reason: str) -> Note:
     other = "tuples" if name == "messages" else "messages"
     return Note("history", f"{name}, as {reason} (--history {other} otherwise)", is_news=name != "messages")
-
-
-def _interface_history(reading: ChatReading, record: Record) -> tuple[str, Note]:
-    """Return the shape of history of an interface: its `type`, else what the source says, else Gradio's default."""
-    shape = read_shape(reading.original, tree_of(code_of(reading.original)))
-    if reading.declared == "tuples" or (reading.declared and (shape is None or shape.name == "tuples")):
-        return reading.declared, _shape_note(reading.declared, f"its gr.ChatInterface has type={reading.declared!r}")
-    if shape is not None:
-        return shape.name, _shape_note(shape.name, shape.reason)
-    if record.version is not None and int(record.version.partition(".")[0]) <= TUPLES_UNTIL:
-        return "tuples", _shape_note("tuples", f"they are the default of Gradio {record.version}, which is installed")
-    return _decide_history(None)
 
 
 def _fate_notes(loaded: _Loaded, readings: Iterable[ChatReading]) -> Iterator[Note]:

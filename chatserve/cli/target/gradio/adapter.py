@@ -13,19 +13,25 @@ import typing
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from chatserve.chat_function import ChatContext
 from chatserve.chat_function.kinds import is_async, is_generator
 from chatserve.cli.target.functions import POSITIONAL, is_injected
 from chatserve.cli.target.gradio.inputs import Fixed, State, Typed, is_file, is_state, label_of, read_component
-from chatserve.cli.target.gradio.record import is_gradio, read
+from chatserve.cli.target.gradio.record import is_chatbot, is_gradio, read
 from chatserve.cli.target.gradio.states import States
 from chatserve.cli.target.place import TargetError
 
 Parameter = inspect.Parameter
 
 CONTEXT: Final = "chatserve_context"
+
+
+Kind: TypeAlias = Literal["answer", "data", "file", "state", "nothing"]
+
+ANSWER: Final = None
+"""Stands among the outputs of an interface for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +59,19 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """An additional output: data of that name, a file, or a state."""
+    """An output: the answer, or an additional one that becomes data of that name, a file, a state, or nothing."""
 
     name: str
-    is_state: bool
-    is_file: bool
+    kind: Kind
 
 
-def adapt(function: Callable[..., Any], name: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> Adapted:
-    """Return the function as a chat function. `inputs` and `outputs` are the components of the interface.
+def adapt(
+    function: Callable[..., Any], name: str, inputs: Sequence[Any], outputs: Sequence[Any], *, is_page: bool = False
+) -> Adapted:
+    """Return the function as a chat function.
+
+    `inputs` are the components that fill its parameters after the first two, `outputs` those that its values go to:
+    of an interface `ANSWER` and the additional ones, of a page its `gr.Chatbot` for the answer and others.
 
     Raises:
         TargetError: there are more or fewer inputs than the function takes.
@@ -69,11 +79,11 @@ def adapt(function: Callable[..., Any], name: str, inputs: Sequence[Any], output
     slots = tuple(_slots(function, name, inputs))
     filled = [slot for slot in slots if isinstance(slot.filled, Typed | Fixed | State)]
     names = {id(component): slot.name for component, slot in zip(inputs, filled, strict=True)}
-    results = tuple(_results(outputs, names))
+    results = tuple(_results(outputs, names, is_page=is_page))
     state_names = [slot.name for slot in filled if isinstance(slot.filled, State)]
-    states = tuple(dict.fromkeys([*state_names, *(each.name for each in results if each.is_state)]))
+    states = tuple(dict.fromkeys([*state_names, *(each.name for each in results if each.kind == "state")]))
     adapted = function
-    if len(slots) > 2 or results or _parameters_beyond(function, slots):
+    if len(slots) > 2 or len(results) > 1 or _parameters_beyond(function, slots):
         adapted = _wrap(function, _Call(function, slots, results))
         adapted.__signature__ = _signature(slots, has_context=bool(states))  # type: ignore[attr-defined]
     rows = tuple(slot.name if isinstance(slot.filled, Typed) else None for slot in filled)
@@ -82,7 +92,7 @@ def adapt(function: Callable[..., Any], name: str, inputs: Sequence[Any], output
         tuple(each for each in rows if each is not None),
         tuple(slot.name for slot in filled if isinstance(slot.filled, Fixed)),
         states,
-        tuple(each.name for each in results if not each.is_state),
+        tuple(each.name for each in results if each.kind in ("data", "file")),
         rows,
     )
 
@@ -168,17 +178,29 @@ def _signature(slots: Sequence[_Slot], *, has_context: bool) -> inspect.Signatur
     return inspect.Signature(parameters)
 
 
-def _results(outputs: Sequence[Any], names: Mapping[int, str]) -> Iterator[_Result]:
-    """Yield the additional outputs; one that is an additional input too has that one's name.
+def _results(outputs: Sequence[Any], names: Mapping[int, str], *, is_page: bool) -> Iterator[_Result]:
+    """Yield the outputs; one that is an input too has that one's name.
 
     No data is named `state`, which as an additional output is the session's.
     """
     taken = {"state"}
-    for number, component in enumerate(outputs, 1):
+    for number, component in enumerate(outputs):
+        kind = _kind_of(component, is_page=is_page)
         name = names.get(id(component)) or label_of(component, f"output_{number}")
-        name = f"{name}_{number}" if name in taken and not is_state(component) else name
+        name = f"{name}_{number}" if name in taken and kind != "state" else name
         taken.add(name)
-        yield _Result(name, is_state(component), is_file(component))
+        yield _Result(name, kind)
+
+
+def _kind_of(component: Any, *, is_page: bool) -> Kind:
+    """Return what becomes of the values that go to a component. Those that a page shows elsewhere are not carried over."""
+    if component is ANSWER or (is_page and is_chatbot(component)):
+        return "answer"
+    if is_state(component):
+        return "state"
+    if is_page:
+        return "nothing"
+    return "file" if is_file(component) else "data"
 
 
 # calling it
@@ -223,15 +245,23 @@ class _Call:
 
     def answer(self, value: Any, given: Mapping[str, Any]) -> Any:
         """Return what a value of the function answers, and keep its states; outputs come as a tuple or a list."""
-        if not self._results or not isinstance(value, tuple | list) or len(value) != 1 + len(self._results):
+        if len(self._results) < 2 or not isinstance(value, tuple | list) or len(value) != len(self._results):
             return value
-        answer, *more = value
+        answer: Any = None
         shown = []
-        for result, output in zip(self._results, more, strict=True):
-            if not result.is_state:
-                shown.append(_shown(_plain(output), result))
-            elif not _is_skip(output):
-                self._states.put(given[CONTEXT].session, result.name, output)
+        for result, output in zip(self._results, value, strict=True):
+            match result.kind:
+                case "answer":
+                    answer = output
+                case "data":
+                    shown.append(_plain(output))
+                case "file":
+                    shown.append(_as_file(_plain(output)))
+                case "state":
+                    if not _is_skip(output):
+                        self._states.put(given[CONTEXT].session, result.name, output)
+                case "nothing":
+                    pass
         return (answer, *shown) if shown else answer
 
 
@@ -246,9 +276,9 @@ def _plain(output: Any) -> Any:
     return read(output, "value") if is_gradio(output) else output
 
 
-def _shown(output: Any, result: _Result) -> Any:
-    """Return an output as chatserve takes it: a text is the path of a file where the component is one for files."""
-    return {"path": output} if result.is_file and isinstance(output, str) else output
+def _as_file(output: Any) -> Any:
+    """Return the path that goes to a component for files as a file."""
+    return {"path": output} if isinstance(output, str) else output
 
 
 def _wrap(function: Callable[..., Any], call: _Call) -> Callable[..., Any]:

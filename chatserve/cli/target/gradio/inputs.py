@@ -70,7 +70,7 @@ def read_component(component: Any) -> Reading:
 
 def label_of(component: Any, fallback: str) -> str:
     """Return a component's label as a name: lower case, words joined by an underscore."""
-    label = "" if isinstance(component, str) else read(component, "label")
+    label = read(component, "label") if hasattr(component, "__dict__") else ""
     words = re.findall(r"[^\W_]+", label.lower()) if isinstance(label, str) else []
     name = "_".join(words) or fallback
     return name if name.isidentifier() else f"{fallback}_{name}"

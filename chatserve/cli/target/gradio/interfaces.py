@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Final, Literal
 
 from chatserve.cli.target.functions import name_in
-from chatserve.cli.target.gradio.adapter import Adapted, adapt
+from chatserve.cli.target.gradio.adapter import ANSWER, Adapted, adapt
 from chatserve.cli.target.gradio.parameters import CHATBOT, EVENTS, LOOKS, PARAMETERS, QUEUE, Fate
 from chatserve.cli.target.gradio.record import Interface, Record, given_to, is_gradio, read
 from chatserve.cli.target.place import TargetError
@@ -57,7 +57,8 @@ def _read_interface(
     given = interface.given
     function = _function_of(interface)
     name = _free_name(_name_of(given, function, module), taken)
-    adapted = adapt(function, name, _listed(given.get("additional_inputs")), _listed(given.get("additional_outputs")))
+    outputs = [ANSWER, *_listed(given.get("additional_outputs"))]
+    adapted = adapt(function, name, _listed(given.get("additional_inputs")), outputs)
     return ChatReading(
         interface,
         function,

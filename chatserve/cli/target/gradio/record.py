@@ -43,6 +43,11 @@ def kinds_of(component: object) -> tuple[str, ...]:
     return tuple(base.__name__ for base in type(component).__mro__)
 
 
+def is_chatbot(component: Any) -> bool:
+    """Whether a component shows the history."""
+    return is_gradio(component) and "Chatbot" in kinds_of(component)
+
+
 def given_to(component: object) -> dict[str, Any]:
     """Return the arguments that a component was made with, by name."""
     attributes = vars(component)
