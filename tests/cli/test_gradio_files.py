@@ -148,7 +148,8 @@ demo = gr.ChatInterface(predict, additional_outputs=[gr.Image(label="Picture")])
 """
     with ChatClient(load(folder, text).app) as client:
         turn = client.session().send("/etc/passwd").wait()
-        assert (turn.status, turn.error["code"]) == ("failed", "answer_invalid")
+        assert turn.status == "failed"
+        assert "answer_invalid" in str(turn.error)
         assert "passwd" not in str(turn.messages)
 
 

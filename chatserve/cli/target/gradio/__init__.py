@@ -9,14 +9,13 @@ from chatserve.cli.target.gradio.interfaces import ChatReading, read_interfaces
 from chatserve.cli.target.gradio.parameters import PARAMETERS
 from chatserve.cli.target.gradio.record import Interface, Record
 from chatserve.cli.target.gradio.recorder import recording
-from chatserve.cli.target.gradio.wiring import Wiring, find_wiring
+from chatserve.cli.target.gradio.wiring import find_wiring
 
 __all__ = [
     "PARAMETERS",
     "ChatReading",
     "Interface",
     "Record",
-    "Wiring",
     "adapt",
     "find_wiring",
     "read_interfaces",

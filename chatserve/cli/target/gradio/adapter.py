@@ -193,7 +193,7 @@ def _results(outputs: Sequence[Any], names: Mapping[int, str], *, is_page: bool)
 
 
 def _kind_of(component: Any, *, is_page: bool) -> Kind:
-    """Return what becomes of the values that go to a component. Those that a page shows elsewhere are not carried over."""
+    """Return what becomes of the values that go to a component; what a page shows elsewhere is lost."""
     if component is ANSWER or (is_page and is_chatbot(component)):
         return "answer"
     if is_state(component):
