@@ -109,6 +109,12 @@ CARRIED: list[tuple[str, str, Callable[[Target], Any], Any]] = [
         lambda t: options(t).additional_outputs,
         ("my_numbers",),
     ),
+    (
+        "additional_outputs",
+        "predict, additional_outputs=[code := gr.Code()]",
+        lambda t: options(t).additional_outputs,
+        ("code",),
+    ),
     ("examples", "predict, examples=['a', 'b']", lambda t: [e.text for e in _examples(t)], ["a", "b"]),
     (
         "examples",

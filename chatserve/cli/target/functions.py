@@ -79,10 +79,10 @@ def code_of(function: Any) -> CodeType | None:
     return code if isinstance(code, CodeType) else None
 
 
-def name_in(names: Mapping[str, Any], function: Callable[..., Any]) -> str | None:
+def name_in(names: Mapping[str, Any], wanted: Any) -> str | None:
     """Return the public name of a value in a module, its own one if it has several."""
-    found = [name for name, value in names.items() if value is function and not name.startswith("_")]
-    own = getattr(function, "__name__", "")
+    found = [name for name, value in names.items() if value is wanted and not name.startswith("_")]
+    own = getattr(wanted, "__name__", "")
     return own if own in found else next(iter(found), None)
 
 

@@ -204,7 +204,7 @@ def _serve_function(loaded: _Loaded, function: Callable[..., Any], name: str) ->
     wiring = find_wiring(function, vars(loaded.module), loaded.tree)
     served, declared = function, None
     if wiring is not None:
-        served = adapt(function, name, wiring.inputs, wiring.outputs, is_page=True).function
+        served = adapt(function, name, wiring.inputs, wiring.outputs, vars(loaded.module), is_page=True).function
         declared = wiring.declared_type
     if "history" not in options:
         options["history"], note = _decide_history(function, declared, loaded.record)

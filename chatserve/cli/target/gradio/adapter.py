@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from chatserve.chat_function import ChatContext
 from chatserve.chat_function.kinds import is_async, is_generator
-from chatserve.cli.target.functions import POSITIONAL, is_injected
+from chatserve.cli.target.functions import POSITIONAL, is_injected, name_in
 from chatserve.cli.target.gradio.inputs import Fixed, State, Typed, is_file, is_state, label_of, read_component
 from chatserve.cli.target.gradio.record import is_chatbot, is_gradio, read
 from chatserve.cli.target.gradio.states import States
@@ -30,7 +30,7 @@ CONTEXT: Final = "chatserve_context"
 
 Kind: TypeAlias = Literal["answer", "data", "file", "state", "nothing"]
 
-ANSWER: Final = None
+ANSWER: Final = object()
 """Stands among the outputs of an interface for the answer."""
 
 
@@ -66,20 +66,27 @@ class _Result:
 
 
 def adapt(
-    function: Callable[..., Any], name: str, inputs: Sequence[Any], outputs: Sequence[Any], *, is_page: bool = False
+    function: Callable[..., Any],
+    name: str,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    variables: Mapping[str, Any],
+    *,
+    is_page: bool = False,
 ) -> Adapted:
     """Return the function as a chat function.
 
     `inputs` are the components that fill its parameters after the first two, `outputs` those that its values go to:
-    of an interface `ANSWER` and the additional ones, of a page its `gr.Chatbot` for the answer and others.
+    of an interface `ANSWER` and the additional ones, of a page its `gr.Chatbot` for the answer and others. `variables`
+    are those of the module; they name components that have no label.
 
     Raises:
         TargetError: there are more or fewer inputs than the function takes.
     """
-    slots = tuple(_slots(function, name, inputs))
+    slots = tuple(_slots(function, name, inputs, variables))
     filled = [slot for slot in slots if isinstance(slot.filled, Typed | Fixed | State)]
     names = {id(component): slot.name for component, slot in zip(inputs, filled, strict=True)}
-    results = tuple(_results(outputs, names, is_page=is_page))
+    results = tuple(_results(outputs, names, variables, is_page=is_page))
     state_names = [slot.name for slot in filled if isinstance(slot.filled, State)]
     states = tuple(dict.fromkeys([*state_names, *(each.name for each in results if each.kind == "state")]))
     adapted = function
@@ -100,7 +107,9 @@ def adapt(
 # what the function takes
 
 
-def _slots(function: Callable[..., Any], name: str, components: Sequence[Any]) -> Iterator[_Slot]:
+def _slots(
+    function: Callable[..., Any], name: str, components: Sequence[Any], variables: Mapping[str, Any]
+) -> Iterator[_Slot]:
     waiting = list(components)
     wanted: list[Literal["message", "history"]] = ["message", "history"]
     is_by_name = False
@@ -110,7 +119,7 @@ def _slots(function: Callable[..., Any], name: str, components: Sequence[Any]) -
             yield _Slot(parameter.name, None, parameter, by_name)
         elif parameter.kind is Parameter.VAR_POSITIONAL:
             yield from (_Slot(f"{word}", word, parameter) for word in wanted)
-            yield from _variable_slots(parameter, waiting)
+            yield from _variable_slots(parameter, waiting, variables)
             wanted, waiting, is_by_name = [], [], True
         elif parameter.kind not in POSITIONAL:
             continue
@@ -131,11 +140,11 @@ def _slots(function: Callable[..., Any], name: str, components: Sequence[Any]) -
         )
 
 
-def _variable_slots(parameter: Parameter, components: Sequence[Any]) -> Iterator[_Slot]:
-    """Yield the inputs that a function takes as `*args`, named by their labels."""
+def _variable_slots(parameter: Parameter, components: Sequence[Any], variables: Mapping[str, Any]) -> Iterator[_Slot]:
+    """Yield the inputs that a function takes as `*args`, named by their labels or variables."""
     taken: set[str] = set()
     for number, component in enumerate(components, 1):
-        name = label_of(component, f"input_{number}")
+        name = label_of(component, name_in(variables, component) or f"input_{number}")
         name = f"{name}_{number}" if name in taken else name
         taken.add(name)
         yield _Slot(name, read_component(component), parameter)
@@ -178,7 +187,9 @@ def _signature(slots: Sequence[_Slot], *, has_context: bool) -> inspect.Signatur
     return inspect.Signature(parameters)
 
 
-def _results(outputs: Sequence[Any], names: Mapping[int, str], *, is_page: bool) -> Iterator[_Result]:
+def _results(
+    outputs: Sequence[Any], names: Mapping[int, str], variables: Mapping[str, Any], *, is_page: bool
+) -> Iterator[_Result]:
     """Yield the outputs; one that is an input too has that one's name.
 
     No data is named `state`, which as an additional output is the session's.
@@ -186,7 +197,7 @@ def _results(outputs: Sequence[Any], names: Mapping[int, str], *, is_page: bool)
     taken = {"state"}
     for number, component in enumerate(outputs):
         kind = _kind_of(component, is_page=is_page)
-        name = names.get(id(component)) or label_of(component, f"output_{number}")
+        name = names.get(id(component)) or label_of(component, name_in(variables, component) or f"output_{number}")
         name = f"{name}_{number}" if name in taken and kind != "state" else name
         taken.add(name)
         yield _Result(name, kind)

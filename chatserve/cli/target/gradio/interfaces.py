@@ -58,7 +58,7 @@ def _read_interface(
     function = _function_of(interface)
     name = _free_name(_name_of(given, function, module), taken)
     outputs = [ANSWER, *_listed(given.get("additional_outputs"))]
-    adapted = adapt(function, name, _listed(given.get("additional_inputs")), outputs)
+    adapted = adapt(function, name, _listed(given.get("additional_inputs")), outputs, vars(module))
     return ChatReading(
         interface,
         function,
