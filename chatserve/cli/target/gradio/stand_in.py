@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, Final, TypeVar
 
+from chatserve.cli.target.gradio.parameters import EVENTS
 from chatserve.cli.target.gradio.record import Interface as Recorded
 from chatserve.cli.target.gradio.record import Record
 from chatserve.core.types import ChatMessage
@@ -34,8 +35,8 @@ _POSITIONAL: Final[dict[str, tuple[str, ...]]] = {
 }
 """The arguments that a class takes by position, where the first is not the value. Source: Gradio 6.31's signatures."""
 
-_ABSENT: Final = frozenset({"value", "label", "choices", "minimum", "maximum", "step", "type", "info", "examples"})
-"""Attributes of components that are None where they are not given; any other attribute is an `Anything`."""
+_METHODS: Final = EVENTS | {"style", "stream", "add", "dataset", "every", "attach_load_event"}
+"""Attributes of components besides their arguments. Others are missing: an answer is recognized by what it has."""
 
 
 def make_package(record: Record) -> Anything:
@@ -47,6 +48,11 @@ def make_package(record: Record) -> Anything:
         def __init__(self, *args: Any, **given: Any) -> None:
             super().__init__(*args, **given)
             record.blocks.append(self)
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__") or name == "given":
+                raise AttributeError(name)
+            return self.given[name] if name in self.given else Anything(f"gradio.{name}", {})
 
         def queue(self, *args: Any, **given: Any) -> Blocks:
             record.queued.update(dict(zip(("concurrency_count",), args, strict=False)), **given)
@@ -139,9 +145,11 @@ class Component(metaclass=_Kind):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "given":
             raise AttributeError(name)
-        if name in self.given:
-            return self.given[name]
-        return None if name in _ABSENT else Anything(f"gradio.{name}", {})
+        if name in self.given or name == "value":
+            return self.given.get(name)
+        if name not in _METHODS:
+            raise AttributeError(f"the stand-in for gr.{type(self).__name__} has no {name!r}")
+        return Anything(f"gradio.{name}", {})
 
     def render(self, *_args: Any, **_given: Any) -> Component:
         """Return the object: where it stands on the page does not matter."""
