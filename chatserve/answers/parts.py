@@ -53,7 +53,7 @@ def _cleaned(part: Part | LocalFile) -> Part:
             return ReasoningPart(clean_text(text))
         case ToolCallPart():
             tool_call_id, tool, arguments = map(clean_text, (part.tool_call_id, part.name, part.arguments))
-            return ToolCallPart(tool_call_id, tool, arguments, part.where)
+            return ToolCallPart(tool_call_id, tool, arguments, part.where, part.kind)
         case ToolResultPart():
             return replace(part, tool_call_id=clean_text(part.tool_call_id))
         case FilePart():

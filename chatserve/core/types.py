@@ -127,12 +127,16 @@ class SourcePart:
 
 @frozen
 class ToolCallPart:
-    """A call of a tool; `arguments` is JSON text. `where` says whether server or client runs it."""
+    """A call of a tool; `arguments` is JSON text. `where` says whether server or client runs it.
+
+    `kind`: a call of a custom tool, whose `arguments` are any text.
+    """
 
     tool_call_id: str
     name: str
     arguments: Annotated[str, Field(description="JSON text")]
     where: Literal["server", "client"] = "client"
+    kind: Literal["custom"] | None = None
 
 
 @frozen

@@ -67,6 +67,32 @@ async def call(asked: Asked) -> AsyncIterator[Any]:
     yield chunk({}, "tool_calls")
 
 
+async def customize(asked: Asked) -> AsyncIterator[Any]:
+    """Call the client's custom tool with the words after the first, which says as what."""
+    form, _, text = asked.words.partition(" ")
+    (tool,) = asked.ctx.tools
+    called = {"name": tool["custom"]["name"], "input": text}
+    item = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1", **called}
+    whole = {"id": "call_1", "type": "custom", "custom": called}
+    halves = [text[:3], text[3:]]
+    yield "Let me see."
+    if form == "dict":
+        yield whole
+    elif form == "item":
+        yield item
+    elif form == "message":
+        yield {"role": "assistant", "content": None, "tool_calls": [whole]}
+    elif form == "chunks":
+        for place, half in enumerate(halves):
+            piece = {"custom": {"input": half}} if place else {**whole, "custom": {**called, "input": half}}
+            yield chunk({"tool_calls": [{"index": 0, **piece}]})
+    elif form == "events":
+        yield event("output_item.added", item={**item, "input": ""})
+        for half in halves:
+            yield event("custom_tool_call_input.delta", item_id="ctc_1", delta=half)
+        yield event("output_item.done", item=item)
+
+
 async def look_up(asked: Asked) -> AsyncIterator[Any]:
     """Call a tool of the server's own."""
     arguments = json.dumps({"city": asked.words})
@@ -101,6 +127,7 @@ DEEDS = {
     "think": think,
     "step": step,
     "call": call,
+    "custom": customize,
     "lookup": look_up,
     "draw": draw,
     "cite": cite,
@@ -113,6 +140,11 @@ def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, 
     """Return what a model's library would have given."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [choice]}
+
+
+def event(kind: str, **members: Any) -> dict[str, Any]:
+    """Return an event of a response, as a model's library would have given it."""
+    return {"type": f"response.{kind}", "sequence_number": 1, "output_index": 0, **members}
 
 
 def tell_files(message: dict[str, Any], history: list[dict[str, Any]]) -> str:

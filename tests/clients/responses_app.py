@@ -60,3 +60,8 @@ async def tell_runs(asked: Asked) -> AsyncIterator[Any]:
 ANSWERS = {**DEEDS, "hold": hold, "settings": tell_settings, "runs": tell_runs}
 
 app.chat(name="pictures", multimodal=True)(tell_files)
+
+
+@app.chat(name="limited")
+def tell_limit(message: str, history: list[dict[str, Any]], max_completion_tokens: int = 0) -> str:
+    return str(max_completion_tokens)

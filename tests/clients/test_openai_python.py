@@ -447,3 +447,63 @@ def test_stopped_turn_ends_its_stream_as_any_other(client: Any, server: Server) 
     server.post(f"/sessions/{session_id}/stop")
     *_, last = stream
     assert last.choices[0].finish_reason == "stop"
+
+
+# --- custom tools ----------------------------------------------------------------------------------------------------
+
+FORMS = ["dict", "item", "message", "chunks", "events"]
+SQL: dict[str, Any] = {"type": "custom", "custom": {"name": "sql", "description": "Ask the database"}}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_custom_tool_is_called_with_its_text_and_answered(client: Any, form: str) -> None:
+    asked = user(f"custom {form} select 1; {{")
+    options: dict[str, Any] = {"model": "assistant", "messages": [asked], "tools": [SQL]}
+    choice = client.chat.completions.create(**options).choices[0]
+    (call,) = choice.message.tool_calls
+    assert (choice.finish_reason, call.type, call.id) == ("tool_calls", "custom", "call_1")
+    assert (call.custom.name, call.custom.input) == ("sql", "select 1; {")
+    answered = {"role": "tool", "tool_call_id": call.id, "content": "one"}
+    before = [asked, choice.message.model_dump(exclude_none=True)]
+    after = client.chat.completions.create(model="assistant", messages=[*before, answered], tools=[SQL])
+    assert after.choices[0].message.content == "The tools said: one"
+    chunks = [chunk.choices[0].delta for chunk in client.chat.completions.create(**options, stream=True)]
+    pieces = [piece.model_dump(exclude_none=True) for delta in chunks for piece in delta.tool_calls or ()]
+    assert (pieces[0]["id"], pieces[0]["type"], pieces[0]["custom"]["name"]) == ("call_1", "custom", "sql")
+    assert "".join(piece["custom"]["input"] for piece in pieces) == "select 1; {"
+
+
+# --- the older endpoint ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/openai"])
+def test_prompt_is_answered_whole_and_streamed(server: Server, prefix: str) -> None:
+    with openai.OpenAI(base_url=server.url + prefix, api_key="any", max_retries=0) as client:
+        whole = client.completions.create(model="assistant", prompt="say one two")
+        assert (whole.object, whole.id[:5], whole.choices[0].text) == ("text_completion", "cmpl-", "one two ")
+        assert (whole.choices[0].finish_reason, whole.usage.total_tokens) == ("stop", 5)
+        usage = {"include_usage": True}
+        prompt = ["say one two"]
+        stream = client.completions.create(model="assistant", prompt=prompt, stream=True, stream_options=usage)
+        chunks = list(stream)
+    assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == "one two "
+    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] == "stop"
+    assert chunks[-1].usage.total_tokens == 5
+
+
+@pytest.mark.parametrize("prompt", [["a", "b"], [], [1, 2], [[1]], 7])
+def test_anything_but_one_prompt_is_refused(client: Any, prompt: Any) -> None:
+    with pytest.raises(openai.BadRequestError, match="prompt"):
+        client.completions.create(model="assistant", prompt=prompt)
+
+
+def test_failed_prompt_is_an_error_whole_and_streamed(client: Any) -> None:
+    with pytest.raises(openai.InternalServerError):
+        client.completions.create(model="assistant", prompt="fail")
+    with pytest.raises(openai.APIError):
+        list(client.completions.create(model="assistant", prompt="fail later", stream=True))
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+def test_limit_of_tokens_has_three_names(client: Any, name: str) -> None:
+    assert json.loads(ask(client, "settings", extra_body={name: 7}))["max_tokens"] == 7

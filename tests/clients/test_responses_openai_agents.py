@@ -60,6 +60,24 @@ async def test_agent_runs_its_tools_whole_and_streamed(model: Any) -> None:
     assert (streamed.final_output, "run_item_stream_event" in kinds) == ("The tools said: fine in Oslo", True)
 
 
+@pytest.mark.parametrize("form", ["dict", "item", "message", "chunks", "events"])
+async def test_agent_runs_its_custom_tool_whole_and_streamed(model: Any, form: str) -> None:
+    inputs: list[str] = []
+
+    async def run(_context: Any, text: str) -> str:
+        inputs.append(text)
+        return f"ran {text}"
+
+    sql = agents.CustomTool(name="sql", description="Ask the database", on_invoke_tool=run)
+    agent = agents.Agent(name="Helper", model=model, tools=[sql])
+    ran = await agents.Runner.run(agent, f"custom {form} select 1; {{")
+    assert ran.final_output == "The tools said: ran select 1; {"
+    streamed = agents.Runner.run_streamed(agent, f"custom {form} select 2")
+    kinds = [event.data.type async for event in streamed.stream_events() if event.type == "raw_response_event"]
+    assert (streamed.final_output, inputs) == ("The tools said: ran select 2", ["select 1; {", "select 2"])
+    assert {"response.custom_tool_call_input.delta", "response.custom_tool_call_input.done"} <= set(kinds)
+
+
 async def test_agent_sees_reasoning_and_tools_of_the_server(model: Any) -> None:
     agent = agents.Agent(name="Helper", model=model)
     thought = await agents.Runner.run(agent, "think 42")

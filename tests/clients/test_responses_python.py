@@ -313,3 +313,32 @@ def test_request_sent_twice_under_one_key_is_answered_once(client: Any) -> None:
     first = ask(client, "say once", extra_headers=key)
     again = ask(client, "say once", extra_headers=key)
     assert (again.id, runs(client, "say once")) == (first.id, 1)
+
+
+NAMESPACED = {
+    "type": "namespace",
+    "name": "crm",
+    "description": "Customers",
+    "tools": [{"type": "function", "name": "find", "parameters": {"type": "object", "properties": {}}}],
+}
+
+
+def test_tool_of_a_namespace_is_called_with_its_namespace(client: Any) -> None:
+    with client.responses.stream(model="assistant", input="call Oslo", tools=[NAMESPACED]) as stream:
+        added = [event.item for event in stream if event.type == "response.output_item.added"]
+        streamed = stream.get_final_response()
+    stored = client.responses.retrieve(streamed.id)
+    for called in (added[0], streamed.output[0], stored.output[0]):
+        assert (called.type, called.namespace, called.name) == ("function_call", "crm", "find")
+    result = {"type": "function_call_output", "call_id": stored.output[0].call_id, "output": "found"}
+    options: dict[str, Any] = {"model": "assistant", "tools": [NAMESPACED]}
+    after = client.responses.create(**options, previous_response_id=stored.id, input=[result])
+    assert after.output_text == "The tools said: found"
+    whole = [{"role": "user", "content": "call Oslo"}, stored.output[0].model_dump(exclude_none=True), result]
+    assert client.responses.create(**options, input=whole, store=False).output_text == "The tools said: found"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+def test_limit_of_tokens_has_three_names(client: Any, name: str) -> None:
+    asked = client.responses.create(model="limited", input="hi", extra_body={name: 7})
+    assert asked.output_text == "7"

@@ -11,7 +11,7 @@ from chatserve.contracts.streams import StreamReply
 from chatserve.contracts.turns import TurnCall
 from chatserve.contracts.wire import ChatProfile, JsonReply, KeepFile, RawRequest, StartedTurn, Step, Submit
 from chatserve.core.errors import BodyTooLarge, ChatUnknown, IdempotencyConflict, InputsInvalid, QueueFull, ShuttingDown
-from chatserve.core.types import FilePart, LocalFile, TextPart, ToolCallPart, ToolResultPart
+from chatserve.core.types import DataPart, FilePart, LocalFile, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.wire.anthropic import Anthropic, create_message, list_models, read_model
 from chatserve.formats.wire.anthropic.requests import read_messages
 from chatserve.formats.wire.anthropic.token_count import IMAGE_TOKENS, MESSAGE_TOKENS, estimate_tokens
@@ -110,13 +110,39 @@ def test_result_without_content_is_empty_text() -> None:
     [
         {"type": "thinking", "thinking": "hm", "signature": "unsigned"},
         {"type": "redacted_thinking", "data": "x"},
-        {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}},
-        {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []},
     ],
 )
-def test_blocks_that_clients_only_give_back_are_left_out(echoed: dict[str, Any]) -> None:
+def test_reasoning_that_clients_give_back_is_left_out(echoed: dict[str, Any]) -> None:
     read = read_messages({"messages": [user("a"), assistant(echoed, text("b")), assistant(echoed)]})
     assert read[1:] == (ParsedMessage("assistant", (TextPart("b"),)),)
+
+
+@pytest.mark.parametrize(
+    ("echoed", "part"),
+    [
+        (
+            {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}},
+            ToolCallPart("s1", "web_search", "{}", "server"),
+        ),
+        ({"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}, ToolResultPart("s1", [])),
+        (
+            {"type": "mcp_tool_use", "id": "m1", "name": "f", "server_name": "s", "input": {"a": 1}},
+            ToolCallPart("m1", "f", '{"a":1}', "server"),
+        ),
+        (
+            {"type": "mcp_tool_result", "tool_use_id": "m1", "is_error": True, "content": "no"},
+            ToolResultPart("m1", "no", is_error=True),
+        ),
+        ({"type": "web_search_tool_result"}, DataPart({"type": "web_search_tool_result"}, "web_search_tool_result")),
+        (
+            {"type": "container_upload", "file_id": "x"},
+            DataPart({"type": "container_upload", "file_id": "x"}, "container_upload"),
+        ),
+    ],
+)
+def test_tools_that_the_provider_ran_are_kept(echoed: dict[str, Any], part: Any) -> None:
+    read = read_messages({"messages": [user("a"), assistant(echoed, text("b")), user("c")]})
+    assert read[1] == ParsedMessage("assistant", (part, TextPart("b")))
 
 
 @pytest.mark.parametrize(

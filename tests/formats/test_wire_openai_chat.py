@@ -140,7 +140,7 @@ def handler(path: str, method: str = "POST") -> Any:
                 "content": "wait",
                 "tool_calls": [{"id": "c1", "type": "custom", "custom": {"name": "f", "input": "x"}}],
             },
-            ParsedMessage("assistant", (TextPart("wait"), ToolCallPart("c1", "f", "x"))),
+            ParsedMessage("assistant", (TextPart("wait"), ToolCallPart("c1", "f", "x", kind="custom"))),
         ),
         (
             {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "21"}]},
@@ -413,6 +413,7 @@ def test_endpoints_stand_below_both_prefixes(prefix: str, prefixes: set[str]) ->
     endpoints = OpenAIChat(Settings(openai_prefix=prefix)).endpoints
     paths = [(endpoint.method, endpoint.path) for endpoint in endpoints]
     each = [("GET", "/models"), ("GET", "/models/{model:path}"), ("POST", "/chat/completions")]
+    each.append(("POST", "/completions"))
     assert sorted(paths) == sorted((method, before + path) for before in prefixes for method, path in each)
 
 

@@ -35,7 +35,7 @@ from chatserve.core.errors import (
     StoreError,
     TurnUnknown,
 )
-from chatserve.core.types import FilePart, Message, TextPart, ToolCallPart, ToolResultPart, Turn, TurnError
+from chatserve.core.types import DataPart, FilePart, Message, TextPart, ToolCallPart, ToolResultPart, Turn, TurnError
 from chatserve.formats.wire.openai_responses import OpenAIResponses
 from chatserve.formats.wire.openai_responses.documents import response_object
 from chatserve.formats.wire.openai_responses.echo import DEFAULTS, MAX_BYTES, echo_of
@@ -228,7 +228,80 @@ def messages(items: Any) -> list[ParsedMessage | Message]:
             [{"type": "mcp_call", "id": "mcp_9", "name": "f", "arguments": "{}", "output": "sun", "error": None}],
             [ParsedMessage("assistant", (ToolCallPart("mcp_9", "f", "{}", "server"), ToolResultPart("mcp_9", "sun")))],
         ),
-        ([{"type": "reasoning", "id": "rs_9", "summary": []}, {"type": "web_search_call", "id": "ws_1"}], []),
+        ([{"type": "reasoning", "id": "rs_9", "summary": []}], []),
+        (
+            [
+                {"type": "custom_tool_call", "id": "ctc_9", "call_id": "c1", "name": "sql", "input": "select 1"},
+                {"type": "custom_tool_call_output", "call_id": "c1", "output": "1"},
+            ],
+            [
+                ParsedMessage("assistant", (ToolCallPart("c1", "sql", "select 1", kind="custom"),)),
+                ParsedMessage("tool", (ToolResultPart("c1", "1"),)),
+            ],
+        ),
+        (
+            [{"type": "function_call", "call_id": "c1", "namespace": "crm", "name": "find", "arguments": "{}"}],
+            [ParsedMessage("assistant", (ToolCallPart("c1", "crm__find", "{}"),))],
+        ),
+        (
+            [
+                *[{"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}] * 2,
+                *[{"type": "function_call_output", "call_id": "c1", "output": "sun"}] * 2,
+            ],
+            [
+                ParsedMessage("assistant", (ToolCallPart("c1", "f", "{}"),) * 2),
+                *[ParsedMessage("tool", (ToolResultPart("c1", "sun"),))] * 2,
+            ],
+        ),
+        (
+            [{"type": "local_shell_call", "id": "l1", "call_id": "c1", "status": "completed", "action": {"cmd": "ls"}}],
+            [ParsedMessage("assistant", (ToolCallPart("c1", "local_shell", '{"action":{"cmd":"ls"}}'),))],
+        ),
+        (
+            [{"type": "computer_call_output", "call_id": "c1", "output": {"type": "computer_screenshot"}}],
+            [ParsedMessage("tool", (ToolResultPart("c1", {"type": "computer_screenshot"}),))],
+        ),
+        (
+            [{"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "rain"}}],
+            [
+                ParsedMessage(
+                    "assistant",
+                    (
+                        ToolCallPart("ws_1", "web_search", '{"action":{"query":"rain"}}', "server"),
+                        ToolResultPart("ws_1", {"status": "completed"}),
+                    ),
+                )
+            ],
+        ),
+        (
+            [{"type": "code_interpreter_call", "id": "ci_1", "code": "1+1", "outputs": [{"logs": "2"}]}],
+            [
+                ParsedMessage(
+                    "assistant",
+                    (
+                        ToolCallPart("ci_1", "code_interpreter", '{"code":"1+1"}', "server"),
+                        ToolResultPart("ci_1", [{"logs": "2"}]),
+                    ),
+                )
+            ],
+        ),
+        (
+            [
+                {"type": "mcp_list_tools", "id": "mcpl_1", "tools": []},
+                {"type": "web_search_call"},
+                {"type": "x_output"},
+            ],
+            [
+                ParsedMessage(
+                    "assistant",
+                    (
+                        DataPart({"type": "mcp_list_tools", "id": "mcpl_1", "tools": []}, "mcp_list_tools"),
+                        DataPart({"type": "web_search_call"}, "web_search_call"),
+                    ),
+                ),
+                ParsedMessage("tool", (DataPart({"type": "x_output"}, "x_output"),)),
+            ],
+        ),
         ([{"type": "item_reference", "id": "fc_2"}, {"id": "msg_2"}], [ParsedMessage("assistant", BRANCH[1].content)]),
         (
             [{"role": "user", "content": [{"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}]}],

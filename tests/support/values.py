@@ -61,7 +61,7 @@ PARTS: list[tuple[Part, Part]] = [
     (FilePart("f_1", "x", "text/plain", 0), FilePart("f_1", "x", "text/plain", 0)),
     (DataPart(None), DataPart({"a": [1, 2.5, None]}, "table")),
     (SourcePart("https://a.example"), SourcePart("https://a.example", "A")),
-    (ToolCallPart("c", "f", "{}"), ToolCallPart("c", "f", "{}", "server")),
+    (ToolCallPart("c", "f", "{}"), ToolCallPart("c", "f", "{}", "server", "custom")),
     (ToolResultPart("c", None), ToolResultPart("c", {"x": 1}, is_error=True)),
 ]
 EVENTS: list[tuple[Event | Bye, Event | Bye]] = [

@@ -141,6 +141,9 @@ def _render_part(part: Part, options: RenderOptions) -> dict[str, Any] | None:
 
 def _tool_call(call: ToolCallPart) -> dict[str, Any]:
     """Source: OpenAI Chat Completions, assistant message, `tool_calls`."""
+    if call.kind == "custom":
+        called = {"name": call.name, "input": call.arguments}
+        return {"id": call.tool_call_id, "type": "custom", "custom": called}
     return {
         "id": call.tool_call_id,
         "type": "function",
@@ -176,11 +179,16 @@ def _parse_tool_calls(calls: Json, number: int) -> tuple[ToolCallPart, ...]:
     if not isinstance(calls, list):
         refuse(number, f"tool_calls are {calls!r:.200}; make them a list")
     try:
-        parsed = tuple(
-            ToolCallPart(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in calls
-        )
+        parsed = tuple(map(_parse_tool_call, calls))
     except (KeyError, TypeError):
         refuse(number, f"the tool_calls {calls!r:.200} do not have OpenAI's shape")
     if not all(isinstance(text, str) for part in parsed for text in (part.tool_call_id, part.name, part.arguments)):
         refuse(number, f"the tool_calls {calls!r:.200} hold something other than text")
     return parsed
+
+
+def _parse_tool_call(call: Json) -> ToolCallPart:
+    """Read a call. Raises: KeyError, TypeError."""
+    if isinstance(call, dict) and call.get("type") == "custom":
+        return ToolCallPart(call["id"], call["custom"]["name"], call["custom"]["input"], kind="custom")
+    return ToolCallPart(call["id"], call["function"]["name"], call["function"]["arguments"])

@@ -8,7 +8,7 @@ audio are left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from chatserve.contracts.formats import AnswerView, Output, ReasoningAppended, TextAppended
 from chatserve.formats.shared.model_answer import ToolCalls, UsageTally, finished, member, sources
@@ -67,11 +67,12 @@ class OpenAIChatNormalizer:
         if refusal := member(message, "refusal"):
             outputs.append(TextAppended(refusal))
         for place, call in enumerate(member(message, "tool_calls") or ()):
-            index, function = member(call, "index"), member(call, "function")
+            index, custom = member(call, "index"), member(call, "custom")
             key = (response, place if index is None else index)
-            outputs += self._tool_calls.append(
-                key, member(call, "id"), member(function, "name"), member(function, "arguments")
-            )
+            called = member(call, "function") if custom is None else custom
+            text = member(called, "arguments" if custom is None else "input")
+            kind: Literal["custom"] | None = None if custom is None else "custom"
+            outputs += self._tool_calls.append(key, member(call, "id"), member(called, "name"), text, kind=kind)
         annotations = member(message, "annotations") or ()
         return outputs + sources(member(annotation, "url_citation") for annotation in annotations)
 

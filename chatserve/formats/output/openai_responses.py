@@ -85,7 +85,8 @@ class OpenAIResponsesNormalizer:
         self._streamed = True
         item_id, where = member(item, "id"), _CALLS[member(item, "type")]
         call_id = member(item, "call_id") or item_id
-        return self._tool_calls.append(item_id, call_id, member(item, "name"), _arguments(item), where)
+        kind: Literal["custom"] | None = "custom" if member(item, "type") == "custom_tool_call" else None
+        return self._tool_calls.append(item_id, call_id, member(item, "name"), _arguments(item), where, kind)
 
     def _close_call(self, item: Any) -> list[Output]:
         item_id = member(item, "id")

@@ -103,7 +103,29 @@ def _output(content: tuple[DraftPart, ...], raw: Any) -> Json:
     return json_of(raw)
 
 
+def is_custom_call(value: object) -> bool:
+    """Whether a value is a call of a custom tool, in the shape of Chat Completions or of Responses."""
+    kind = member(value, "type")
+    if kind == "custom":
+        return member(value, "custom") is not None or member(value, "input") is not None
+    return isinstance(kind, str) and kind == "custom_tool_call"
+
+
+def read_custom_call(call: Any) -> ToolCallPart:
+    """Read a call of a custom tool, whose input is any text. Raises: AnswerInvalid."""
+    called = member(call, "custom") or call
+    call_id, name, text = member(call, "call_id") or member(call, "id"), member(called, "name"), member(called, "input")
+    if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(text, str)):
+        raise AnswerInvalid(
+            "a call of a custom tool has no id, no name or no input that is text; "
+            'use {"id": …, "type": "custom", "custom": {"name": …, "input": …}}'
+        )
+    return ToolCallPart(call_id, name, text, kind="custom")
+
+
 def _read_tool_call(call: Any) -> ToolCallPart:
+    if is_custom_call(call):
+        return read_custom_call(call)
     function = member(call, "function")
     call_id, name = member(call, "id"), member(function, "name")
     if not isinstance(call_id, str) or not isinstance(name, str):
@@ -259,7 +281,10 @@ def _read_tool_call_part(part: Mapping[str, Any]) -> DraftPart:
     where = part.get("where", "client")
     if where not in {"server", "client"}:
         raise ValueError('"where" must be "server" or "client"')
-    return ToolCallPart(_text(part["tool_call_id"]), _text(part["name"]), arguments_text(part["arguments"]), where)
+    call_id, name, kind = _text(part["tool_call_id"]), _text(part["name"]), part.get("kind")
+    if kind not in {"custom", None}:
+        raise ValueError('"kind" must be "custom" or left out')
+    return ToolCallPart(call_id, name, arguments_text(part["arguments"]), where, kind)
 
 
 def _read_tool_result(part: Mapping[str, Any]) -> DraftPart:

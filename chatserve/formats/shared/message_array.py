@@ -22,7 +22,17 @@ from chatserve.contracts.turns import TurnCall
 from chatserve.contracts.wire import ChatProfile, KeepFile, Step
 from chatserve.core.errors import InputsInvalid
 from chatserve.core.frozen import frozen
-from chatserve.core.types import DraftPart, FilePart, Json, LocalFile, SourcePart, TextPart, ToolResultPart
+from chatserve.core.types import (
+    DataPart,
+    DraftPart,
+    FilePart,
+    Json,
+    LocalFile,
+    ReasoningPart,
+    SourcePart,
+    TextPart,
+    ToolResultPart,
+)
 from chatserve.formats.shared.appended import prefill_mark
 
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
@@ -37,6 +47,9 @@ NAME: Final = "name"
 
 BETWEEN_ANSWERS: Final = "\n\n"
 """Separates the texts of several messages of the assistant at the end of a conversation."""
+
+LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""One limit under three names: OpenAI renamed it twice, and clients send any of them."""
 
 BETWEEN_TEXTS: Final = "\n"
 """Separates the text parts of one message: they must not run together."""
@@ -94,15 +107,26 @@ def split_turn(messages: Sequence[ParsedMessage]) -> ArrayTurn:
         begin -= 1
     after = messages[asked + 1 :]
     said = [_text_of(message) for message in after if message.role == "assistant"]
+    beside = [message for message in map(_without_words, after) if message is not None]
     parts = [part for message in messages[begin : asked + 1] for part in message.content]
     return ArrayTurn(
-        (*messages[:begin], *(message for message in after if message.role != "assistant")),
+        (*messages[:begin], *beside),
         "".join(part.text for part in parts if isinstance(part, TextPart)),
         tuple(part for part in parts if isinstance(part, FilePart)),
         tuple(part for part in parts if isinstance(part, ToolResultPart)),
         name_of(messages[asked]) if asked >= 0 else None,
         BETWEEN_ANSWERS.join(filter(None, said)) or None,
     )
+
+
+def _without_words(message: ParsedMessage) -> ParsedMessage | None:
+    """Return what a message after the last user message adds to the history: of the assistant's, results and data."""
+    if message.role != "assistant":
+        return message
+    if not any(isinstance(part, ToolResultPart | DataPart) for part in message.content):
+        return None
+    kept = tuple(part for part in message.content if not isinstance(part, TextPart | ReasoningPart))
+    return replace(message, content=kept)
 
 
 def _text_of(message: ParsedMessage) -> str:
@@ -162,10 +186,14 @@ def split_fields(
 ) -> tuple[dict[str, Json], dict[str, Json]]:
     """Split a body's fields into the inputs of the chat function and its params: all other fields.
 
-    `structure` are the fields that the protocol itself uses; they are neither inputs nor params. Null sets no input.
+    `structure` are the fields that the protocol itself uses; they are neither inputs nor params. Null sets no input. A
+    limit of tokens sets the input of any of its names.
     """
     fields = {name: value for name, value in body.items() if name not in structure}
-    inputs = {name: fields[name] for name in chat.input_names if fields.get(name) is not None}
+    limits = (fields[name] for name in LIMITS if name not in chat.input_names and fields.get(name) is not None)
+    limit = next(limits, None)
+    given = fields | {name: limit for name in LIMITS if fields.get(name) is None}
+    inputs = {name: given[name] for name in chat.input_names if given.get(name) is not None}
     return inputs, {name: value for name, value in fields.items() if name not in inputs}
 
 

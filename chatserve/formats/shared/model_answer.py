@@ -115,6 +115,7 @@ class ToolCalls:
         name: str | None,
         arguments: Any,
         where: Literal["server", "client"] = "client",
+        kind: Literal["custom"] | None = None,
     ) -> list[Output]:
         """Open the call this piece belongs to, or append to its arguments."""
         text = arguments_text(arguments)
@@ -126,7 +127,7 @@ class ToolCalls:
             self._without_arguments.add(key)
         if is_new:
             self._ids[key] = opened = call_id or self._new_id()
-            return [ToolCallOpened(ToolCallPart(opened, name or "", text, where))]
+            return [ToolCallOpened(ToolCallPart(opened, name or "", text, where, kind))]
         return [ToolArgumentsAppended(self._ids[key], text)] if text else []
 
     def complete(self, key: Hashable, arguments: Any) -> list[Output]:

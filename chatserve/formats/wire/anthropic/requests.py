@@ -14,7 +14,7 @@ from chatserve.contracts.formats import ParsedMessage
 from chatserve.contracts.turns import TurnCall
 from chatserve.contracts.wire import ChatProfile, RawRequest
 from chatserve.core.errors import ChatUnknown
-from chatserve.core.types import DraftPart, Json, LocalFile, TextPart, ToolCallPart, ToolResultPart
+from chatserve.core.types import DataPart, DraftPart, Json, LocalFile, TextPart, ToolCallPart, ToolResultPart
 from chatserve.formats.shared.message_array import (
     BETWEEN_TEXTS,
     ArrayTurn,
@@ -169,8 +169,12 @@ def _read_block(block: Mapping[str, Json], where: str, *, is_asked: bool) -> Seq
             return _read_file(block, where, is_asked=is_asked)
         case "search_result":
             return (TextPart(_search_result(block, where)),)
-        case kind if not is_asked or kind in {"thinking", "redacted_thinking"}:
-            return ()  # clients echo these from earlier answers: reasoning, tools that ran on a server
+        case "thinking" | "redacted_thinking":
+            return ()  # clients echo these from earlier answers
+        case str(kind) if kind.endswith(("_tool_use", "_tool_result")):
+            return (_read_server_tool(block, kind),)
+        case str(kind) if not is_asked:
+            return (DataPart(dict(block), kind),)
         case kind:
             raise field_invalid(where, f"content blocks of type {kind!r:.80} cannot be read here")
 
@@ -178,6 +182,18 @@ def _read_block(block: Mapping[str, Json], where: str, *, is_asked: bool) -> Seq
 def _read_call(block: Mapping[str, Json], where: str) -> ToolCallPart:
     arguments = dumps(block.get("input") or {}).decode()
     return ToolCallPart(_text(block.get("id"), f"{where}.id"), _text(block.get("name"), f"{where}.name"), arguments)
+
+
+def _read_server_tool(block: Mapping[str, Json], kind: str) -> DraftPart:
+    """Read the call of a tool that the provider ran, or its result; what cannot be read is data."""
+    is_call = kind.endswith("_tool_use")
+    if not isinstance(block.get("id" if is_call else "tool_use_id"), str):
+        return DataPart(dict(block), kind)
+    if not is_call:
+        return ToolResultPart(block["tool_use_id"], block.get("content"), bool(block.get("is_error")))
+    name = block.get("name")
+    arguments = dumps(block.get("input") or {}).decode()
+    return ToolCallPart(block["id"], name if isinstance(name, str) else kind, arguments, where="server")
 
 
 def _read_result(block: Mapping[str, Json], where: str) -> ToolResultPart:

@@ -35,11 +35,12 @@ class Completion:
     created_at: float
     model: str
     base_url: str
+    id_prefix: str = "chatcmpl-"
 
     def head(self, kind: str) -> dict[str, Json]:
         """Return the members before the choices. They follow from the log, so that replays are equal."""
         return {
-            "id": f"chatcmpl-{self.turn_id.removeprefix('t_')}",
+            "id": f"{self.id_prefix}{self.turn_id.removeprefix('t_')}",
             "object": kind,
             "created": int(self.created_at),
             "model": self.model,
@@ -103,7 +104,7 @@ class CompletionEncoder:
             self._usage,
         )
         if self._usage:
-            yield b'data: %b,"choices":[],"usage":%b}\n\n' % (self._head, dumps(_usage(ended.done.usage)))
+            yield b'data: %b,"choices":[],"usage":%b}\n\n' % (self._head, dumps(usage_of(ended.done.usage)))
         yield DONE
 
 
@@ -122,7 +123,7 @@ def describe(record: TurnRecord, completion: Completion) -> Json:
         "logprobs": None,
         "finish_reason": finish_reason(done, deltas),
     }
-    return {**completion.head("chat.completion"), "choices": [choice], "usage": _usage(done.usage)}
+    return {**completion.head("chat.completion"), "choices": [choice], "usage": usage_of(done.usage)}
 
 
 def finish_reason(done: Done, deltas: Deltas) -> str:
@@ -152,14 +153,15 @@ def _add_up(deltas: Iterable[DeltaObject]) -> dict[str, Json]:
 
 
 def _add_call(calls: list[Json], piece: Json) -> None:
-    index, function = piece["index"], piece["function"]
+    index = piece["index"]
+    kind, text = ("custom", "input") if "custom" in piece else ("function", "arguments")
     if index == len(calls):
-        calls.append({"id": piece["id"], "type": piece["type"], "function": dict(function)})
+        calls.append({"id": piece["id"], "type": piece["type"], kind: dict(piece[kind])})
     else:
-        calls[index]["function"]["arguments"] += function["arguments"]
+        calls[index][kind][text] += piece[kind][text]
 
 
-def _usage(usage: Usage | None) -> Json:
+def usage_of(usage: Usage | None) -> Json:
     """Return the tokens used; zeros if the function reported none."""
     spent = usage or Usage()
     return {

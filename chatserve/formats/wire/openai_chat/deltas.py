@@ -53,6 +53,7 @@ class Deltas:
         self.owes_break = False
         self._base_url = base_url
         self._indices: dict[str, int] = {}  # of the calls that were sent
+        self._custom: set[str] = set()  # those whose input is any text
         self._answered: set[str] = set()
         self._held: dict[str, ToolCallPart] = {}
         self._has_reasoning = False
@@ -115,13 +116,19 @@ class Deltas:
         if tool_call_id in self._held:
             yield self._open(tool_call_id)
         if tool_call_id in self._indices:
-            yield {"tool_calls": [{"index": self._indices[tool_call_id], "function": {"arguments": text}}]}
+            called = {"custom": {"input": text}} if tool_call_id in self._custom else {"function": {"arguments": text}}
+            yield {"tool_calls": [{"index": self._indices[tool_call_id], **called}]}
 
     def _open(self, tool_call_id: str) -> DeltaObject:
         call = self._held.pop(tool_call_id)
         index = self._indices[tool_call_id] = len(self._indices)
-        function = {"name": call.name, "arguments": call.arguments}
-        return {"tool_calls": [{"index": index, "id": tool_call_id, "type": "function", "function": function}]}
+        opened: dict[str, Any] = {"index": index, "id": tool_call_id}
+        if call.kind == "custom":
+            self._custom.add(tool_call_id)
+            opened |= {"type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+        else:
+            opened |= {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        return {"tool_calls": [opened]}
 
     # parts and the end
 
@@ -153,7 +160,8 @@ class Deltas:
         parts = [part for message in done.messages for part in message.content]
         for part in parts:
             if isinstance(part, ToolCallPart) and part.tool_call_id in self._held:
-                self._held[part.tool_call_id] = replace(part, arguments=part.arguments or NO_ARGUMENTS)
+                empty = "" if part.kind == "custom" else NO_ARGUMENTS
+                self._held[part.tool_call_id] = replace(part, arguments=part.arguments or empty)
                 yield self._open(part.tool_call_id)
         data = [dumps(part.data).decode() for part in parts if isinstance(part, DataPart)]
         if data and not self.told_length and not self._indices:

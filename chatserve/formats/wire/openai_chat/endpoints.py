@@ -16,6 +16,7 @@ from chatserve.formats.shared.openai_endpoints import chat_of, headers_of, model
 from chatserve.formats.shared.openai_errors import reply_to_error, reply_to_failure
 from chatserve.formats.wire.openai_chat.completions import Completion, CompletionEncoder, describe
 from chatserve.formats.wire.openai_chat.requests import read_request
+from chatserve.formats.wire.openai_chat.texts import create_text
 from chatserve.settings import Settings
 
 
@@ -81,4 +82,5 @@ _ENDPOINTS: Final = (
     Endpoint("GET", "/models", "list the chats as models", list_models),
     Endpoint("GET", "/models/{model:path}", "describe a chat as a model", retrieve_model),
     Endpoint("POST", "/chat/completions", "answer a conversation, streamed or whole", create_completion),
+    Endpoint("POST", "/completions", "answer one prompt, streamed or whole (legacy)", create_text),
 )

@@ -137,7 +137,7 @@ def _read_call(call: Json, where: str) -> ToolCallPart:
     call_id, name, arguments = texts
     if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(arguments, str)):
         raise field_invalid(where, "id, name and arguments must be text")
-    return ToolCallPart(call_id, name, arguments)
+    return ToolCallPart(call_id, name, arguments, kind="custom" if kind == "custom" else None)
 
 
 # --- content -----------------------------------------------------------------------------------------------------

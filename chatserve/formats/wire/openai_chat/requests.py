@@ -6,13 +6,12 @@ A field with the name of an input of the chat function sets this input. The func
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Any, Final
 
 from chatserve.contracts.turns import TurnCall
-from chatserve.contracts.wire import ChatProfile, FindFiles, RawRequest, Step
+from chatserve.contracts.wire import FindFiles, RawRequest, Step
 from chatserve.core.frozen import frozen, replace
-from chatserve.core.types import Json
 from chatserve.formats.shared.message_array import keep_files, read_tools, split_fields, split_turn
 from chatserve.formats.shared.openai_endpoints import chat_of, model_of
 from chatserve.formats.wire.openai_chat.messages import read_messages
@@ -20,9 +19,6 @@ from chatserve.formats.wire.openai_chat.sessions import session_key_of
 
 STRUCTURE: Final = frozenset({"messages", "model", "stream", "stream_options", "tools", "session_id"})
 """Fields that the protocol itself uses; they are neither inputs nor params."""
-
-OTHER_NAMES: Final = {"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"}
-"""One limit under two names: OpenAI renamed it, and clients send either."""
 
 
 @frozen
@@ -51,7 +47,7 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
     if turn.files:
         turn = replace(turn, files=(yield from FindFiles(tuple(file.file_id for file in turn.files))))
     session_key = session_key_of(request.headers, body, turn.text)
-    inputs, params = split_fields(_under_known_names(body, chat), STRUCTURE, chat)
+    inputs, params = split_fields(body, STRUCTURE, chat)
     call = turn.call(
         chat,
         params,
@@ -65,14 +61,3 @@ def read_request(request: RawRequest) -> Generator[Step, Any, CompletionRequest]
     options = body.get("stream_options")
     includes_usage = isinstance(options, dict) and bool(options.get("include_usage"))
     return CompletionRequest(call, model_of(body, chat), bool(body.get("stream")), includes_usage)
-
-
-def _under_known_names(body: Mapping[str, Json], chat: ChatProfile) -> dict[str, Json]:
-    """Add the limit of tokens under the name that the chat function uses, if it came under the other one."""
-    added = {
-        name: body[other]
-        for name, other in OTHER_NAMES.items()
-        if name in chat.input_names and other not in chat.input_names
-        if body.get(name) is None and body.get(other) is not None
-    }
-    return {**body, **added}

@@ -16,7 +16,7 @@ from chatserve.core.types import Json, Turn, TurnStatus, Usage
 from chatserve.formats.shared.appended import continuation
 from chatserve.formats.wire.openai_responses.echo import DEFAULTS
 from chatserve.formats.wire.openai_responses.ids import conversation_id, response_id
-from chatserve.formats.wire.openai_responses.output import ItemStatus, answer_items
+from chatserve.formats.wire.openai_responses.output import NO_NAMESPACES, ItemStatus, Namespaces, answer_items
 
 ResponseStatus: TypeAlias = Literal["queued", "in_progress", "completed", "incomplete", "cancelled", "failed"]
 
@@ -51,7 +51,13 @@ def response_json(record: TurnRecord, base_url: str) -> dict[str, Json]:
 def output_of(record: TurnRecord, base_url: str) -> list[dict[str, Json]]:
     """Return the items of a turn's answer so far."""
     status = None if record.turn.status in TURN_OPEN else item_status_of(record.turn)
-    return answer_items(continuation(record), base_url, status)
+    return answer_items(continuation(record), base_url, status, namespaces_of(record.turn))
+
+
+def namespaces_of(turn: Turn) -> Namespaces:
+    """Return the namespaces of the tools that were offered for a turn."""
+    namespaces: Namespaces = (turn.echo or {}).get("namespaces", NO_NAMESPACES)
+    return namespaces
 
 
 def response_object(turn: Turn, output: Sequence[Json]) -> dict[str, Json]:

@@ -18,7 +18,7 @@ from chatserve.core.events import Delta, Done, Event, NumberedEvent, Snapshot, T
 from chatserve.core.types import Turn
 from chatserve.formats.shared.appended import AppendedAnswer, Ended
 from chatserve.formats.shared.frames import typed_frame
-from chatserve.formats.wire.openai_responses.documents import item_status_of, response_object
+from chatserve.formats.wire.openai_responses.documents import item_status_of, namespaces_of, response_object
 from chatserve.formats.wire.openai_responses.output import OutputItems, WireEvent
 
 _DELTA: Final = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
@@ -106,6 +106,7 @@ class ResponseEncoder:
     def _begin(self, turn: Turn) -> Iterator[WireEvent]:
         """Yield the events for a response that is created, queued, in progress: each once."""
         is_new, self._turn = self._turn is None, turn
+        self._items.namespaces = namespaces_of(turn)
         response = response_object(_opened(turn), [])
         if is_new:
             yield {"type": "response.created", "response": response}

@@ -1,14 +1,15 @@
 """Input items as messages: the client's messages, parts of earlier answers that it sends back, results of its tools.
 
 Items are read in order. A tool call joins the assistant's message before it, so that the history has the shape of
-stored answers. Reasoning and items of types that this server does not make are left out. Files come as bytes or as ids
-of uploads; addresses are never fetched. Knows no turns and no sessions.
+stored answers. Reasoning is left out; whatever else cannot be read is kept as data. Files come as bytes or as ids of
+uploads; addresses are never fetched. Knows no turns and no sessions.
 
 Source: OpenAI API reference, "Create a model response", `input`; Open Responses specification of 2026-04-24, "Items".
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
@@ -16,8 +17,7 @@ from typing import Any, Final, TypeAlias
 from chatserve.contracts.formats import ParsedMessage
 from chatserve.contracts.wire import FindFiles, FindMessage, Step
 from chatserve.core.errors import MessageUnknown
-from chatserve.core.types import DraftPart, Json, Message, TextPart, ToolCallPart, ToolResultPart
-from chatserve.formats.shared.history_content import json_text
+from chatserve.core.types import DraftPart, Json, Message, TextPart, ToolCallPart
 from chatserve.formats.shared.message_array import (
     DEFAULT_MEDIA_TYPE,
     asking_place,
@@ -29,6 +29,7 @@ from chatserve.formats.shared.message_array import (
     read_text,
 )
 from chatserve.formats.wire.openai_responses.ids import message_id
+from chatserve.formats.wire.openai_responses.tools import is_result, read_call, read_result
 
 Item: TypeAlias = Mapping[str, Json]
 Reading: TypeAlias = Generator[Step, Any, None]
@@ -66,7 +67,9 @@ class _ItemReader:
         self.is_asked = False
         self._known = {message.message_id for message in known}
         self._referred: set[str] = set()
-        self._calls = {part.tool_call_id for each in known for part in each.content if isinstance(part, ToolCallPart)}
+        self._calls = Counter(
+            part.tool_call_id for each in known for part in each.content if isinstance(part, ToolCallPart)
+        )
 
     def read(self, item: Json, where: str) -> Reading:
         """Read one item. Raises: as `read_input`."""
@@ -78,13 +81,10 @@ class _ItemReader:
                 yield from self._read_message(item, where)
             case "item_reference":
                 yield from self._refer(item, where)
-            case "function_call" | "mcp_call":
-                self._read_call(item, where)
-            case "function_call_output":
-                result = ToolResultPart(read_text(item, "call_id", where), _result_of(item.get("output")))
-                self.messages.append(ParsedMessage("tool", (result,)))
+            case _ if is_result(kind):
+                self.messages.append(ParsedMessage("tool", (read_result(item, where),)))
             case _:
-                return
+                self._read_call(item, where)
 
     def _read_message(self, item: Item, where: str) -> Reading:
         role = item.get("role")
@@ -100,20 +100,13 @@ class _ItemReader:
         self.messages.append(named(ParsedMessage(role, parts), item.get("name")))
 
     def _read_call(self, item: Item, where: str) -> None:
-        """Read a call of an earlier answer, with its result if it ran on the server. Each call counts once."""
-        is_client = item.get("type") == "function_call"
-        call_id = read_text(item, "call_id" if is_client else "id", where)
-        if call_id in self._calls:
-            return
-        self._calls.add(call_id)
-        name, arguments = read_text(item, "name", where), item.get("arguments")
-        call = ToolCallPart(call_id, name, arguments if isinstance(arguments, str) else "{}")
-        if is_client:
-            self._join_assistant(call)
-            return
-        error = item.get("error")
-        result = ToolResultPart(call_id, item.get("output") if error is None else error, is_error=error is not None)
-        self._join_assistant(replace(call, where="server"), result)
+        """Read a call of an earlier answer, or another item of it. A call of the history before it counts once."""
+        parts = read_call(item, where)
+        called = next((part.tool_call_id for part in parts if isinstance(part, ToolCallPart)), None)
+        if called is not None and self._calls[called]:
+            self._calls[called] -= 1
+        elif parts:
+            self._join_assistant(*parts)
 
     def _join_assistant(self, *parts: DraftPart) -> None:
         if self.messages and self.messages[-1].role == "assistant":
@@ -185,9 +178,9 @@ def _speaker_of(item: Json) -> Json:
     if not isinstance(item, dict):
         return None
     kind, role = item.get("type"), item.get("role")
-    return (
-        "tool" if isinstance(kind, str) and kind.endswith("_call_output") else role if isinstance(role, str) else None
-    )
+    if isinstance(kind, str) and is_result(kind):
+        return "tool"
+    return role if isinstance(role, str) else None
 
 
 def _type_of(item: Json, where: str) -> str:
@@ -199,10 +192,3 @@ def _type_of(item: Json, where: str) -> str:
         if isinstance(kind, str):
             return kind
     raise field_invalid(where, f"{item!r:.80} is not an item; it has neither a type nor a role")
-
-
-def _result_of(output: Json) -> Json:
-    """Return the result of a client's tool. A list of text parts becomes their joined text."""
-    if isinstance(output, list) and all(isinstance(part, dict) and part.get("type") == "input_text" for part in output):
-        return "".join(json_text(part.get("text", "")) for part in output)
-    return output

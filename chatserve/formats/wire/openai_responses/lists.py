@@ -18,24 +18,25 @@ from chatserve.formats.shared.appended import AppendedAnswer
 from chatserve.formats.shared.history_content import json_text
 from chatserve.formats.shared.message_array import field_invalid, read_limit
 from chatserve.formats.wire.openai_responses.ids import ItemIds
-from chatserve.formats.wire.openai_responses.output import Item, OutputItems, answer_items
+from chatserve.formats.wire.openai_responses.output import FUNCTION, Item, OutputItems, answer_items, call_kind
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
+NO_CALLS: Final[Mapping[str, ToolCallPart]] = {}
 
 
 def items_of(messages: Sequence[Message], base_url: str) -> list[Item]:
     """Return the items of messages, in order."""
     items: list[Item] = []
     answer: list[Message] = []
-    calls: set[str] = set()  # those that ran in the client
+    calls: dict[str, ToolCallPart] = {}  # those that ran in the client
     for message in messages:
         if message.role == "assistant" or (message.role == "tool" and answer and not _has_result(message, calls)):
             answer.append(message)
             parts = [part for part in message.content if isinstance(part, ToolCallPart)]
-            calls.update(part.tool_call_id for part in parts if part.where == "client")
+            calls |= {part.tool_call_id: part for part in parts if part.where == "client"}
             continue
-        items += [*_answer_items(answer, base_url), *_said_items(message, base_url)]
+        items += [*_answer_items(answer, base_url), *_said_items(message, base_url, calls)]
         answer = []
     return [*items, *_answer_items(answer, base_url)]
 
@@ -106,20 +107,22 @@ def _has_result(message: Message, calls: Collection[str]) -> bool:
 # --- what others said --------------------------------------------------------------------------------------------
 
 
-def _said_items(message: Message, base_url: str) -> list[Item]:
+def _said_items(message: Message, base_url: str, calls: Mapping[str, ToolCallPart] = NO_CALLS) -> list[Item]:
     ids = ItemIds()
     if message.role == "tool":
         results = [part for part in message.content if isinstance(part, ToolResultPart)]
-        return [_result_item(part, ids.next("fco_", message.message_id)) for part in results]
+        return [_result_item(part, ids.next("fco_", message.message_id), calls) for part in results]
     content = [shown for part in message.content if (shown := _input_part(part, base_url)) is not None]
     item_id = ids.next("msg_", message.message_id)
     return [{"id": item_id, "type": "message", "role": message.role, "status": "completed", "content": content}]
 
 
-def _result_item(result: ToolResultPart, item_id: str) -> Item:
+def _result_item(result: ToolResultPart, item_id: str, calls: Mapping[str, ToolCallPart]) -> Item:
+    call = calls.get(result.tool_call_id)
+    kind = FUNCTION if call is None else call_kind(call)
     return {
         "id": item_id,
-        "type": "function_call_output",
+        "type": f"{kind.type}_output",
         "status": "completed",
         "call_id": result.tool_call_id,
         "output": json_text(result.output),

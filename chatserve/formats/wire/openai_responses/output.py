@@ -5,8 +5,9 @@ at a time; tool calls may be open beside it. Streams and documents both come fro
 document takes the items. Events have no `sequence_number`; the encoder adds it.
 
 Text is an item `message` with one part. Reasoning and thoughts are an item `reasoning` with one summary. A call for the
-client is an item `function_call`; one that ran on the server is an `mcp_call` with its result. A file is a link in the
-text, a source is an annotation of it. Data is text with JSON if there is no other text. Knows no HTTP and no log.
+client is an item `function_call` or, with any text as its input, `custom_tool_call`; one that ran on the server is an
+`mcp_call` with its result. A file is a link in the text, a source is an annotation of it. Data is text with JSON if
+there is no other text. Knows no HTTP and no log.
 
 Source: Open Responses specification of 2026-04-24, "Items" and "Streaming"; OpenAI API reference, "Responses".
 """
@@ -14,6 +15,7 @@ Source: Open Responses specification of 2026-04-24, "Items" and "Streaming"; Ope
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
 from chatserve.core.events import Snapshot
@@ -43,10 +45,18 @@ ItemStatus: TypeAlias = Literal["completed", "incomplete"]
 
 SERVER_LABEL: Final = "chatserve"
 
+Namespaces: TypeAlias = Mapping[str, Sequence[str]]
+NO_NAMESPACES: Final[Namespaces] = {}
 
-def answer_items(messages: Sequence[Message], base_url: str, status: ItemStatus | None) -> list[Item]:
-    """Return the items of an answer. `status`: that of the items still open at its end; None if it goes on."""
-    items = OutputItems(base_url)
+
+def answer_items(
+    messages: Sequence[Message], base_url: str, status: ItemStatus | None, namespaces: Namespaces = NO_NAMESPACES
+) -> list[Item]:
+    """Return the items of an answer. `status`: that of the items still open at its end; None if it goes on.
+
+    `namespaces`: see `CallItem`.
+    """
+    items = OutputItems(base_url, namespaces)
     for said in AppendedAnswer().take(Snapshot(None, tuple(messages))):
         items.take(said)
     if status is not None:
@@ -128,11 +138,38 @@ class TextItem:
         yield {"type": f"{self.kind.part_events}.done", **self.place, "part": part}
 
 
-class CallItem:
-    """A call of a tool: an item `function_call`, or `mcp_call` where it runs on the server."""
+@frozen
+class CallKind:
+    """The protocol's names for one kind of call: its item, the member with its arguments, their events."""
 
-    def __init__(self, call: ToolCallPart, item_id: str, index: int) -> None:
-        self.call = call
+    type: str
+    id_prefix: str
+    arguments: str
+    events: str
+
+
+FUNCTION: Final = CallKind("function_call", "fc_", "arguments", "response.function_call_arguments")
+CUSTOM: Final = CallKind("custom_tool_call", "ctc_", "input", "response.custom_tool_call_input")
+MCP: Final = CallKind("mcp_call", "mcp_", "arguments", "response.mcp_call_arguments")
+
+
+def call_kind(call: ToolCallPart) -> CallKind:
+    """Return the kind of item for a call."""
+    if call.where == "server":
+        return MCP
+    return CUSTOM if call.kind == "custom" else FUNCTION
+
+
+class CallItem:
+    """A call of a tool. One that runs on the server is an item with its result.
+
+    `namespaces`: the namespace and the name in it of tools that the client offered in namespaces.
+    """
+
+    def __init__(self, call: ToolCallPart, item_id: str, index: int, namespaces: Namespaces) -> None:
+        namespace, name = namespaces.get(call.name, (None, call.name))
+        self._namespace = {} if namespace is None else {"namespace": namespace}
+        self.call = replace(call, name=name)
         self.item_id = item_id
         self.index = index
         self.status: str = "in_progress"
@@ -141,19 +178,21 @@ class CallItem:
         self._arguments: list[str] = []
         self._is_written = False
         self._place = {"item_id": item_id, "output_index": index}
-        self._events = "response.function_call_arguments" if self.is_client else "response.mcp_call_arguments"
+        self._kind = call_kind(call)
 
     def item(self) -> Item:
         """Return the item in its current state."""
         name, arguments = self.call.name, "".join(self._arguments)
         if self.is_client:
+            status = {} if self._kind is CUSTOM else {"status": self.status}
             return {
                 "id": self.item_id,
-                "type": "function_call",
-                "status": self.status,
+                "type": self._kind.type,
+                **status,
                 "call_id": self.call.tool_call_id,
+                **self._namespace,
                 "name": name,
-                "arguments": arguments,
+                self._kind.arguments: arguments,
             }
         output = None if self.result is None else json_text(self.result.output)
         is_error = self.result is not None and self.result.is_error
@@ -179,13 +218,14 @@ class CallItem:
     def add(self, text: str) -> Iterator[WireEvent]:
         if not self._is_written:
             self._arguments.append(text)
-            yield {"type": f"{self._events}.delta", **self._place, "delta": text}
+            yield {"type": f"{self._kind.events}.delta", **self._place, "delta": text}
 
     def written(self) -> Iterator[WireEvent]:
         """Yield the event that the arguments are complete, once."""
         if not self._is_written:
             self._is_written = True
-            yield {"type": f"{self._events}.done", **self._place, "arguments": "".join(self._arguments)}
+            arguments = {self._kind.arguments: "".join(self._arguments)}
+            yield {"type": f"{self._kind.events}.done", **self._place, **arguments}
 
     def closed(self) -> Iterator[WireEvent]:
         yield from self.written()
@@ -195,9 +235,10 @@ class CallItem:
 
 
 class OutputItems:
-    """The items of one answer. `base_url` is the server's address."""
+    """The items of one answer. `base_url` is the server's address. `namespaces`: see `CallItem`."""
 
-    def __init__(self, base_url: str = "") -> None:
+    def __init__(self, base_url: str = "", namespaces: Namespaces = NO_NAMESPACES) -> None:
+        self.namespaces = namespaces
         self._base_url = base_url
         self._ids = ItemIds()
         self._message_id = ""
@@ -322,8 +363,8 @@ class OutputItems:
         if known is not None and (known.is_client or known.status == "in_progress"):
             return
         yield from self._close_text()
-        prefix = "fc_" if call.where == "client" else "mcp_"
-        item = self._calls[call.tool_call_id] = CallItem(call, *self._new_place(prefix))
+        place = self._new_place(call_kind(call).id_prefix)
+        item = self._calls[call.tool_call_id] = CallItem(call, *place, self.namespaces)
         yield from self._begin(item)
 
     def _add_result(self, result: ToolResultPart) -> Iterator[WireEvent]:

@@ -30,6 +30,7 @@ from chatserve.formats.shared.openai_endpoints import chat_of, model_of
 from chatserve.formats.wire.openai_responses.echo import echo_of
 from chatserve.formats.wire.openai_responses.ids import session_key, turn_id
 from chatserve.formats.wire.openai_responses.input import read_input
+from chatserve.formats.wire.openai_responses.tools import read_offers
 
 Body: TypeAlias = Mapping[str, Json]
 
@@ -156,6 +157,7 @@ def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> 
     if turn.history or not is_kept:
         history = (*before, *turn.history)
     inputs, params = split_fields(body, STRUCTURE, chat)
+    tools, namespaces = read_offers(read_tools(body))
     asked = model_of(body, chat)
     alias = None if asked == chat.name else asked
     return turn.call(
@@ -167,10 +169,11 @@ def _call_of(body: Body, chat: ChatProfile, place: _Place, *, is_kept: bool) -> 
         is_kept=is_kept,
         target_message_id=place.head if is_kept else None,
         inputs=inputs,
-        tools=tuple(map(_tool, read_tools(body))),
+        tools=tools,
         on_disconnect=None if is_kept else "stop",
         is_detached=body.get("background") is True,
-        echo=echo_of(body, input_count=len(turn.history), is_chain=place.is_chain, alias=alias),
+        echo=echo_of(body, input_count=len(turn.history), is_chain=place.is_chain, alias=alias)
+        | ({"namespaces": namespaces} if namespaces else {}),
     )
 
 
@@ -196,10 +199,3 @@ def _branch(place: _Place) -> Generator[Step, Any, tuple[Message, ...]]:
 def _instructions(body: Body) -> tuple[ParsedMessage, ...]:
     text = body.get("instructions")
     return (ParsedMessage("system", (TextPart(text),)),) if isinstance(text, str) and text else ()
-
-
-def _tool(tool: Mapping[str, Json]) -> Json:
-    """Return a tool in the shape of Chat Completions, so that chat functions see only one shape."""
-    if tool.get("type") != "function" or "function" in tool:
-        return dict(tool)
-    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
