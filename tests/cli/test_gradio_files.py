@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from chatserve.cli.target import Target, TargetError, load_target
+from chatserve.cli.target.gradio import Record
 from chatserve.cli.target.gradio.recorder import _Finder
+from chatserve.cli.target.loading import _decide_history
 from chatserve.testing import ChatClient
 from tests.cli.gradio_files import FILES
 
@@ -278,6 +280,19 @@ import library_of_tests
 def predict(message, history): return repr(library_of_tests.gradio)
 """
     assert ask(load(folder, text), "hi") == ["None"]
+
+
+def test_queue_says_how_many_may_wait(folder: Path):
+    text = FILES["plain"].replace(".launch()", ".queue(max_size=3).launch()")
+    assert load(folder, text).app.chats["predict"].options.max_queue == 3
+
+
+def test_old_gradio_that_is_installed_gives_pairs_where_nothing_says_otherwise():
+    def predict(message, history): ...
+
+    assert _decide_history(predict, None, Record("5.49.1"))[0] == "tuples"
+    assert _decide_history(predict, None, Record("6.31.0"))[0] == "messages"
+    assert _decide_history(predict, "messages", Record("5.49.1"))[0] == "messages"
 
 
 def test_error_in_a_file_is_told_with_its_line(folder: Path):

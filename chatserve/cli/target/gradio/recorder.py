@@ -158,8 +158,11 @@ def _recorded_interface(make: Callable[..., None], record: Record) -> Callable[.
 def _recorded_blocks(make: Callable[..., None], record: Record) -> Callable[..., None]:
     @functools.wraps(make)
     def make_recorded(self: Any, *args: Any, **given: Any) -> None:
-        vars(self).setdefault("given", bound(make, self, *args, **given))
-        make(self, *args, **given)
+        arguments = bound(make, self, *args, **given)
+        vars(self).setdefault("given", arguments)
+        make(
+            self, **_known(make, arguments | {"analytics_enabled": False})
+        )  # no page is made, so nothing is told of it
         record.blocks.append(self)
 
     return make_recorded
