@@ -214,8 +214,9 @@ class Usage:
 class TurnError:
     """Why a turn failed, as shown to the client. `error_id` finds the traceback in the server's log.
 
-    `has_own_status` is false where the developer's `ChatError` named no status, so that each protocol uses its own. It
-    is not stored: only the request that waits for the turn needs it.
+    `has_own_status` is false where the developer's `ChatError` named no status, so that each protocol uses its own.
+    `notice` is how a front end shows it, where a `gr.Error` says so: `title`, `duration` (seconds), `visible`. Both are
+    not stored: only the client that waits for the turn needs them.
     """
 
     code: Name
@@ -224,6 +225,7 @@ class TurnError:
     retryable: bool = False
     status_code: Annotated[int, Imported(Field(ge=400, le=599))] = 500
     has_own_status: Annotated[bool, Mark.INTERNAL] = True
+    notice: Annotated[Mapping[str, Json] | None, Mark.INTERNAL] = None
 
 
 @frozen

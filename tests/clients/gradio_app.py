@@ -11,6 +11,17 @@ from chatserve import ChatError, ChatMessage, ChatServer
 STEP_S = 0.01
 """Between two yields: long enough that none is merged with the next."""
 
+
+class Error(Exception):
+    """What `gr.Error` is to a server that does not import Gradio."""
+
+    __module__ = "gradio.exceptions"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message, self.title, self.duration, self.visible = message, "Wallet", 3, True
+
+
 app = ChatServer(title="Clients", ping_interval_s=1)
 
 
@@ -24,6 +35,8 @@ async def speak(
     """Say the number of the turn and the message back, letter by letter."""
     if message == "refuse":
         raise ChatError("no words left", code="no_words")
+    if message == "gradio":
+        raise Error("no coins left")
     if message == "break":
         raise ValueError("secret")
     words = f"{len(history) // 2}:{message * times}"
@@ -76,7 +89,7 @@ def files(message: dict[str, Any], history: list[Any]) -> Any:
     first = Path(message["files"][0])
     loud = first.with_name("loud words.txt")
     loud.write_text(first.read_text().upper())
-    return loud if message["text"] == "loud" else ChatMessage(["Here it is:", {"path": str(loud)}])
+    return loud if message["text"] == "loud" else ChatMessage(["Here it is:", loud])
 
 
 @app.chat(concurrency_limit=1)

@@ -105,6 +105,7 @@ def errors() -> Any:
     return {
         "late": {"seen": list(late), **raised(lambda: late.result(TIMEOUT_S))},
         "shown": raised(lambda: client.predict("refuse", api_name="/speak")),
+        "gradio": raised(lambda: client.predict("gradio", api_name="/speak")),
         "hidden": raised(lambda: client.predict("break", api_name="/speak")),
         "invalid": raised(lambda: client.predict("hi", "calm", 9, api_name="/speak")),
         "next": client.predict("hi", api_name="/whole"),

@@ -142,6 +142,9 @@ def test_error_is_raised_with_the_words_it_was_raised_with(told: dict[str, Any])
     assert errors["shown"]["text"].endswith("no words left")
     assert errors["hidden"]["text"].endswith("the chat function failed")
     assert errors["late"]["text"].endswith("half way")
+    assert errors["gradio"]["text"].endswith("no coins left")
+    if era(told) == NEWEST:
+        assert (errors["shown"]["title"], errors["gradio"]["title"]) == ("Error", "Wallet")
     assert errors["late"]["seen"] == ["0", "0:", "0:l", "0:la"]
     assert errors["next"] == "whole hi"
 

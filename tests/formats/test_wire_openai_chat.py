@@ -147,6 +147,10 @@ def handler(path: str, method: str = "POST") -> Any:
             ParsedMessage("tool", (ToolResultPart("c1", "21"),)),
         ),
         (
+            {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+            ParsedMessage("assistant", (ToolCallPart("f", "f", "{}"),)),
+        ),
+        (
             {"role": "function", "name": "f", "content": "21"},
             ParsedMessage("tool", (ToolResultPart("f", "21"),)),
         ),

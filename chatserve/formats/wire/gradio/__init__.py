@@ -263,7 +263,7 @@ def _run(request: RawRequest) -> Handling:
     turn = record.turn
     error = turn.error or failure_of(turn.status, turn.finish_reason)
     if error is not None:
-        failed: dict[str, Json] = {"detail": error.detail, **frames.error_output(error.detail), "code": error.code}
+        failed: dict[str, Json] = {"detail": error.detail, **frames.error_output(error), "code": error.code}
         return JsonReply(failed | {"error_id": error.error_id}, error.status_code, {"x-should-retry": "false"})
     value: Any = answer_value(record.messages, request.base_url, is_open=False)
     duration = round((turn.finished_at or turn.created_at) - turn.created_at, 3)

@@ -80,9 +80,9 @@ class CallEncoder:
     def _end(self, done: Done) -> bytes:
         error = self._error or failure_of(done.status, done.finish_reason)
         if error is not None:
-            return frames.call_frame("error", frames.error_output(error.detail))
+            return frames.call_frame("error", frames.error_output(error))
         value = answer_value(done.messages, self._base_url, is_open=False, is_list=self._answer.is_list)
         return frames.call_frame("complete", [value])
 
     def farewell(self) -> bytes:
-        return frames.call_frame("error", frames.error_output(gone_error().detail))
+        return frames.call_frame("error", frames.error_output(gone_error()))

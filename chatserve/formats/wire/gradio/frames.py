@@ -66,7 +66,7 @@ def process_completed(event_id: str, value: Json) -> bytes:
 
 def process_failed(event_id: str, error: TurnError) -> bytes:
     """Return the message with the reason why there is no answer."""
-    output = error_output(error.detail)
+    output = error_output(error)
     said = {"title": output["title"], "code": error.code, "error_id": error.error_id}
     return queue_frame("process_completed", event_id, output=output, success=False, **said)
 
@@ -76,9 +76,9 @@ def unexpected_error(message: str) -> bytes:
     return queue_frame("unexpected_error", None, message=message, success=False, session_not_found=True)
 
 
-def error_output(text: str) -> dict[str, Any]:
+def error_output(error: TurnError) -> dict[str, Any]:
     """Return an error in the form that clients raise; the Python client accepts only these members."""
-    return {"error": text, "visible": True, "duration": DURATION_S, "title": "Error"}
+    return {"error": error.detail, "visible": True, "duration": DURATION_S, "title": "Error", **(error.notice or {})}
 
 
 def call_frame(event: str, data: Json) -> bytes:

@@ -122,6 +122,8 @@ def _joined_results(messages: Sequence[ParsedMessage]) -> Iterator[ParsedMessage
 def _read_calls(message: Mapping[str, Json], place: Place) -> tuple[ToolCallPart, ...]:
     calls = message.get("tool_calls") or []
     where = f"{place.where}.tool_calls"
+    if isinstance(old := message.get("function_call"), dict) and not calls:  # from the time before calls had ids
+        calls = [{"id": old.get("name"), "function": old}]
     if not isinstance(calls, list):
         raise field_invalid(where, "it is not a list")
     return tuple(_read_call(call, f"{where}[{index}]") for index, call in enumerate(calls))
