@@ -58,9 +58,11 @@ class Seen:
 
 
 @asynccontextmanager
-async def serving(tmp_path: Path, answer: Any = None, **options: Any) -> AsyncIterator[tuple[httpx2.AsyncClient, Seen]]:
+async def serving(
+    tmp_path: Path, answer: Any = None, store: str = "memory://", **options: Any
+) -> AsyncIterator[tuple[httpx2.AsyncClient, Seen]]:
     """Serve one chat, `counter`, whose answer is the next number or what `answer` yields."""
-    app, seen = ChatServer(store="memory://", files_dir=str(tmp_path), allow_client_session_ids=True), Seen()
+    app, seen = ChatServer(store=store, files_dir=str(tmp_path / "files"), allow_client_session_ids=True), Seen()
 
     @app.chat(name="counter", **options)
     def counter(message: Any, history: list[Any], ctx: ChatContext) -> Any:
@@ -162,6 +164,15 @@ async def test_retrieved_response_has_the_continuation_alone(tmp_path: Path) -> 
         resumed = await client.get(f"/v1/responses/{made['id']}", params={"stream": "true"})
         assert found.json()["output"] == made["output"]
         assert words_of(PATHS[1], made) == streamed_words(PATHS[1], resumed.text) == " 3, 4"
+
+
+async def test_response_is_the_continuation_after_a_restart_too(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/chat.db"
+    async with serving(tmp_path, store=store) as (client, _):
+        made = (await client.post(PATHS[1], json={"input": [USER, BEGUN]})).json()
+    async with serving(tmp_path, store=store) as (client, _):
+        resumed = await client.get(f"/v1/responses/{made['id']}", params={"stream": "true"})
+        assert streamed_words(PATHS[1], resumed.text) == " 3, 4"
 
 
 async def test_function_that_fails_or_says_nothing_leaves_no_begun_answer(tmp_path: Path) -> None:

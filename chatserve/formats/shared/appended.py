@@ -175,16 +175,19 @@ class _Told:
 
 
 class AppendedAnswer:
-    """One turn's answer as it is told. It takes events in order; plain deltas may take the short path, `take_text`."""
+    """One turn's answer as it is told. It takes events in order; plain deltas may take the short path, `take_text`.
 
-    def __init__(self) -> None:
+    `prefill` is the length of the turn's prefill, where its events are read from the store: those do not tell it.
+    """
+
+    def __init__(self, prefill: int = 0) -> None:
         self._told: dict[str, _Told] = {}
         self._open: _Told | None = None
         self._last: _Told | None = None  # the message whose text was told last
         self._last_thought: _Told | None = None  # the thought whose text was told last, as reasoning
         self._calls: dict[str, tuple[ToolCallPart, list[str]]] = {}  # the open calls by part id
         self._error: TurnError | None = None
-        self._prefill = 0  # the characters that the answer's first text begins with, until there is one
+        self._prefill = prefill  # the characters that the answer's first text begins with, until there is one
 
     def take_text(self, text: str) -> bool:
         """Take a delta that can be told as it is. Return False, and do nothing, for one that needs `take`.
@@ -221,7 +224,7 @@ class AppendedAnswer:
             case Done():
                 return (*self._close_calls(), Ended(event, self._error))
             case TurnAccepted(turn):
-                self._prefill = prefill_length(turn)
+                self._prefill = prefill_length(turn) or self._prefill
                 return ()
             case MetadataChanged() | StatusReported() | HistoryChanged():
                 return ()
@@ -306,7 +309,7 @@ class AppendedAnswer:
         if snapshot.turn is not None and snapshot.turn.error is not None:
             self._error = snapshot.turn.error
         if not self._told:
-            self._prefill = prefill_length(snapshot.turn)
+            self._prefill = prefill_length(snapshot.turn) or self._prefill
         number = 0
         for message in snapshot.messages:
             told = self._told.get(message.message_id)

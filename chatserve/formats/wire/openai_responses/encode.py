@@ -33,15 +33,18 @@ _LAST_TYPES: Final = frozenset(_LAST.values())
 
 
 class ResponseEncoder:
-    """Encodes one turn. Leaves out the events up to `starting_after`. `base_url` is the address of the server."""
+    """Encodes one turn. Leaves out the events up to `starting_after`. `base_url` is the address of the server.
+
+    `prefill` is as for `AppendedAnswer`.
+    """
 
     is_per_turn = True
     is_complete = False
 
-    def __init__(self, base_url: str, starting_after: int | None = None) -> None:
+    def __init__(self, base_url: str, starting_after: int | None = None, *, prefill: int = 0) -> None:
         self._after = -1 if starting_after is None else starting_after
         self._number = 0
-        self._answer = AppendedAnswer()
+        self._answer = AppendedAnswer(prefill)
         self._items = OutputItems(base_url)
         self._turn: Turn | None = None
         self._is_running = False

@@ -26,6 +26,7 @@ from chatserve.contracts.wire import (
     Wait,
 )
 from chatserve.core.errors import NotFound, SessionBusy, SessionUnknown, TurnUnknown
+from chatserve.formats.shared.appended import prefill_length
 from chatserve.formats.shared.message_array import field_invalid
 from chatserve.formats.shared.openai_endpoints import headers_of, reply
 from chatserve.formats.shared.openai_errors import reply_to_failure
@@ -72,7 +73,8 @@ def retrieve_response(request: RawRequest) -> Handling:
     """
     record = yield from _find_response(request)
     if request.query.get("stream") == "true":
-        encoder = ResponseEncoder(request.base_url, _starting_after(request))
+        prefill = prefill_length(record.turn)
+        encoder = ResponseEncoder(request.base_url, _starting_after(request), prefill=prefill)
         return StreamReply(OfTurn(record.turn.turn_id), encoder, headers_of(request))
     return reply(response_json(record, request.base_url), request)
 
