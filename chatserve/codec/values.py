@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Set
 from datetime import UTC, date, datetime, time
 from enum import Enum
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -171,7 +171,8 @@ def _clean_object(value: Any, depth: int, left: list[int]) -> Json:
 
 
 def _clean_record(value: Any, depth: int, left: list[int]) -> Json:
-    if callable(dump := getattr(value, "model_dump", None)):
+    if _is_declared(value, "model_dump"):
+        dump = value.model_dump
         _require_no_path(dump())
         return _clean(dump(mode="json"), depth - 1, left)
     fields = getattr(value, "__dataclass_fields__", None)
@@ -189,12 +190,17 @@ def has_json_form(value: object) -> bool:
 
 def is_record(value: object) -> bool:
     """Whether a value has named fields: a pydantic model, an instance of a dataclass or of an attrs class."""
-    return not isinstance(value, type) and any(map(partial(hasattr, value), _RECORDS))
+    return not isinstance(value, type) and any(_is_declared(value, name) for name in _RECORDS)
+
+
+def _is_declared(value: object, name: str) -> bool:
+    """Whether the class of a value has an attribute; an object that makes attributes up has any."""
+    return any(name in vars(base) for base in type(value).__mro__)
 
 
 def _is_array(value: object) -> bool:
     """Whether a value is a number or an array of numpy, or of a library that follows it."""
-    return hasattr(value, "dtype") and callable(getattr(value, "tolist", None))
+    return _is_declared(value, "dtype") and _is_declared(value, "tolist")
 
 
 def _is_text_like(value: object) -> bool:

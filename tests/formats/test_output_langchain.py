@@ -1,11 +1,11 @@
 """LangChain messages, made by the real langchain-core."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chatserve.contracts.formats import MessageAppended, ParsedMessage, PartAppended
+from chatserve.core.errors import AnswerInvalid
 from chatserve.core.types import LocalFile, SourcePart, TextPart, ToolResultPart, Usage
 from tests.formats.answers import calls_of, end_of, normalize, normalize_all, reasoning_of, text_of
 from tests.support.libraries import require
@@ -138,6 +138,6 @@ def test_message_of_another_role_keeps_it(kind: str, fields: dict[str, Any], rol
     assert normalize(value) == [MessageAppended(ParsedMessage(role, (TextPart("hi"),)))]
 
 
-def test_pair_of_other_things_is_data():
-    (output,) = normalize((Path("/a").name, {"b": 1}))
-    assert output.messages[0].content[0].data == ["a", {"b": 1}]
+def test_pair_of_other_things_is_refused():
+    with pytest.raises(AnswerInvalid, match=r"a tuple of 2 values"):
+        normalize(("a", {"b": 1}))

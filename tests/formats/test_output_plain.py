@@ -522,4 +522,4 @@ def _counting_family(recognize: Callable[[object], bool]) -> Any:
 
 
 def test_registry_names_each_family_once():
-    assert len(set(OUTPUT_NORMALIZERS)) == len(OUTPUT_NORMALIZERS) == 9
+    assert len(set(OUTPUT_NORMALIZERS)) == len(OUTPUT_NORMALIZERS) == 10

@@ -12,6 +12,7 @@ from chatserve.contracts.files import FileKeeper
 from chatserve.contracts.formats import AnswerSnapshot, MessageAppended, Output, ParsedMessage, PartAppended
 from chatserve.contracts.store import Store
 from chatserve.core.errors import AnswerInvalid, FileUnknown
+from chatserve.core.frozen import replace
 from chatserve.core.types import DraftPart, FilePart, LocalFile, StoredFile
 from chatserve.engine.sessions.attachments import Attachments
 from chatserve.engine.turns.local_files import LocalFiles
@@ -71,7 +72,8 @@ class AnswerFiles:
             case MessageAppended(message=message):
                 return MessageAppended(await self._stored_message(turn, message))
             case AnswerSnapshot(messages=messages):
-                return AnswerSnapshot(tuple([await self._stored_message(turn, message) for message in messages]))
+                stored = [await self._stored_message(turn, message) for message in messages]
+                return replace(output, messages=tuple(stored))
             case _:
                 return output
 

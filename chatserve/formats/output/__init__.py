@@ -15,6 +15,7 @@ from chatserve.core.configuration import shown
 from chatserve.core.errors import AnswerInvalid
 from chatserve.formats.output.additional import AdditionalOutputs
 from chatserve.formats.output.anthropic import AnthropicNormalizer
+from chatserve.formats.output.component import ComponentNormalizer
 from chatserve.formats.output.huggingface import HuggingFaceNormalizer
 from chatserve.formats.output.langchain import LangChainNormalizer
 from chatserve.formats.output.message import MessageNormalizer
@@ -27,6 +28,7 @@ from chatserve.formats.output.text import TextNormalizer
 OUTPUT_NORMALIZERS: tuple[type[OutputNormalizer], ...] = (
     TextNormalizer,
     MessageListNormalizer,
+    ComponentNormalizer,
     OpenAIChatNormalizer,
     OpenAIResponsesNormalizer,
     AnthropicNormalizer,

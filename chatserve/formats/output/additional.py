@@ -14,7 +14,7 @@ from chatserve.contracts.formats import AnswerSnapshot, Output, ParsedMessage, P
 from chatserve.core.errors import AnswerInvalid
 from chatserve.core.frozen import replace
 from chatserve.core.types import DataPart, DraftPart
-from chatserve.formats.shared.content import is_file, read_file
+from chatserve.formats.shared.components import is_shown, read_shown
 from chatserve.formats.shared.model_answer import json_of
 
 STATE: Final = "state"
@@ -51,7 +51,7 @@ class AdditionalOutputs:
 def _read(name: str, value: Any) -> tuple[DraftPart, ...]:
     if value is None:
         return ()
-    return (read_file(value) if is_file(value) else DataPart(json_of(value), name),)
+    return read_shown(value) if is_shown(value) else (DataPart(json_of(value), name),)
 
 
 def _state(value: Any) -> StateChanged:
@@ -68,6 +68,6 @@ def _with_parts(outputs: Sequence[Output], parts: Sequence[DraftPart]) -> Iterat
     for output in outputs:
         if isinstance(output, AnswerSnapshot) and parts:
             *others, last = output.messages or (ParsedMessage("assistant", ()),)
-            yield AnswerSnapshot((*others, replace(last, content=(*parts, *last.content))))
+            yield replace(output, messages=(*others, replace(last, content=(*parts, *last.content))))
         else:
             yield output

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from chatserve.contracts.formats import AnswerView, Output, ParsedMessage, Remark
 from chatserve.core.errors import AnswerInvalid
+from chatserve.formats.shared.components import is_shown
 from chatserve.formats.shared.content import (
-    is_file,
     is_message,
     messages_answer,
-    part_answer,
+    parts_answer,
     read_content,
     read_data,
     read_message,
@@ -41,7 +41,7 @@ class MessageListNormalizer:
         entries = list.__getitem__(value, slice(None))  # a long history copies each entry that is asked for
         is_history = _are_pairs(entries, view)
         if not is_history and not _are_messages(entries):
-            return part_answer(read_data(entries), view)
+            return parts_answer((read_data(entries),), view)
         added = added_to(view.given, entries, view.message)
         doubt = (_DOUBT,) if added.is_doubtful else ()
         messages = tuple(_read_entry(entry, number) for number, entry in enumerate(added.entries))
@@ -49,7 +49,7 @@ class MessageListNormalizer:
 
 
 def _are_messages(entries: list[Any]) -> bool:
-    return any(map(is_message, entries)) or all(isinstance(entry, str) or is_file(entry) for entry in entries)
+    return any(map(is_message, entries)) or all(isinstance(entry, str) or is_shown(entry) for entry in entries)
 
 
 def _are_pairs(entries: list[Any], view: AnswerView) -> bool:
@@ -62,7 +62,7 @@ def _are_pairs(entries: list[Any], view: AnswerView) -> bool:
 def _read_entry(entry: Any, number: int) -> ParsedMessage:
     if isinstance(entry, str):
         return read_text(entry)
-    if is_file(entry):
+    if is_shown(entry):
         return ParsedMessage("assistant", read_content(entry))
     if is_message(entry):
         return read_message(entry)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from chatserve.codec import is_record
@@ -20,7 +19,6 @@ from chatserve.core.types import (
     ChatMessage,
     DataPart,
     DraftPart,
-    File,
     FilePart,
     Json,
     LocalFile,
@@ -30,11 +28,9 @@ from chatserve.core.types import (
     ToolCallPart,
     ToolResultPart,
 )
+from chatserve.formats.shared.components import is_shown, read_shown
+from chatserve.formats.shared.file_parts import is_file, is_file_tuple, named_file, read_file
 from chatserve.formats.shared.model_answer import arguments_text, json_of, member
-
-_FILE_KEYS: Final = frozenset({"path", "url", "size", "orig_name", "mime_type", "is_stream", "meta", "alt_text"})
-_FILE_MODELS: Final = frozenset({"FileData", "ImageData"})
-"""Gradio's pydantic models of files."""
 
 # --- answers -----------------------------------------------------------------------------------------------------
 
@@ -48,11 +44,11 @@ def messages_answer(
     return (AnswerSnapshot(messages, is_list),)
 
 
-def part_answer(part: DraftPart, view: AnswerView) -> tuple[Output, ...]:
-    """Return the outputs that make a message with this part the answer, or in deltas mode append the part to it."""
+def parts_answer(parts: tuple[DraftPart, ...], view: AnswerView) -> tuple[Output, ...]:
+    """Return the outputs that make a message with these parts the answer, or in deltas mode append them to it."""
     if view.yields == "deltas":
-        return (PartAppended(part),)
-    return (AnswerSnapshot((ParsedMessage("assistant", (part,)),)),)
+        return tuple(map(PartAppended, parts))
+    return (AnswerSnapshot((ParsedMessage("assistant", parts),)),)
 
 
 # --- messages ----------------------------------------------------------------------------------------------------
@@ -173,16 +169,18 @@ def read_content(content: Any) -> tuple[DraftPart, ...]:
     """
     if content is None:
         return ()
-    if isinstance(content, list):
-        return tuple(_read_item(item) for item in content if item is not None)
-    return (_read_item(content),)
+    if not isinstance(content, list):
+        return _read_item(content)
+    return tuple(part for item in content if item is not None for part in _read_item(item))
 
 
-def _read_item(item: Any) -> DraftPart:
+def _read_item(item: Any) -> tuple[DraftPart, ...]:
     if isinstance(item, str):
-        return TextPart(plain_text(item))
-    if is_file(item):
-        return read_file(item)
+        return (TextPart(plain_text(item)),)
+    return read_shown(item) if is_shown(item) else (_read_other(item),)
+
+
+def _read_other(item: Any) -> DraftPart:
     if is_file_tuple(item):
         return named_file(item[0])
     if isinstance(item, dict):
@@ -190,16 +188,6 @@ def _read_item(item: Any) -> DraftPart:
     if callable(dump := getattr(item, "model_dump", None)) and isinstance(getattr(item, "type", None), str):
         return read_part(dump())
     return read_data(item)
-
-
-def is_file_tuple(value: object) -> bool:
-    """Whether a value is a file as in Gradio's pairs: `(path,)` or `(path, alt_text)`."""
-    return (
-        isinstance(value, tuple)
-        and len(value) in (1, 2)
-        and isinstance(value[0], str | Path)
-        and isinstance(value[-1], str | Path | None)
-    )
 
 
 def plain_text(text: str) -> str:
@@ -323,52 +311,7 @@ _PART_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], DraftPart]]] = {
     "tool_result": _read_tool_result,
 }
 
-# --- files and data ----------------------------------------------------------------------------------------------
-
-
-def is_file(value: object) -> bool:
-    """Whether a value is a file: `Path`, `File`, Gradio's `FileData`, or a dict with `path` and only keys of a file."""
-    if isinstance(value, dict):
-        return "path" in value and value.keys() <= _FILE_KEYS
-    return isinstance(value, File | Path) or (type(value).__name__ in _FILE_MODELS and hasattr(value, "path"))
-
-
-def read_file(value: Any) -> LocalFile | SourcePart:
-    """Read a file. One with an http(s) address becomes a source, because nothing is fetched here.
-
-    Raises:
-        AnswerInvalid: the path is neither text nor `Path`.
-    """
-    if isinstance(value, Path):
-        return LocalFile(value)
-    if not isinstance(value, File):
-        path, url = member(value, "path"), member(value, "url")
-        return named_file(path or url, member(value, "orig_name"), member(value, "mime_type"))
-    if isinstance(value.path_or_bytes, bytes):
-        return LocalFile(value.path_or_bytes, _last_of(value.name), value.media_type)
-    made = value.path_or_bytes
-    return named_file(Path(made) if isinstance(made, str) and made else made, value.name, value.media_type)
-
-
-def named_file(path: Any, name: Any = None, media_type: Any = None) -> LocalFile | SourcePart:
-    """Return the file at a path. A `Path` was made by the developer; a text may come from a client.
-
-    Raises:
-        AnswerInvalid: the path is neither.
-    """
-    name, media_type = _last_of(name), media_type if isinstance(media_type, str) else None
-    if isinstance(path, Path):
-        return LocalFile(path, name, media_type)
-    if not isinstance(path, str) or not path:
-        raise AnswerInvalid(f"a file has the path {shown(path)}; give a str or pathlib.Path")
-    if path.startswith(("http://", "https://")):
-        return SourcePart(plain_text(path), name)
-    return LocalFile(Path(path), name, media_type, is_named=True)
-
-
-def _last_of(name: Any) -> str | None:
-    """Return the last part of a name: the folders before it are the server's."""
-    return (name.replace("\\", "/").rpartition("/")[2] or None) if isinstance(name, str) else None
+# --- data ------------------------------------------------------------------------------------------------------
 
 
 def read_data(value: Any) -> DataPart:

@@ -15,10 +15,10 @@ from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from chatserve.core.types import File
+from chatserve.formats.shared.components import is_shown
 from chatserve.formats.shared.model_answer import member
 
-_SIDES: Final = (str, tuple, dict, Path, File)
+_SIDES: Final = (str, tuple, dict)
 
 
 class Added(NamedTuple):
@@ -33,7 +33,7 @@ def is_pair(entry: object) -> bool:
     return (
         isinstance(entry, list | tuple)
         and len(entry) == 2
-        and all(side is None or isinstance(side, _SIDES) for side in entry)
+        and all(side is None or isinstance(side, _SIDES) or is_shown(side) for side in entry)
         and not (isinstance(entry[0], dict) and "role" in entry[0])
     )
 
