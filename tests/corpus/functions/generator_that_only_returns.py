@@ -1,0 +1,4 @@
+def predict(message, history):
+    if message == "nothing":
+        yield ""
+    return message[::-1]

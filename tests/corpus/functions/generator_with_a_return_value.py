@@ -1,0 +1,3 @@
+def predict(message, history):
+    yield "thinking"
+    return f"thought about {message}"

@@ -1,0 +1,1 @@
+predict = lambda message, history: message + "!"  # noqa: E731

@@ -1,0 +1,2 @@
+def predict(message, history, *, prefix: str = ">", suffix: str = "<"):
+    return prefix + message + suffix

@@ -1,0 +1,2 @@
+def predict(message, history):
+    return [f"first {message}", f"second {message}"]

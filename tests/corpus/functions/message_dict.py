@@ -1,0 +1,2 @@
+def predict(message, history):
+    return {"role": "assistant", "content": f"I heard {message}"}

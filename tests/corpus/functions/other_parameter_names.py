@@ -1,0 +1,2 @@
+def predict(question, past):
+    return f"{question}?"

@@ -1,0 +1,2 @@
+def predict(message, history):
+    return {"path": "/etc/hostname"}

@@ -1,0 +1,3 @@
+async def chat(message, history):
+    for end in range(1, len(message) + 1):
+        yield message[:end]

@@ -1,0 +1,2 @@
+def predict(message, history):
+    return f"{message} after {len(history)}"

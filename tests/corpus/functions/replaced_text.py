@@ -1,0 +1,4 @@
+def predict(message, history):
+    yield "Searching…"
+    yield "Reading…"
+    yield f"Found {message}"

@@ -1,0 +1,4 @@
+def predict(message, history):
+    if message != "two":
+        return f"{len(history)} before"
+    return None

@@ -1,0 +1,2 @@
+def predict(message, history):
+    assert message

@@ -1,0 +1,3 @@
+def predict(message, history):
+    if message == "two":
+        yield "only here"
