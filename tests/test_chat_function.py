@@ -1,25 +1,23 @@
 """Chat functions: their signature, their inputs, what is injected, and what is refused when they are registered."""
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 
 from chatserve import ChatContext, ChatError
 from chatserve.chat_function import Report
 from chatserve.chat_function.call import join_deltas, skip_snapshots
-from chatserve.core.errors import ConfigurationError, InputsInvalid
+from chatserve.core.errors import InputsInvalid
 from chatserve.core.types import TextPart, ToolResultPart, Usage
 from tests.support.engine import NATIVE, chat_of, decode, open_engine
 from tests.support.reducer import ClientAnswer
 
 if TYPE_CHECKING:
-    from decimal import Decimal
+    pass
 
 History = list[Any]
 
@@ -45,7 +43,7 @@ def all_kinds(
     return {"system": system, "tokens": tokens, "mode": mode, "loud": loud, "point": point, "anything": anything}
 
 
-# --- signatures --------------------------------------------------------------------------------------------------
+# --- inputs ------------------------------------------------------------------------------------------------------
 
 
 def test_inputs_are_the_parameters_after_message_and_history() -> None:
@@ -60,121 +58,6 @@ def test_inputs_are_described_as_json_schema() -> None:
     assert properties["mode"]["enum"] == ["fast", "good"]
     assert "required" not in schema
     assert chat_of(lambda message, history, must: must).inputs_schema["required"] == ["must"]
-
-
-@pytest.mark.parametrize(
-    "function", [lambda: None, lambda message: None, lambda *, message, history: None, lambda **anything: None]
-)
-def test_function_that_cannot_take_message_and_history_is_refused(function: Any) -> None:
-    with pytest.raises(ConfigurationError, match="the first two must be the message and the history"):
-        chat_of(function)
-
-
-def test_input_that_cannot_be_passed_by_name_is_refused() -> None:
-    def predict(message, history, temperature, /):
-        return temperature
-
-    with pytest.raises(ConfigurationError, match="temperature"):
-        chat_of(predict)
-
-
-@pytest.mark.parametrize("function", [lambda *everything: None, lambda message, *rest: None])
-def test_function_that_takes_any_positional_arguments_takes_message_and_history(function: Any) -> None:
-    assert chat_of(function).input_names == ()
-
-
-def test_annotation_that_cannot_be_checked_is_refused() -> None:
-    class Opaque:
-        pass
-
-    def predict(message: str, history: History, opaque: Opaque) -> None: ...
-
-    with pytest.raises(ConfigurationError, match="pydantic cannot check"):
-        chat_of(predict)
-
-
-def test_names_that_mean_something_to_pydantic_are_inputs_like_others() -> None:
-    def predict(message, history, _hidden=1, copy=2, json=3, schema=4, model_name=5, validate=6, model_config=7):
-        return (_hidden, copy, json, schema, model_name, validate, model_config)
-
-    chat = chat_of(predict)
-    assert chat.input_names == ("hidden", "copy", "json", "schema", "model_name", "validate", "model_config")
-    assert set(chat.inputs_schema["properties"]) == set(chat.input_names)
-    assert chat.check_inputs({"hidden": 10, "json": 30, "model_config": 70}) == {
-        "_hidden": 10,
-        "copy": 2,
-        "json": 30,
-        "schema": 4,
-        "model_name": 5,
-        "validate": 6,
-        "model_config": 70,
-    }
-
-
-def test_annotations_only_type_checkers_can_read_take_any_json_and_do_not_hide_the_others() -> None:
-    def predict(message: str, history: History, ctx: "ChatContext", price: "Decimal", count: "int" = 1) -> None: ...
-
-    chat = chat_of(predict)
-    assert chat.signature.context == "ctx"
-    assert chat.check_inputs({"price": "any"}) == {"price": "any", "count": 1}
-    with pytest.raises(InputsInvalid):
-        chat.check_inputs({"price": 1, "count": "x"})
-
-
-def test_bound_arguments_of_a_partial_are_no_inputs_or_become_their_defaults() -> None:
-    def predict(model: str, message: str, history: History, tokens: int, ctx: ChatContext) -> None: ...
-
-    chat = chat_of(functools.partial(predict, "m", tokens=7))
-    assert chat.input_names == ("tokens",)
-    assert chat.check_inputs({}) == {"tokens": 7}
-    assert chat.signature.context == "ctx"
-
-
-@pytest.mark.parametrize(
-    "annotation",
-    [
-        ChatContext,
-        ChatContext | None,
-        Annotated[ChatContext, 1],
-        "chatserve.ChatContext",
-        "elsewhere.ChatContext | None",
-    ],
-)
-def test_context_is_recognized_however_it_is_annotated(annotation: Any) -> None:
-    def predict(message, history, ctx=None):
-        return None
-
-    predict.__annotations__["ctx"] = annotation
-    chat = chat_of(predict)
-    assert (chat.signature.context, chat.input_names) == ("ctx", ())
-
-
-@pytest.mark.parametrize("annotation", [Request, Request | None, HTTPConnection, "elsewhere.Request"])
-def test_request_is_recognized_however_it_is_annotated(annotation: Any) -> None:
-    def predict(message, history, request=None):
-        return None
-
-    predict.__annotations__["request"] = annotation
-    chat = chat_of(predict)
-    assert (chat.signature.request, chat.input_names) == ("request", ())
-
-
-# --- inputs ------------------------------------------------------------------------------------------------------
-
-
-def test_inputs_that_are_left_out_have_their_defaults_fresh_each_time() -> None:
-    chat = chat_of(all_kinds)
-    first = chat.check_inputs({})
-    first["tags"].append("changed")
-    assert chat.check_inputs({}) == {
-        "system": "be kind",
-        "tokens": 50,
-        "mode": "fast",
-        "loud": False,
-        "point": None,
-        "tags": [],
-        "anything": None,
-    }
 
 
 def test_inputs_are_read_as_they_are_annotated() -> None:
@@ -410,58 +293,3 @@ def test_deltas_said_at_once_are_joined_up_to_whatever_else_is_said() -> None:
 def test_snapshots_said_at_once_are_left_out_where_the_next_one_extends_them() -> None:
     report = Report(text="searching")
     assert list(skip_snapshots(["", "a", "ab", report, "abc", "abcd", "x", "xy"])) == ["ab", report, "abcd", "xy"]
-
-
-# --- examples and validators -------------------------------------------------------------------------------------
-
-
-def test_examples_are_read_in_every_form() -> None:
-    examples = [
-        "a",
-        ["b", "kind"],
-        ("c", None, 20),
-        {"text": "d"},
-        {"message": {"text": "e"}, "inputs": {"tokens": 30}},
-    ]
-    read = [(example.text, dict(example.inputs)) for example in chat_of(all_kinds, examples=tuple(examples)).examples]
-    inputs: list[dict[str, Any]] = [{}, {"system": "kind"}, {"tokens": 20}, {}, {"tokens": 30}]
-    assert read == list(zip("abcde", inputs, strict=True))
-
-
-@pytest.mark.parametrize("example", [5, [], ["a", *range(20)]])
-def test_example_that_is_none_is_refused(example: Any) -> None:
-    with pytest.raises(ConfigurationError, match="neither a message"):
-        chat_of(all_kinds, examples=(example,))
-
-
-@dataclass
-class Verdict:
-    """A validator that gives or raises what it is told."""
-
-    verdict: Any
-
-    def __call__(self, message: str, **inputs: Any) -> Any:
-        if isinstance(self.verdict, Exception):
-            raise self.verdict
-        return self.verdict
-
-
-@pytest.mark.parametrize(
-    ("verdict", "refusal"),
-    [
-        (None, None),
-        (True, None),
-        (False, "the message was refused"),
-        ("too rude", "too rude"),
-        (ValueError("too long"), "too long"),
-        (ChatError("not today"), "not today"),
-    ],
-)
-async def test_validator_decides_before_anything_is_stored(verdict: Any, refusal: str | None) -> None:
-    async with open_engine(all_kinds, validator=Verdict(verdict)) as engine:
-        if refusal is None:
-            assert (await engine.ask()).turn.status == "completed"
-            return
-        with pytest.raises(InputsInvalid, match=refusal):
-            await engine.start()
-        assert (await engine.store.list_sessions("", after=None, limit=10)).items == ()

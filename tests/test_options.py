@@ -207,10 +207,6 @@ def test_example_this_chat_cannot_answer_is_refused(example: Any, reason: str) -
     assert reason in line
 
 
-def test_example_with_files_is_taken_where_messages_may_have_some() -> None:
-    assert registered(multimodal=True, examples=[{"text": "a", "files": ["cat.png"]}]) is not None
-
-
 # --- options that do not go together -----------------------------------------------------------------------------
 
 

@@ -8,5 +8,6 @@ from chatserve.chat_function.call import Call
 from chatserve.chat_function.chat import Chat
 from chatserve.chat_function.context import ChatContext, Report, SessionView
 from chatserve.chat_function.options import ChatOptions, read_options
+from chatserve.chat_function.signature import Surroundings
 
-__all__ = ["Call", "Chat", "ChatContext", "ChatOptions", "Report", "SessionView", "read_options"]
+__all__ = ["Call", "Chat", "ChatContext", "ChatOptions", "Report", "SessionView", "Surroundings", "read_options"]

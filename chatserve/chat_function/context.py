@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from chatserve.core.frozen import frozen
 from chatserve.core.types import Json, ToolResultPart, Usage
@@ -81,18 +80,6 @@ class ChatContext:
         """Connect the context to the running call. Not for chat functions."""
         self._report = report
         self._is_cancelled = is_cancelled
-
-
-def is_context(annotation: Any) -> bool:
-    """Whether a parameter with this annotation takes the context."""
-    if isinstance(annotation, str):
-        return is_named(annotation, ChatContext.__name__)
-    return isinstance(annotation, type) and issubclass(annotation, ChatContext)
-
-
-def is_named(annotation: str, name: str) -> bool:
-    """Whether a text annotation names this class; it stays text where its import is for type checkers only."""
-    return annotation.removesuffix("| None").strip().rpartition(".")[2] == name
 
 
 def _text(text: object) -> str:

@@ -5,6 +5,7 @@ A new option is a field here, and a keyword and its documentation in `ChatServer
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, Self
@@ -18,6 +19,7 @@ from chatserve.settings import Duration
 
 SYNC_CONCURRENCY: Final = 64
 MAX_NAME_LENGTH: Final = 200
+NAME_OF_LAMBDAS: Final = "chat"
 
 _UNREACHABLE: Final = re.compile(r"\.{1,2}|.*[/\x00-\x1f\x7f-\x9f].*|\s.*|.*\s", re.DOTALL)
 """Names that URLs cannot carry as one part of their path, or that clients rewrite."""
@@ -124,11 +126,23 @@ def read_options(function: Callable[..., Any], given: Mapping[str, Any]) -> Chat
         ConfigurationError: an unknown option, a value it does not take, or options that do not go together.
     """
     said = {name: value for name, value in given.items() if value not in _LEFT_OUT.get(name, ())}
-    name = said.get("name", getattr(function, "__name__", None) or type(function).__name__.lower())
+    written = _inside_partials(function)
+    name = said.get("name", _name_of(written))
     own = {
         "name": name,
         "title": str(name).replace("_", " ").capitalize(),
-        "description": (getattr(function, "__doc__", None) or "").strip(),
+        "description": (getattr(written, "__doc__", None) or "").strip(),
         "concurrency_limit": None if is_async(function) else SYNC_CONCURRENCY,
     }
     return check(ChatOptions, f"chat {shown(name)}: ", own | said, strict=True)
+
+
+def _inside_partials(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", None) or type(function).__name__.lower()
+    return NAME_OF_LAMBDAS if name == "<lambda>" else str(name)

@@ -17,6 +17,7 @@ from chatserve.core.types import (
     FilePart,
     FinalStatus,
     Json,
+    LocalFile,
     Message,
     OnDisconnect,
     Part,
@@ -81,7 +82,8 @@ class TurnCall:
     `prefill` are the first words of the answer, which the client has already: the function continues them, and the
     session stores both as one message.
 
-    `inputs` are raw values for the function's parameters; `example` is the example they come from. `params` are all
+    `inputs` are raw values for the function's parameters; `example` is the example they come from, whose files are
+    `local_files`: the developer's, stored when the turn is accepted. `params` are all
     other parameters of the client's protocol. `echo` is stored with the turn, and the protocol returns it to the
     client. `when_busy` and `on_disconnect` None: use the chat's options. `is_detached`: the turn goes on without
     readers. `delay_s`: how long after its acceptance the function is called at the earliest.
@@ -102,6 +104,7 @@ class TurnCall:
     if_version: int | None = None
     inputs: Mapping[str, Json] = field(default_factory=dict)
     example: int | None = None
+    local_files: tuple[LocalFile, ...] = ()
     params: Mapping[str, Json] = field(default_factory=dict)
     tools: tuple[Json, ...] = ()
     echo: Mapping[str, Json] | None = None

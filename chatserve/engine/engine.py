@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from chatserve.chat_function import Chat
 from chatserve.contracts.formats import FrameEncoder
 from chatserve.contracts.turns import TurnCall, TurnRecord, TurnRequest
-from chatserve.core.errors import RequestError, SessionBusy
+from chatserve.core.errors import ChatserveError, SessionBusy
 from chatserve.core.types import Turn
 from chatserve.engine.cursors import Cursor, StoreFeed
 from chatserve.engine.log.journal import Journal
@@ -52,7 +52,9 @@ class TurnEngine:
         self._journal = Journal(store, self._tasks, parts.clock, pace, is_strict=settings.durability == "events")
         self._runner = TurnRunner(parts, self.histories, Publisher(self._journal, self._tasks, pace))
         self._lifecycle = TurnLifecycle(parts, self._runner, self._journal, self._tasks)
-        self._submission = Submission(parts, self._lifecycle, self.rooms, self.attachments, self._tasks)
+        self._submission = Submission(
+            parts, self._lifecycle, self.rooms, self.attachments, self._runner.files, self._tasks
+        )
         self.readers = Readers(StoreFeed(store, self._lifecycle.turns), settings.max_readers, pace)
         self.sessions = Sessions(parts, self.rooms, self.histories, self.readers)
 
@@ -81,10 +83,10 @@ class TurnEngine:
             if chat.options.cache_examples != "eager":
                 continue
             for number, example in enumerate(chat.examples):
-                call = TurnCall(name, example.text, inputs=example.inputs, example=number)
+                call = TurnCall(name, example.text, local_files=example.files, inputs=example.inputs, example=number)
                 try:
                     turn = await self.submit(TurnRequest(call, history=()))
-                except RequestError as error:
+                except ChatserveError as error:
                     logger.warning("example %d of chat %r was not answered: %s", number, name, error)
                     continue
                 await turn.ended.wait()

@@ -209,7 +209,8 @@ def with_example(call: TurnCall, chat: Chat, body: TurnBody) -> TurnCall:
         raise InputsInvalid(f"example: there is no example {number}; the chat has {len(examples)}", errors=[])
     example = examples[number]
     inputs = dict(example.inputs) | dict(body.inputs)
-    return replace(call, text=example.text, inputs=inputs, example=None if body.inputs else number)
+    unchanged = None if body.inputs else number
+    return replace(call, text=example.text, local_files=example.files, inputs=inputs, example=unchanged)
 
 
 def with_message(call: TurnCall, message: str | MessageBody) -> TurnCall:

@@ -86,7 +86,7 @@ def test_check_tells_how_each_chat_was_read(tmp_path: Path):
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "function async generator" in lines
     assert "function sync function, in a thread of its own" in lines
-    assert "context ctx" in lines
+    assert "injected ctx (ChatContext)" in lines
     assert any(line.startswith('inputs {"') and '"minimum":10' in line for line in lines)
     assert not list(tmp_path.glob("*.db*")), "nothing is opened"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from anyio import to_thread
 
@@ -102,23 +102,20 @@ class AnswerFiles:
         return found
 
     async def _store_file(self, turn: RunningTurn, file: LocalFile) -> FilePart:
+        if file.is_named and isinstance(file.source, Path):
+            file_id = await to_thread.run_sync(self._keeper.id_at, file.source)
+            if file_id is not None:
+                return await self._find(turn, file_id)
+        return await self.store(turn.room.owner, turn.room.session_id or None, file)
+
+    async def store(self, owner: str, session_id: str | None, file: LocalFile) -> FilePart:
+        """Store a local file for an owner. Raises: AnswerInvalid, StoreError."""
+        max_bytes, file_id = self._settings.max_answer_file_bytes, self._new_id("f_")
         is_in_memory = isinstance(file.source, bytes)
-        opened = self._open(file) if is_in_memory else await to_thread.run_sync(self._open, file)
-        if isinstance(opened, str):
-            return await self._find(turn, opened)
-        file_id, room = self._new_id("f_"), turn.room
+        open_it = partial(self._local.open, file, max_bytes)
+        opened = open_it() if is_in_memory else await to_thread.run_sync(open_it)
         with opened:
-            name, media_type, size = await self._keeper.store_local(
-                file_id, file, opened, self._settings.max_answer_file_bytes
-            )
-        stored = StoredFile(file_id, room.owner, room.session_id or None, name, media_type, size, self._clock())
+            name, media_type, size = await self._keeper.store_local(file_id, file, opened, max_bytes)
+        stored = StoredFile(file_id, owner, session_id, name, media_type, size, self._clock())
         await self._store.add_file(stored)
         return stored.part
-
-    def _open(self, file: LocalFile) -> BinaryIO | str:
-        """Open a file, or return the id of one that is stored already. Raises: AnswerInvalid."""
-        if isinstance(file.source, Path) and file.is_named:
-            file_id = self._keeper.id_at(file.source)
-            if file_id is not None:
-                return file_id
-        return self._local.open(file, self._settings.max_answer_file_bytes)

@@ -17,12 +17,13 @@ from time import monotonic
 from typing import Any
 
 from chatserve.answers.draft import MessageDraft
-from chatserve.chat_function import Call, Chat, ChatContext, Report, SessionView
+from chatserve.chat_function import Call, Chat, ChatContext, Report, SessionView, Surroundings
 from chatserve.chat_function.async_call import AsyncCall
 from chatserve.chat_function.call import Batch, Interpret
 from chatserve.chat_function.threads import Threads
 from chatserve.codec import clean_text
 from chatserve.contracts.formats import AnswerSnapshot, AnswerView, Output, ParsedMessage
+from chatserve.contracts.turns import TurnRequest
 from chatserve.core.errors import AnswerTooLarge, ChatFunctionError, ChatserveError
 from chatserve.core.types import FilePart, Message, Session, TurnError
 from chatserve.engine.log.speech import Publisher, Speech
@@ -181,7 +182,7 @@ class TurnRunner:
         return interpret
 
     def _call(self, turn: RunningTurn, history: list[Any], interpret: Interpret) -> Call:
-        context = turn.run.context = self._context(turn) if turn.chat.signature.context is not None else None
+        context = turn.run.context = self._context(turn) if turn.chat.signature.needs_context else None
         kept = self._kept_answer(turn)
         if kept is not None:
             return AsyncCall(_said_at_once(kept))
@@ -189,8 +190,7 @@ class TurnRunner:
             self._message(turn.chat, turn.user_message),
             history,
             turn.inputs,
-            context,
-            turn.request.http_request,
+            Surroundings(context, turn.request.http_request, _gradio_key(turn.request)),
             interpret=interpret,
             threads=self.threads,
         )
@@ -279,6 +279,11 @@ def _text_of(error: BaseException) -> str:
         return clean_text(f"{type(error).__name__}: {error}")
     except Exception:  # noqa: BLE001 - the error has no text
         return type(error).__name__
+
+
+def _gradio_key(request: TurnRequest) -> str | None:
+    """Return what Gradio's clients call the session, which functions written for Gradio may use as a key."""
+    return request.call.session_key if request.protocol == "gradio" else None
 
 
 def _session_view(session: Session | None) -> SessionView:

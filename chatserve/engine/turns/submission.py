@@ -16,6 +16,7 @@ from chatserve.engine.parts import EngineParts
 from chatserve.engine.sessions.attachments import Attachments
 from chatserve.engine.sessions.rooms import Room, Rooms
 from chatserve.engine.tasks import OwnedTasks
+from chatserve.engine.turns.answer_files import AnswerFiles
 from chatserve.engine.turns.commits import NO_SESSION
 from chatserve.engine.turns.lifecycle import TurnLifecycle
 from chatserve.engine.turns.turn import Ending, RunningTurn
@@ -36,12 +37,19 @@ class Submission:
     """Accepts turns: checks requests, ends other turns if `when_busy` says so, begins the turn in one transaction."""
 
     def __init__(
-        self, parts: EngineParts, lifecycle: TurnLifecycle, rooms: Rooms, attachments: Attachments, tasks: OwnedTasks
+        self,
+        parts: EngineParts,
+        lifecycle: TurnLifecycle,
+        rooms: Rooms,
+        attachments: Attachments,
+        files: AnswerFiles,
+        tasks: OwnedTasks,
     ) -> None:
         self._parts = parts
         self._lifecycle = lifecycle
         self._rooms = rooms
         self._attachments = attachments
+        self._files = files
         self._tasks = tasks
 
     def chat(self, name: str) -> Chat:
@@ -72,10 +80,11 @@ class Submission:
         return await accepted
 
     async def _with_known_files(self, request: TurnRequest) -> TurnRequest:
-        """Return the request with the details of its files from the store. Raises: FileUnknown."""
+        """Return the request with the details of its files from the store. Raises: FileUnknown, AnswerInvalid."""
         call, owner = request.call, request.owner
-        if call.files:
-            files = await self._attachments.find(owner, [file.file_id for file in call.files])
+        if call.files or call.local_files:
+            known = await self._attachments.find(owner, [file.file_id for file in call.files])
+            files = (*known, *[await self._files.store(owner, None, file) for file in call.local_files])
             request = replace(request, call=replace(call, files=files))
         if request.history:
             request = replace(request, history=await self._attachments.check(owner, request.history))

@@ -30,7 +30,7 @@ def schema_name(prefix: str, chat: str) -> str:
 def inputs_schema(chat: Chat) -> Schema:
     """Return the schema of a chat's inputs, with references to its place in the document."""
     here = component(schema_name("Inputs", chat.options.name))["$ref"]
-    schema = chat.signature.inputs.model_json_schema(ref_template=here + "/$defs/{model}")
+    schema = chat.signature.inputs.model.model_json_schema(ref_template=here + "/$defs/{model}")
     return schema | {"title": f"Inputs of {chat.options.name}"}
 
 
