@@ -7,7 +7,7 @@ import pytest
 
 from chatserve.contracts.formats import PartAppended
 from chatserve.core.errors import AnswerInvalid
-from chatserve.core.types import LocalFile, SourcePart, ToolResultPart, Usage
+from chatserve.core.types import LocalFile, SourcePart, ToolCallPart, ToolResultPart, Usage
 from tests.formats.answers import answer_of, calls_of, end_of, normalize, normalize_all, reasoning_of, text_of
 from tests.formats.served import http_client
 from tests.support.libraries import require
@@ -213,3 +213,41 @@ def test_incomplete_response_says_why(reason: str, word: str):
 def test_failure_of_the_model_is_no_answer(event: dict[str, Any]):
     with pytest.raises(AnswerInvalid, match="server_error: overloaded"):
         normalize_all(numbered(event))
+
+
+CUSTOM = {"name": "sql", "input": "select 1; {"}
+CUSTOM_ITEM = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "c1", **CUSTOM}
+CUSTOM_CALL = {"id": "c1", "type": "custom", "custom": CUSTOM}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        CUSTOM_ITEM,
+        CUSTOM_CALL,
+        openai.types.responses.ResponseCustomToolCall(**CUSTOM_ITEM),
+        openai.types.chat.ChatCompletionMessageCustomToolCall(**CUSTOM_CALL),
+    ],
+)
+def test_custom_call_is_added_to_the_answer(value: Any):
+    assert normalize(value) == [PartAppended(ToolCallPart("c1", "sql", "select 1; {", kind="custom"))]
+
+
+@pytest.mark.parametrize(
+    "broken", [{"custom": {"name": "sql"}}, {"custom": CUSTOM, "id": 1}, {"input": "x", "name": 1}]
+)
+def test_broken_custom_call_is_no_answer(broken: dict[str, Any]):
+    with pytest.raises(AnswerInvalid, match="call of a custom tool"):
+        normalize({"type": "custom", "id": "c1", **broken})
+
+
+def test_streamed_custom_call_is_one():
+    values = numbered(
+        {"type": "response.output_item.added", "item": {**CUSTOM_ITEM, "input": ""}},
+        {"type": "response.custom_tool_call_input.delta", "item_id": "ctc_1", "delta": "select"},
+        {"type": "response.custom_tool_call_input.delta", "item_id": "ctc_1", "delta": " 1; {"},
+        {"type": "response.custom_tool_call_input.done", "item_id": "ctc_1", "input": "select 1; {"},
+        {"type": "response.output_item.done", "item": CUSTOM_ITEM},
+    )
+    (message,) = answer_of(normalize_all(values))
+    assert message.content == (ToolCallPart("c1", "sql", "select 1; {", kind="custom"),)

@@ -28,6 +28,7 @@ from chatserve.core.events import (
     Snapshot,
     StatusReported,
     TurnAccepted,
+    YieldedEvent,
 )
 from chatserve.core.types import (
     DataPart,
@@ -48,7 +49,7 @@ from chatserve.formats.wire.gradio.calls import CallEncoder
 from chatserve.formats.wire.gradio.diffs import compare
 from chatserve.formats.wire.gradio.frames import CLOSE_STREAM, HEARTBEAT
 from chatserve.formats.wire.gradio.inboxes import HEAD_START_S, MAX_CLOSED, MAX_INBOXES, MAX_TURNS, REST_S, Inboxes
-from chatserve.formats.wire.gradio.queue import JOINED, QueueEncoder
+from chatserve.formats.wire.gradio.queue import JOINED, QueueDelivery, QueueEncoder
 from chatserve.formats.wire.gradio.values import answer_value, downloadless
 from tests.test_draft import Spoken, message, message_snapshots, snapshot, text_snapshots
 
@@ -438,6 +439,42 @@ def test_inboxes_are_bounded() -> None:
         inboxes.of("", "1").add(f"t{number}", number + 2)
     assert inboxes.of("", "1").cursor() == 2
     assert len(inboxes.of("", "1")) == MAX_TURNS
+
+
+def test_refusals_wait_in_the_inbox_until_they_are_told() -> None:
+    inbox = Inboxes().of("ann", "s")
+    encoder = QueueEncoder(inbox, BASE)
+    delivery = QueueDelivery(inbox, encoder)
+    inbox.add_refusal("r1", TurnError("inputs_invalid", "no", ""), now=10.0)
+    assert ("r1" in inbox, len(inbox)) == (True, 1)
+    assert inbox.wait_s(now=10.0) == pytest.approx(HEAD_START_S)
+    assert delivery.take(10.0) == b"", "its join may not have been answered yet"
+    assert not encoder.is_complete
+    assert b'"event_id":"r1","output":{"error":"no"' in delivery.take(10.0 + HEAD_START_S)
+    assert (delivery.take(11.0), encoder.is_complete, list(inbox)) == (b"", True, ["r1"])
+    delivery.complete(now=11.0)
+    assert not inbox
+    for number in range(MAX_TURNS + 1):
+        inbox.add_refusal(f"r{number}", TurnError("inputs_invalid", "no", ""), now=10.0)
+    assert len(inbox) == MAX_TURNS
+
+
+def test_events_of_one_yield_are_one_value_and_a_list_stays_one() -> None:
+    events: list[Event] = [MessageOpened("m_1", "assistant"), Delta("a"), MessageOpened("m_2", "assistant"), Delta("b")]
+    last = len(events) - 1
+    yielded = [
+        YieldedEvent.of(place, "t_1", event, goes_on=place < last, is_list=True) for place, event in enumerate(events)
+    ]
+    for encoder in (QueueEncoder(("t_1",), BASE), CallEncoder(BASE)):
+        encoder.encode(NumberedEvent(0, "t_1", accepted()))
+        frames = [encoder.encode(event) for event in yielded]
+        assert [bool(each) for each in frames] == [False, False, False, True]
+    one = CallEncoder(BASE)
+    told = [one.encode(YieldedEvent.of(1, "t_1", e, goes_on=not n, is_list=True)) for n, e in enumerate(events[:2])]
+    assert told == [
+        b"",
+        b"event: generating\ndata: " + json.dumps([[entry("a")]], separators=(",", ":")).encode() + b"\n\n",
+    ]
 
 
 # --- whatever a function says ----------------------------------------------------------------------------------------
