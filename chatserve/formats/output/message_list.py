@@ -21,7 +21,7 @@ from chatserve.formats.shared.content import (
     read_message,
     read_text,
 )
-from chatserve.formats.shared.whole_history import added_to, is_pair, names_turn
+from chatserve.formats.shared.whole_history import added_to, holds, is_pair, names_turn
 
 _DOUBT: Final = Remark(
     "answers with a list that neither holds the history it was given nor ends in the current message and the answer: "
@@ -31,7 +31,10 @@ _DOUBT: Final = Remark(
 
 
 class MessageListNormalizer:
-    """Reads lists."""
+    """Reads lists. Whether an unclear one holds the history takes long to find out, so that is done once in a turn."""
+
+    def __init__(self) -> None:
+        self._has_looked = False
 
     @staticmethod
     def accepts(value: object) -> bool:
@@ -43,9 +46,12 @@ class MessageListNormalizer:
         if not is_history and not _are_messages(entries):
             return parts_answer((read_data(entries),), view)
         added = added_to(view.given, entries, view.message)
-        doubt = (_DOUBT,) if added.is_doubtful else ()
         messages = tuple(_read_entry(entry, number) for number, entry in enumerate(added.entries))
-        return (*messages_answer(messages, view, is_list=True), *doubt)
+        return (*messages_answer(messages, view, is_list=True), *(() if added.is_sure else self._doubt(entries, view)))
+
+    def _doubt(self, entries: list[Any], view: AnswerView) -> Sequence[Output]:
+        has_looked, self._has_looked = self._has_looked, True
+        return () if has_looked or holds(entries, view.given) else (_DOUBT,)
 
 
 def _are_messages(entries: list[Any]) -> bool:

@@ -22,10 +22,10 @@ _SIDES: Final = (str, tuple, dict)
 
 
 class Added(NamedTuple):
-    """The entries of the answer. `is_doubtful`: neither the given history nor the current message is before them."""
+    """The entries of the answer. `is_sure`: the current message is before them, or what the history ends in."""
 
     entries: list[Any]
-    is_doubtful: bool
+    is_sure: bool = True
 
 
 def is_pair(entry: object) -> bool:
@@ -51,7 +51,7 @@ def added_to(given: Sequence[Any], entries: list[Any], message: Any) -> Added:
     """
     asked = _last_of_user(entries)
     if asked is None:
-        return Added(_flat(entries[_in_common(entries, given) :]), is_doubtful=False)
+        return Added(_flat(entries[_in_common(entries, given) :]))
     tail = _flat(entries[asked:])
     is_current = _is_current(member(tail[0], "content"), message)
     last_given = _last_of_user(given)
@@ -59,10 +59,10 @@ def added_to(given: Sequence[Any], entries: list[Any], message: Any) -> Added:
         ending = _flat(given[last_given:])
         rest = tail[len(ending) :]
         if _begins_with(tail, ending) and (not is_current or (rest and _holds_at(entries, given, asked - last_given))):
-            return Added(rest, is_doubtful=False)  # the current message was left out
+            return Added(rest)  # the current message was left out
         if asked < len(given) and (common := _in_common(entries, given)) > asked and common < len(entries):
-            return Added(_flat(entries[common:]), is_doubtful=False)
-    return Added(tail[1:], is_doubtful=not is_current and not _holds(entries, given))
+            return Added(_flat(entries[common:]))
+    return Added(tail[1:], is_current)
 
 
 def _flat(entries: Sequence[Any]) -> list[Any]:
@@ -91,7 +91,7 @@ def _begins_with(entries: Sequence[Any], start: Sequence[Any]) -> bool:
     return len(entries) >= len(start) and all(map(_is_same, entries, start))
 
 
-def _holds(entries: Sequence[Any], given: Sequence[Any], before: int | None = None) -> bool:
+def holds(entries: Sequence[Any], given: Sequence[Any], before: int | None = None) -> bool:
     """Whether entries hold the history, as a whole; `before`: at an index below this one."""
     places = len(entries) - len(given) + 1
     return any(_begins_with(entries[at : at + len(given)], given) for at in range(min(places, before or places)))
@@ -100,7 +100,7 @@ def _holds(entries: Sequence[Any], given: Sequence[Any], before: int | None = No
 def _holds_at(entries: Sequence[Any], given: Sequence[Any], at: int) -> bool:
     """Whether the first place where entries hold the history is this one."""
     is_there = at >= 0 and _begins_with(entries[at : at + len(given)], given)
-    return is_there and not (at and _holds(entries, given, before=at))
+    return is_there and not (at and holds(entries, given, before=at))
 
 
 def _is_same(entry: Any, given: Any) -> bool:
