@@ -20,7 +20,7 @@ from chatserve.contracts.wire import WireFormat
 from chatserve.core.configuration import Text, check, choice_of, shown
 from chatserve.core.errors import ConfigurationError
 from chatserve.core.ids import Ids
-from chatserve.core.types import HistoryFormatName, OnDisconnect, WhenBusy, YieldMode
+from chatserve.core.types import HistoryFormatName, HistoryIncludes, OnDisconnect, WhenBusy, YieldMode
 from chatserve.engine import EngineParts, Pace, TurnEngine
 from chatserve.formats.history import HISTORY_FORMATS
 from chatserve.formats.output import AnswerNormalizer
@@ -94,6 +94,8 @@ class ChatServer:
         on_disconnect: OnDisconnect = "continue",
         turn_timeout_s: float | None = None,
         history_limit: int | None = None,
+        history_includes: HistoryIncludes = "answered",
+        greeting: Any = None,
         additional_outputs: Iterable[str] = (),
         validator: Callable[..., Any] | None = None,
         feedback: Iterable[str] = ("like", "dislike"),
@@ -105,7 +107,7 @@ class ChatServer:
             function: takes the message and the history, then typed inputs; returns or yields the answer.
             **options: `name` (default: the function's), `title`, `description`;
                 `aliases`: further names, or patterns with `*` and `?`, that clients of other protocols may ask for;
-                `history`: `"messages"` or `"tuples"`, what the function is given;
+                `history`: `"messages"`, `"tuples"`, `"gradio5"` or `"gradio6"`, what the function is given;
                 `yields`: `"snapshots"` (each yield is the whole answer so far) or `"deltas"` (each string is appended);
                 `multimodal`: the message is `{"text", "files"}` and the history's content is lists of parts;
                 `examples`: messages, or `[message, *inputs]`; `cache_examples`: answer them from a cache, filled at the
@@ -115,6 +117,8 @@ class ChatServer:
                 `when_busy`: what a message does while a turn runs in its session: `"reject"`, `"queue"`,
                 `"interrupt"` or `"rollback"`; `on_disconnect`: `"continue"` or `"stop"`;
                 `turn_timeout_s`; `history_limit`: the last so many entries, 0 for none;
+                `history_includes`: `"answered"`, without turns that failed before their first word and calls of tools
+                without a result, or `"all"`; `greeting`: the assistant's first message of a new session, or several;
                 `additional_outputs`: the names of what follows the answer in a tuple, `"state"` is the session's state;
                 `validator`: called with the message and the inputs before the turn starts, it raises `ChatError` or
                 returns why not; `feedback`: values readers may give.

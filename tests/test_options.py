@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from chatserve import ChatServer
+from chatserve import ChatMessage, ChatServer
 from chatserve.chat_function import ChatOptions
 from chatserve.core.configuration import allowed_of
 from chatserve.core.errors import ConfigurationError
@@ -30,6 +30,8 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "on_disconnect": ("ignore", None, False),
     "turn_timeout_s": ("60", 0, -1, True, math.nan, math.inf, 1e12),
     "history_limit": (-1, "20", 1.5, True),
+    "history_includes": ("told", None, True),
+    "greeting": ("", 5, {"content": "Hi", "role": "user"}, ["Hi", ""], {"content": ["Hi"]}, "\udfff"),
     "additional_outputs": (5, "code", None, (5,), ("",), ("a", "a"), {"a": 1}),
     "validator": ("polite", 5, True),
     "feedback": ("like", ("like", ""), (1, 2), None, 5, {"like": 1}),
@@ -40,7 +42,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "aliases": ((), ["gpt-4o"], ("openai/gpt-4o", "claude-*")),
     "title": (None, "", "Support"),
     "description": (None, "", "Answers"),
-    "history": ("messages", "tuples"),
+    "history": get_args(HistoryFormatName),
     "yields": ("snapshots", "deltas"),
     "multimodal": (True, False),
     "examples": ((), ["Hello"], (text for text in "ab"), ["Hello", ["Hello", 2]]),
@@ -51,6 +53,8 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "on_disconnect": ("continue", "stop"),
     "turn_timeout_s": (None, 60, 0.5),
     "history_limit": (None, 0, 20),
+    "history_includes": ("answered", "all"),
+    "greeting": (None, "Hi", ["Hi", {"content": "Ask me"}], ChatMessage("Hi", options=[{"value": "a"}])),
     "additional_outputs": ((), ["code"], ("code", "state")),
     "validator": (None, lambda message, times=1: None, lambda *_, **anything: None, lambda message, **inputs: True),
     "feedback": ((), ["1", "2"], ("like",), (value for value in ("a", "b"))),
@@ -127,7 +131,7 @@ def test_value_that_cannot_be_shown_is_refused_all_the_same() -> None:
         def __repr__(self) -> str:
             raise RuntimeError
 
-    assert refusal(history=Broken()).endswith("may be 'messages' or 'tuples'")
+    assert refusal(history=Broken()).endswith("may be 'messages', 'tuples', 'gradio5' or 'gradio6'")
 
 
 @pytest.mark.parametrize("function", [None, 5, "support", ["predict"], {"name": "support"}])

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from chatserve.chat_function.greeting import as_greeting
 from chatserve.chat_function.kinds import is_async
 from chatserve.core.configuration import MayBe, Text, check, shown
-from chatserve.core.types import HistoryFormatName, OnDisconnect, WhenBusy, YieldMode
+from chatserve.core.types import HistoryFormatName, HistoryIncludes, OnDisconnect, WhenBusy, YieldMode
 from chatserve.settings import Duration
 
 SYNC_CONCURRENCY: Final = 64
@@ -94,6 +95,12 @@ class ChatOptions(BaseModel):
         BeforeValidator(_as_tuple),
         AfterValidator(_require_once),
         MayBe("a list of texts, none of them empty, each there once"),
+    ] = ()
+    history_includes: HistoryIncludes = "answered"
+    greeting: Annotated[
+        tuple[Any, ...],
+        BeforeValidator(as_greeting),
+        MayBe('a text, a message {"role": "assistant", "content": text}, or a list of those'),
     ] = ()
     validator: Annotated[Callable[..., Any] | None, MayBe("a function of the message and the inputs, or None")] = None
     feedback: Annotated[tuple[Word, ...], BeforeValidator(_as_tuple), MayBe("a list of texts, none of them empty")] = (

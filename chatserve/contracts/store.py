@@ -61,7 +61,8 @@ class HistoryMove:
     """A history operation that runs no function. `seq` numbers the `history` event the store writes with it.
 
     `undo` moves the head before the last user message of the branch, which the outcome returns. `clear` moves it
-    before the first message and empties the session's state. `replace` makes `messages` the whole history, as
+    before the first message, or behind those of `messages` with which the branch begins, and empties the session's
+    state. `replace` makes `messages` the whole history, as
     `BeginTurn` does: the store keeps the longest common start and appends the rest, with the given ids and as messages
     of no turn. The state stays.
     """

@@ -87,6 +87,7 @@ class TurnCall:
     other parameters of the client's protocol. `echo` is stored with the turn, and the protocol returns it to the
     client. `when_busy` and `on_disconnect` None: use the chat's options. `is_detached`: the turn goes on without
     readers. `delay_s`: how long after its acceptance the function is called at the earliest.
+    `is_greeted`: a session that it creates begins with the chat's greeting, as the client shows what is stored.
     """
 
     chat: str
@@ -112,6 +113,7 @@ class TurnCall:
     on_disconnect: OnDisconnect | None = None
     is_detached: bool = False
     delay_s: float = 0.0
+    is_greeted: bool = False
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -132,7 +134,8 @@ class TurnRequest:
     """A `TurnCall` with the owner, the session and the idempotency key of its request.
 
     `session_id` is "" for a stateless turn, which stores nothing. `creates` says whether the session may have to be
-    created, or has to be. `history` and `preface` are those of the call as messages with ids.
+    created, or has to be. `history` and `preface` are those of the call as messages with ids; a session that is
+    created begins with the `greeting`.
     """
 
     call: TurnCall
@@ -141,6 +144,7 @@ class TurnRequest:
     creates: Literal["nothing", "missing", "fresh"] = "nothing"
     history: tuple[Message, ...] | None = None
     preface: tuple[Message, ...] = ()
+    greeting: tuple[Message, ...] = ()
     idempotency: Idempotency | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     protocol: str = "native"
@@ -151,7 +155,7 @@ class TurnRequest:
         """The session to create if it does not exist."""
         if self.creates == "nothing":
             return None
-        return NewSession(self.session_id, self.owner, is_fresh=self.creates == "fresh")
+        return NewSession(self.session_id, self.owner, messages=self.greeting, is_fresh=self.creates == "fresh")
 
 
 @frozen

@@ -39,7 +39,8 @@ TurnStatus: TypeAlias = Literal["queued", "running", "completed", "stopped", "fa
 FinalStatus: TypeAlias = Literal["completed", "stopped", "failed", "interrupted"]
 WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt", "rollback"]
 OnDisconnect: TypeAlias = Literal["continue", "stop"]
-HistoryFormatName: TypeAlias = Literal["messages", "tuples"]
+HistoryFormatName: TypeAlias = Literal["messages", "tuples", "gradio5", "gradio6"]
+HistoryIncludes: TypeAlias = Literal["answered", "all"]
 YieldMode: TypeAlias = Literal["snapshots", "deltas"]
 
 
@@ -175,7 +176,8 @@ class Feedback:
 class Message:
     """A stored message, one append-only row. `parent_id` links it to the message before it.
 
-    `status` is set on the messages of an answer that did not complete (`stopped`, `failed`, `interrupted`).
+    `status` is set on the messages of an answer that did not complete (`stopped`, `failed`, `interrupted`), and on the
+    user's message if its turn ended so before it had an answer.
     """
 
     message_id: MessageId

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from anyio import to_thread
 from starlette.requests import Request
@@ -11,8 +12,9 @@ from starlette.routing import Route
 
 from chatserve.chat_function import Chat
 from chatserve.core.errors import ShuttingDown, StoreError, StoreFull
-from chatserve.core.types import Json
+from chatserve.core.types import HistoryFormatName, Json
 from chatserve.engine import TurnEngine
+from chatserve.formats.shared.history_content import text_of
 from chatserve.routes.http.responses import json_response
 from chatserve.routes.openapi.document import About, openapi_document
 from chatserve.routes.openapi.operations import Answer, Operation, json_of, routes_of
@@ -23,7 +25,7 @@ _CHAT_SCHEMA = record(
         "name": STRING,
         "title": STRING,
         "description": STRING,
-        "history": {"type": "string", "enum": ["messages", "tuples"]},
+        "history": {"type": "string", "enum": [*get_args(HistoryFormatName)]},
         "yields": {"type": "string", "enum": ["snapshots", "deltas"]},
         "multimodal": BOOLEAN,
         "inputs": {"type": "object", "description": "JSON Schema of the inputs"},
@@ -31,6 +33,7 @@ _CHAT_SCHEMA = record(
         "when_busy": STRING,
         "on_disconnect": STRING,
         "feedback": list_of(STRING),
+        "greeting": list_of(record({"role": STRING, "content": STRING})),
         "url": STRING,
     }
 )
@@ -148,5 +151,6 @@ def chat_json(chat: Chat, root_path: str = "") -> dict[str, Json]:
         "when_busy": options.when_busy,
         "on_disconnect": options.on_disconnect,
         "feedback": list(options.feedback),
+        "greeting": [{"role": message.role, "content": text_of(message.content)} for message in options.greeting],
         "url": f"{root_path}/chat/{options.name}",
     }

@@ -84,7 +84,7 @@ def native_routes(service: Service) -> list[Route]:
     answers = Answers(service.engine, [each for each in service.wire_formats if isinstance(each, StreamFormat)])
     nouns = (
         TurnRoutes(service.engine, service.chats, service.history_formats, answers),
-        SessionRoutes(service.engine, service.history_formats),
+        SessionRoutes(service.engine, service.chats, service.history_formats),
         HistoryRoutes(service.engine, service.chats, service.history_formats, answers),
         FeedbackRoutes(service.engine, service.chats),
         TransferRoutes(service.engine, service.files),

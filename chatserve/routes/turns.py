@@ -123,6 +123,7 @@ class TurnRoutes:
             history=None if body.history is None else read_history(body.history, self.history_formats),
             inputs=body.inputs,
             when_busy=body.when_busy,
+            is_greeted=True,
             on_disconnect=body.on_disconnect,
         )
         if body.message is not None:

@@ -7,14 +7,14 @@ here: when a version grows, where a branch goes on, how recovery ends a turn. Kn
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from chatserve.answers.fold import fold_events
 from chatserve.contracts.store import HistoryMove, SessionChanges, SessionRecord
 from chatserve.contracts.turns import RECOVERY_GAP, TURN_OPEN, BeginTurn, CommitTurn, NewSession
 from chatserve.core.events import Done, HistoryChanged, LogEntry, NumberedEvent, last_seq_of, spelled_out
 from chatserve.core.frozen import frozen, replacer_of
-from chatserve.core.types import Message, Session, Turn
+from chatserve.core.types import FinalStatus, Message, Session, Turn
 from chatserve.stores import branches, refusals
 
 change_session: Final = replacer_of(Session)
@@ -212,6 +212,11 @@ def end_turn(session: Session, turn: Turn, commit: CommitTurn) -> tuple[Session,
         version=None if turn.version is None else after.version,
     )
     return after, ended, done
+
+
+def status_of_prompt(turn: Turn) -> FinalStatus | None:
+    """Return the status of the user message of a turn that ended without an answer; None if the function chose it."""
+    return None if turn.status in (*TURN_OPEN, "completed") else cast("FinalStatus", turn.status)
 
 
 def _first_seq(turn: Turn, commit: CommitTurn) -> int:

@@ -57,7 +57,7 @@ def test_rendering_leaves_what_is_stored_alone(
     assert messages == before
 
 
-@FORMATS
+@pytest.mark.parametrize("form", [HISTORY_FORMATS["messages"], HISTORY_FORMATS["tuples"]], ids=["messages", "tuples"])
 @given(conversation=turns())
 def test_text_content_is_always_text(form: HistoryFormat, conversation: list[list[Message]]):
     for entry in form.render(flat(conversation), TEXT_ONLY):

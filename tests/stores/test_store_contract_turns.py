@@ -19,7 +19,7 @@ from chatserve.core.errors import (
     VersionConflict,
 )
 from chatserve.core.events import Delta, Done, NumberedEvent
-from chatserve.core.types import FilePart, TextPart, ToolResultPart, Turn, TurnError, Usage
+from chatserve.core.types import FilePart, FinalStatus, TextPart, ToolResultPart, Turn, TurnError, Usage
 from tests.stores.store_values import (
     OWNER,
     answer,
@@ -448,8 +448,22 @@ async def test_turn_that_ends_in_the_queue_stays_off_the_branch_and_readable(sto
     assert ended.done == Done("t_2", "stopped", "stopped", (), None, before.version)
     record = await store.get_turn(OWNER, "t_2")
     assert (record.turn.status, record.turn.version) == ("stopped", None)
-    assert record.user_message == user("u_2", "question 2", turn_id="t_2")
+    assert record.user_message == user("u_2", "question 2", turn_id="t_2", status="stopped")
     assert await branch_ids(store) == ["u_1", "a_1"]
+
+
+@pytest.mark.parametrize("status", ["completed", "stopped", "failed", "interrupted"])
+async def test_user_message_has_the_status_of_a_turn_that_ended_without_an_answer(
+    store: Store, status: FinalStatus
+) -> None:
+    await store.begin_turn(begin(1))
+    await store.commit_turn(commit(1, done_seq=3, status=status))
+    (asked,) = await store.read_branch(OWNER, "s_1", "u_1")
+    assert asked.status == (None if status == "completed" else status)
+    await store.begin_turn(retry(2))
+    await store.commit_turn(commit(2, done_seq=5))
+    (asked,) = await store.read_branch(OWNER, "s_1", "u_1")
+    assert asked.status is None
 
 
 # --- commit ------------------------------------------------------------------------------------------------------

@@ -15,30 +15,53 @@ from chatserve.chat_function import ChatOptions
 from chatserve.contracts.formats import HistoryFormat, RenderOptions
 from chatserve.contracts.store import Store
 from chatserve.core.frozen import frozen
-from chatserve.core.types import FilePart, Message
+from chatserve.core.types import FilePart, HistoryIncludes, Message
 from chatserve.engine.sessions.long_history import LONG, LongHistory
+from chatserve.engine.sessions.told import awaits_results, is_plain, told_of, units_of
 
 
 @frozen
 class HistoryShape:
-    """The shape in which a chat function receives its history; at most the last `limit` entries."""
+    """The shape in which a chat function receives its history; at most the last `limit` entries.
+
+    `includes`: `"answered"`, what the module `told` keeps, or `"all"` that is stored.
+    """
 
     name: str
     formatter: HistoryFormat
     options: RenderOptions
     limit: int | None
+    includes: HistoryIncludes
 
     def render(self, messages: Sequence[Message]) -> list[Any]:
-        """Return messages that belong to no session, in this shape."""
-        return self.last(self.formatter.render(messages, self.options))
+        """Return messages in this shape."""
+        if self.includes == "all" or all(map(is_plain, messages)):
+            return self.formatter.render(messages, self.options)
+        return [entry for unit in units_of(messages) for entry in self.formatter.render(told_of(unit), self.options)]
+
+    def settled(self, messages: Sequence[Message]) -> int:
+        """Return how many messages at the start are rendered the same, whatever follows them."""
+        if self.includes == "all" or all(map(is_plain, messages)):
+            return len(messages)
+        *_, last = units_of(messages)
+        return len(messages) - (len(last) if awaits_results(last) else 0)
 
     def copy(self, entries: list[Any]) -> list[Any]:
         """Return a deep copy for a function to change; of a long history each entry is copied when it is touched."""
         return self.formatter.copy(entries) if len(entries) < LONG else LongHistory(entries, self.formatter.copy)
 
-    def last(self, entries: list[Any]) -> list[Any]:
-        """Return the last entries, at most `limit`."""
-        return entries if self.limit is None else entries[max(0, len(entries) - self.limit) :]
+    def last(self, entries: list[Any], brought: int = 0) -> list[Any]:
+        """Return the last entries, at most `limit` beside those `brought` by the client. No result loses its call."""
+        if self.limit is None:
+            return entries
+        start = max(0, len(entries) - self.limit - brought)
+        while start and start < len(entries) - brought and _is_result(entries[start]):
+            start += 1
+        return entries[start:]
+
+
+def _is_result(entry: Any) -> bool:
+    return isinstance(entry, dict) and entry["role"] == "tool"
 
 
 class _Branch:
@@ -49,7 +72,7 @@ class _Branch:
     def __init__(self, head: str, messages: Sequence[Message]) -> None:
         self.head = head
         self.messages = list(messages)
-        self.rendered: dict[tuple[str, bool], tuple[int, list[Any]]] = {}
+        self.rendered: dict[tuple[str, bool, HistoryIncludes], tuple[int, list[Any]]] = {}
 
 
 class Histories:
@@ -72,19 +95,30 @@ class Histories:
     def shape_of(self, options: ChatOptions) -> HistoryShape:
         """Return the history shape of a chat."""
         render_options = self._render_options[options.multimodal]
-        return HistoryShape(options.history, self._formats[options.history], render_options, options.history_limit)
+        formatter = self._formats[options.history]
+        return HistoryShape(options.history, formatter, render_options, options.history_limit, options.history_includes)
 
-    async def render(self, owner: str, session_id: str, head: str | None, shape: HistoryShape) -> list[Any]:
-        """Return the stored history up to `head`. It is kept between turns: copy it for whoever may change it."""
+    async def render(
+        self, owner: str, session_id: str, head: str | None, shape: HistoryShape, brought: Sequence[Message] = ()
+    ) -> list[Any]:
+        """Return the stored history up to `head`, and results of tools that the client has `brought` for this turn.
+
+        It is kept between turns: copy it for whoever may change it.
+        """
         if head is None:
-            return []
-        branch, formatter = await self._branch(owner, session_id, head), shape.formatter
-        key = (shape.name, shape.options.multimodal)
+            return shape.render(brought)
+        branch = await self._branch(owner, session_id, head)
+        key = (shape.name, shape.options.multimodal, shape.includes)
         count, entries = branch.rendered.get(key, (0, []))
         if count < len(branch.messages):
-            entries.extend(formatter.render(branch.messages[count:], shape.options))
-            branch.rendered[key] = (len(branch.messages), entries)
-        return shape.last(entries)
+            unseen = branch.messages[count:]
+            settled = shape.settled(unseen)
+            entries.extend(shape.render(unseen[:settled]))
+            branch.rendered[key] = (count + settled, entries)
+            count += settled
+        if count < len(branch.messages) or brought:
+            entries = entries + shape.render((*branch.messages[count:], *brought))
+        return shape.last(entries, sum(len(message.content) for message in brought))
 
     async def _branch(self, owner: str, session_id: str, head: str) -> _Branch:
         branch = self._branches.get(session_id)

@@ -33,6 +33,7 @@ class Sessions:
     """Operations on whole sessions."""
 
     def __init__(self, parts: EngineParts, rooms: Rooms, histories: Histories, readers: Readers) -> None:
+        self._chats = parts.chats
         self._store = parts.store
         self._files = parts.files
         self._settings = parts.settings
@@ -72,7 +73,7 @@ class Sessions:
         if_version: int | None,
         messages: Sequence[Message] = (),
     ) -> MovedHistory:
-        """Undo the last turn, clear the history, or replace it with a client's messages.
+        """Undo the last turn, clear the history but for its greeting, or replace it with a client's messages.
 
         The start that the messages share with the stored history stays. The others are added under new ids, so they may
         include stored messages.
@@ -81,6 +82,8 @@ class Sessions:
             FileUnknown: a message names a file that does not exist.
             SessionUnknown, SessionBusy, VersionConflict, NothingToUndo: as `Store.move_history`.
         """
+        if operation == "clear":
+            messages = await self._greeting_of(owner, session_id)
         checked = await self._attachments.check(owner, messages)
         added = tuple(replace(message, message_id=self._new_id("m_")) for message in checked)
         async with self._rooms.locked(owner, session_id) as room:
@@ -90,6 +93,19 @@ class Sessions:
             log.add_filed(HistoryChanged(moved.session.version, operation))
             self._histories.forget(session_id)
             return moved
+
+    async def _greeting_of(self, owner: str, session_id: str) -> Sequence[Message]:
+        """Return the messages at the start of a session that are the greeting of a chat."""
+        greetings = [chat.options.greeting for chat in self._chats.values() if chat.options.greeting]
+        if not greetings:
+            return ()
+        limit = max(map(len, greetings))
+        first = await self._store.list_messages(owner, session_id, after=None, limit=limit, branches=False)
+        for greeting in sorted(greetings, key=len, reverse=True):
+            begun = first.items[: len(greeting)]
+            if [(each.role, each.content) for each in begun] == [(each.role, each.content) for each in greeting]:
+                return begun
+        return ()
 
     # copies
 

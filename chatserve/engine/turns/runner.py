@@ -157,15 +157,13 @@ class TurnRunner:
     async def _history(self, turn: RunningTurn) -> list[Any]:
         """Return the history to give to the function, as a list that is not to be changed."""
         request, shape = turn.request, self._histories.shape_of(turn.chat.options)
+        brought = (turn.user_message,) if request.call.tool_results and turn.user_message is not None else ()
         if turn.room.is_stateless:
-            history = shape.render(request.history or ())
+            history = shape.last(shape.render((*(request.history or ()), *brought)), len(request.call.tool_results))
         else:
-            history = await self._histories.render(turn.room.owner, turn.room.session_id, turn.parent_id, shape)
-        if request.preface:
-            history = shape.render(request.preface) + history
-        if request.call.tool_results and turn.user_message is not None:
-            history = history + shape.render((turn.user_message,))  # the results are passed at the end
-        return history
+            room = turn.room
+            history = await self._histories.render(room.owner, room.session_id, turn.parent_id, shape, brought)
+        return shape.render(request.preface) + history if request.preface else history
 
     def _interpretation(self, chat: Chat, user_message: Message | None, given: list[Any]) -> Interpret:
         """Return the interpreter of values. Its parts are made for the first value that is not a plain string."""
@@ -245,8 +243,13 @@ class TurnRunner:
         if turn.turn.status == "completed" and example is not None:
             parsed = tuple(ParsedMessage(m.role, m.content, m.metadata, m.options) for m in messages)
             self._kept_answers[turn.chat.options.name, example] = AnswerSnapshot(parsed)
-        if turn.user_message is not None and turn.started_at is not None and not turn.room.is_stateless:
-            self._histories.extend(turn.room.session_id, turn.parent_id, (turn.user_message, *messages))
+        prompt, session_id = turn.user_message, turn.room.session_id
+        if prompt is None or turn.started_at is None or turn.room.is_stateless:
+            return
+        if messages or (turn.turn.status == "completed" and prompt.status is None):
+            self._histories.extend(session_id, turn.parent_id, (prompt, *messages))
+        else:
+            self._histories.forget(session_id)  # the store changed the user's message
 
     def _kept_answer(self, turn: RunningTurn) -> AnswerSnapshot | None:
         """Return the cached answer to the turn's example, if there is one. The cache has at most one per example."""

@@ -8,14 +8,13 @@ with both becomes several entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from chatserve import codec
 from chatserve.contracts.formats import ParsedMessage, RenderOptions
 from chatserve.core.types import (
-    ROLES,
     DataPart,
     FilePart,
     Json,
@@ -27,14 +26,12 @@ from chatserve.core.types import (
     ToolResultPart,
 )
 from chatserve.formats.shared.history_content import (
-    entries_of,
+    fresh,
     json_text,
-    parse_content,
-    parse_extras,
-    refuse,
     split_name,
     text_of,
 )
+from chatserve.formats.shared.history_entries import parse_entries
 
 
 class MessagesHistory:
@@ -53,7 +50,7 @@ class MessagesHistory:
         return entries
 
     def parse(self, history: Json) -> tuple[ParsedMessage, ...]:
-        return tuple(_parse_entry(entry, number) for number, entry in enumerate(entries_of(history)))
+        return parse_entries(history)
 
     def copy(self, entries: list[Any]) -> list[Any]:
         return [
@@ -65,20 +62,9 @@ class MessagesHistory:
 def _copy_entry(entry: dict[str, Any]) -> dict[str, Any]:
     parts = entry["content"]
     if len(entry) > 2 or type(parts) is str:
-        return {key: _fresh(value) for key, value in entry.items()}
-    copied = [part.copy() if part["type"] == "text" else _fresh(part) for part in parts]
+        return {key: fresh(value) for key, value in entry.items()}
+    copied = [part.copy() if part["type"] == "text" else fresh(part) for part in parts]
     return {"role": entry["role"], "content": copied}
-
-
-def _fresh(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict | Mapping):
-        return {key: _fresh(item) for key, item in value.items()}
-    return list(map(_fresh, value)) if isinstance(value, list | tuple) else value
-
-
-# --- render ------------------------------------------------------------------------------------------------------
 
 
 def _render_message(message: Message, options: RenderOptions) -> list[dict[str, Any]]:
@@ -87,9 +73,9 @@ def _render_message(message: Message, options: RenderOptions) -> list[dict[str, 
     if name is not None:
         entries[0]["name"] = name
     if metadata:
-        entries[0]["metadata"] = _fresh(metadata)
+        entries[0]["metadata"] = fresh(metadata)
     if message.options:
-        entries[0]["options"] = _fresh(message.options)
+        entries[0]["options"] = fresh(message.options)
     return entries
 
 
@@ -134,7 +120,7 @@ def _render_part(part: Part, options: RenderOptions) -> dict[str, Any] | None:
             }
             return {"type": "file", "file": file}
         case DataPart() | SourcePart():
-            return {key: _fresh(value) for key, value in codec.part_json(part).items()}
+            return {key: fresh(value) for key, value in codec.part_json(part).items()}
         case _:
             return None
 
@@ -149,46 +135,3 @@ def _tool_call(call: ToolCallPart) -> dict[str, Any]:
         "type": "function",
         "function": {"name": call.name, "arguments": call.arguments},
     }
-
-
-# --- parse -------------------------------------------------------------------------------------------------------
-
-
-def _parse_entry(entry: Json, number: int) -> ParsedMessage:
-    if not isinstance(entry, dict):
-        refuse(number, f'it is {entry!r:.200}; make it an object with "role" and "content"')
-    role = entry.get("role")
-    if not isinstance(role, str) or role not in ROLES:
-        refuse(number, f"the role {role!r:.200} is unknown; use one of {', '.join(sorted(ROLES))}")
-    calls = _parse_tool_calls(entry.get("tool_calls"), number)
-    raw = entry.get("content")
-    if raw is None and not calls:
-        refuse(number, "it has no content")
-    content = () if raw is None else parse_content(raw, number)
-    call_id = entry.get("tool_call_id")
-    if not isinstance(call_id, str | None):
-        refuse(number, f"the tool_call_id {call_id!r:.200} is not text")
-    if role == "tool" and call_id is not None:
-        content = (ToolResultPart(call_id, text_of(content)),)
-    return parse_extras(entry, ParsedMessage(role, (*content, *calls)), number)
-
-
-def _parse_tool_calls(calls: Json, number: int) -> tuple[ToolCallPart, ...]:
-    if calls is None:
-        return ()
-    if not isinstance(calls, list):
-        refuse(number, f"tool_calls are {calls!r:.200}; make them a list")
-    try:
-        parsed = tuple(map(_parse_tool_call, calls))
-    except (KeyError, TypeError):
-        refuse(number, f"the tool_calls {calls!r:.200} do not have OpenAI's shape")
-    if not all(isinstance(text, str) for part in parsed for text in (part.tool_call_id, part.name, part.arguments)):
-        refuse(number, f"the tool_calls {calls!r:.200} hold something other than text")
-    return parsed
-
-
-def _parse_tool_call(call: Json) -> ToolCallPart:
-    """Read a call. Raises: KeyError, TypeError."""
-    if isinstance(call, dict) and call.get("type") == "custom":
-        return ToolCallPart(call["id"], call["custom"]["name"], call["custom"]["input"], kind="custom")
-    return ToolCallPart(call["id"], call["function"]["name"], call["function"]["arguments"])

@@ -23,6 +23,15 @@ def json_text(value: Json) -> str:
     return value if isinstance(value, str) else codec.dumps(value).decode()
 
 
+def fresh(value: Any) -> Any:
+    """Return a JSON value as fresh dicts and lists, a deep copy that may be changed."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict | Mapping):
+        return {key: fresh(item) for key, item in value.items()}
+    return list(map(fresh, value)) if isinstance(value, list | tuple) else value
+
+
 def text_of(content: Sequence[Part]) -> str:
     """Return the text of a message or, if it has none, its file names, data as JSON, and addresses."""
     words = [part.text for part in content if isinstance(part, TextPart)]

@@ -116,6 +116,7 @@ def turn_request(engine: TurnEngine, asked: Asked, call: TurnCall, place: Sessio
         place.creates,
         None if history is None else linked_messages(history, engine),
         linked_messages(call.preface, engine),
+        _greeting(engine, call, place) if history is None else (),
         idempotency_of(engine, request, asked.body),
         headers_of(request),
         asked.protocol,
@@ -153,6 +154,12 @@ def read_history(history: list[Json], formats: Mapping[str, HistoryFormat]) -> t
     """
     is_tuples = bool(history) and all(isinstance(entry, list) for entry in history)
     return formats["tuples" if is_tuples else "messages"].parse(history)
+
+
+def _greeting(engine: TurnEngine, call: TurnCall, place: SessionPlace) -> tuple[Message, ...]:
+    if not call.is_greeted or place.creates == "nothing":
+        return ()
+    return linked_messages(engine.chat(call.chat).options.greeting, engine)
 
 
 def linked_messages(given: Iterable[ParsedMessage | Message], engine: TurnEngine) -> tuple[Message, ...]:

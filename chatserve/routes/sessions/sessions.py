@@ -11,11 +11,13 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chatserve.chat_function import Chat
 from chatserve.codec import clean_json, session_json
 from chatserve.contracts.formats import HistoryFormat
 from chatserve.contracts.store import SessionChanges
 from chatserve.contracts.turns import NewSession
 from chatserve.core.errors import (
+    ChatUnknown,
     FileUnknown,
     Forbidden,
     SessionBusy,
@@ -73,7 +75,10 @@ class NewSessionBody(JsonBody):
     session_id: Annotated[str, Field(max_length=80)] | None = Field(None, description="an id that the client chooses")
     title: Title | None = None
     metadata: dict[str, Any] = Field(default_factory=dict, description="any values to store with the session")
-    history: list[Any] | None = Field(None, description="the initial history: a list of messages, or of pairs")
+    history: list[Any] | None = Field(
+        None, description="the initial history: a list of messages, or of pairs. Without one, a chat's greeting"
+    )
+    chat: str | None = Field(None, description="the chat whose greeting it is; by default the first")
 
 
 class SessionChangesBody(JsonBody):
@@ -88,6 +93,7 @@ class SessionRoutes:
     """Routes of sessions."""
 
     engine: TurnEngine
+    chats: Mapping[str, Chat]
     history_formats: Mapping[str, HistoryFormat]
 
     @Operation(
@@ -96,7 +102,7 @@ class SessionRoutes:
         (CREATED,),
         (IDEMPOTENCY_KEY,),
         NewSessionBody,
-        errors=(SessionUnknown, SessionExists, FileUnknown),
+        errors=(SessionUnknown, SessionExists, FileUnknown, ChatUnknown),
     )
     async def create(self, request: Request) -> Response:
         """Create a session, optionally with a history.
@@ -111,7 +117,11 @@ class SessionRoutes:
         return await create_once(engine, owner, claim, creation)
 
     async def _new_session(self, owner: str, body: NewSessionBody) -> NewSession:
-        messages = linked_messages(read_history(body.history or [], self.history_formats), self.engine)
+        if body.history is None:
+            given = self.engine.chat(body.chat or next(iter(self.chats))).options.greeting
+        else:
+            given = read_history(body.history, self.history_formats)
+        messages = linked_messages(given, self.engine)
         return NewSession(
             self._new_id(owner, body.session_id),
             owner,

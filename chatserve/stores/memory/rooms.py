@@ -129,6 +129,9 @@ class Room:
         self.segments.append(Segment(transitions.last_events(self.session, commit, done), commit.now))
         self.session, self.turns[commit.turn_id] = copied(session), turn
         del self.open_turn_ids[commit.turn_id]
+        prompt = self.messages.get(turn.user_message_id or "")
+        if prompt is not None and not done.messages:
+            self.messages[prompt.message_id] = replace(prompt, status=transitions.status_of_prompt(turn))
         return CommittedTurn(copied(session), turn, done)
 
     def forget_turn(self, turn_id: str) -> int:
@@ -146,7 +149,7 @@ class Room:
         """Return the result of a history operation. Raises: NothingToUndo."""
         if move.operation == "undo":
             return transitions.end_before(self.session, self.find_prompt())
-        if move.operation == "clear":
+        if move.operation == "clear" and not move.messages:
             return HistoryEnd(None)
         stored = self.branch(self.session.head)
         rows, head = branches.graft(stored, move.messages, branches.common_start(stored, move.messages))

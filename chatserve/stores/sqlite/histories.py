@@ -83,7 +83,7 @@ def _end_of(db: Connection, session: Session, move: HistoryMove) -> HistoryEnd:
     """Return the result of a history operation. Raises: NothingToUndo, InputsInvalid."""
     if move.operation == "undo":
         return transitions.end_before(session, tables.find_prompt(db, session))
-    if move.operation == "clear":
+    if move.operation == "clear" and not move.messages:
         return HistoryEnd(None)
     stored = tables.read_branch(db, session.session_id, session.head)
     added, head = trees.graft(stored, move.messages, trees.common_start(stored, move.messages))

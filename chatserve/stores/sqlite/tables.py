@@ -155,6 +155,11 @@ def set_parent(db: Connection, message: Message) -> None:
     db.execute("UPDATE message SET parent_id = ? WHERE message_id = ?", (message.parent_id, message.message_id))
 
 
+def set_status(db: Connection, message_id: str | None, status: str | None) -> None:
+    """Write the status of a user message whose turn ended without an answer."""
+    db.execute("UPDATE message SET status = ? WHERE message_id = ?", (status, message_id))
+
+
 def save_feedback(db: Connection, message: Message) -> None:
     """Write the feedback of a message."""
     _SAVE_FEEDBACK.run(db, [rows.FEEDBACK.row(message)])

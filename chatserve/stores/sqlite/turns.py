@@ -217,6 +217,9 @@ def _write_ends(db: Connection, ended: Sequence[_Ended]) -> None:
     tables.save_sessions(db, [each.session for each in ended if _changes_more(each.before, each.session)])
     tables.save_progress(db, [each.session for each in ended if not _changes_more(each.before, each.session)])
     tables.add_messages(db, *[(each.session, each.done.messages) for each in ended])
+    for each in ended:
+        if not each.done.messages:
+            tables.set_status(db, each.turn.user_message_id, transitions.status_of_prompt(each.turn))
     tables.add_segments(
         db,
         [

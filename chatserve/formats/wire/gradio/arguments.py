@@ -73,6 +73,7 @@ def _turn_call(
         text,
         files=(yield from _find(paths)),
         session_key=session_hash,
+        is_greeted=True,
         inputs={name: value for name, value in named.items() if name != message and _is_given(api, name, value)},
         params=params,
         when_busy="queue",
