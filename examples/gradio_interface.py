@@ -7,7 +7,7 @@ Ask it:  curl -N localhost:8000/chat --json '{"message": "Hello", "inputs": {"ti
 import gradio as gr
 
 
-def parrot(message, history, punctuation, times, asked):
+def parrot(message, history, punctuation, times, asked, request: gr.Request):
     asked["questions"] = asked.get("questions", 0) + 1
     if not message:
         raise gr.Error("Say something to the parrot.")

@@ -91,14 +91,23 @@ class Sea(Base):
         font = (fonts.GoogleFont("Inter"), "sans-serif")
         super().__init__(primary_hue=colors.emerald, font=font, text_size=sizes.text_lg)
         super().set(body_background_fill="*primary_100")
-def predict(message: str, history: list[dict[str, str]]) -> ChatMessage:
-    progress = gr.Progress()
+def predict(message: str, history: list[dict[str, str]], request: gr.Request, progress=gr.Progress()) -> ChatMessage:
     progress(0.5)
+    assert request.headers is not None and request.client.host is not None
     gr.Info("thinking")
     return ChatMessage(role="assistant", content=message + "!")
 sea = Sea()
 demo = ChatInterface(predict, title="Sea")
 app, local, share = demo.launch(prevent_thread_lock=True)
+""",
+    "injected": """
+import gradio as gr
+def predict(request: gr.Request, message, history, tone, progress=gr.Progress(), user: gr.OAuthProfile | None = None):
+    for _ in progress.tqdm(range(2)): ...
+    if message == "stop":
+        raise gr.Error("No more of " + tone)
+    return f"{tone} {message} {user} {bool(request.session_hash)}"
+demo = gr.ChatInterface(predict, additional_inputs=[gr.Textbox("dry", label="Tone")])
 """,
     "state": """
 import gradio as gr

@@ -11,6 +11,7 @@ from tests.support.server import serve
 NAMES: list[tuple[str, str]] = [
     ("predict = lambda m, h: m", "predict"),
     ("from functools import partial\ndef _ask(key, m, h): return m\npredict = partial(_ask, 'k')", "predict"),
+    ("from functools import partial\ndef _ask(key, m, h): return m\npredict = partial(_ask, key='k')", "predict"),
     ("class Bot:\n    def answer(self, m, h): return m\npredict = Bot().answer", "predict"),
     ("class Bot:\n    def __call__(self, m, h): return m\nbot = Bot()", "bot"),
     ("def f(m, h): return m\nrespond = f", "respond"),

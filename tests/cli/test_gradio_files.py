@@ -125,6 +125,15 @@ def test_theme_message_request_and_progress_of_the_stand_in_work(folder: Path):
     assert ask(load(folder, FILES["theme"]), "hi") == ["hi!"]
 
 
+def test_what_gradio_puts_between_the_inputs_is_given_and_its_error_is_shown(folder: Path):
+    target = load(folder, FILES["injected"])
+    assert list(schema(target)) == ["tone"]
+    with ChatClient(target.app) as client:
+        session = client.session()
+        assert session.send("hi").text == "dry hi None True"
+        assert "No more of dry" in str(session.send("stop").error)
+
+
 def test_state_lives_in_the_session(folder: Path):
     target = load(folder, FILES["state"])
     with ChatClient(target.app) as client:

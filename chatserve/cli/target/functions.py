@@ -9,21 +9,16 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType, ModuleType
 from typing import Any, Final
 
+from chatserve.chat_function.signature.injected import injected_kind
+from chatserve.chat_function.signature.parameters import POSITIONAL, bound_names, parameters_of
 from chatserve.cli.target.place import Source
 
 PREFERRED_NAMES: Final = ("predict", "chat", "respond")
 PARAMETER_NAMES: Final = ("message", "history")
-POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_INJECTED: Final = frozenset(
-    {"ChatContext", "Request", "Progress", "Header", "OAuthProfile", "OAuthToken", "EventData"}
-)
-"""Classes that a parameter is annotated with, or whose object is its default, if the server fills it."""
-
 _DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 Candidates = Mapping[str, Callable[..., Any]]
@@ -52,21 +47,13 @@ def preferred(candidates: Candidates) -> list[str]:
 def parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the first two parameters that can be message and history, or fewer where there are fewer."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = parameters_of(function)
     except (TypeError, ValueError):
         return ()
-    taken = (each for each in parameters if each.kind in POSITIONAL and not is_injected(each))
-    return tuple(parameter.name for parameter in taken)[:2]
-
-
-def is_injected(parameter: inspect.Parameter) -> bool:
-    """Whether the server fills a parameter, by its annotation or the object that is its default."""
-    if isinstance(parameter.annotation, str):
-        text = parameter.annotation.replace("Optional[", "").rstrip("]").removesuffix("| None").strip()
-        return text.rpartition(".")[2] in _INJECTED
-    classes = (type(parameter.default), parameter.annotation, *typing.get_args(parameter.annotation))
-    names = {base.__name__ for each in classes if isinstance(each, type) for base in each.__mro__}
-    return not names.isdisjoint(_INJECTED)
+    bound = bound_names(function)
+    kinds = (*POSITIONAL, inspect.Parameter.KEYWORD_ONLY) if bound else POSITIONAL
+    taken = (each for each in parameters if each.kind in kinds and each.name not in bound)
+    return tuple(each.name for each in taken if injected_kind(each) is None)[:2]
 
 
 def code_of(function: Any) -> CodeType | None:

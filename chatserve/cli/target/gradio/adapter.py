@@ -7,9 +7,7 @@ annotation asks for, like `gr.Request`, is put in between. A parameter beyond th
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
-import typing
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -17,7 +15,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 from chatserve.chat_function import ChatContext
 from chatserve.chat_function.kinds import is_async, is_generator
-from chatserve.cli.target.functions import POSITIONAL, is_injected, name_in
+from chatserve.chat_function.signature.injected import injected_kind
+from chatserve.chat_function.signature.parameters import POSITIONAL, parameters_of
+from chatserve.cli.target.functions import name_in
 from chatserve.cli.target.gradio.inputs import Fixed, State, Typed, is_file, is_state, label_of, read_component
 from chatserve.cli.target.gradio.record import is_chatbot, is_gradio, read
 from chatserve.cli.target.gradio.states import States
@@ -113,8 +113,8 @@ def _slots(
     waiting = list(components)
     wanted: list[Literal["message", "history"]] = ["message", "history"]
     is_by_name = False
-    for parameter in _parameters(function):
-        if is_injected(parameter):
+    for parameter in parameters_of(function):
+        if injected_kind(parameter) is not None:
             by_name = is_by_name or parameter.kind is Parameter.KEYWORD_ONLY
             yield _Slot(parameter.name, None, parameter, by_name)
         elif parameter.kind is Parameter.VAR_POSITIONAL:
@@ -150,26 +150,11 @@ def _variable_slots(parameter: Parameter, components: Sequence[Any], variables: 
         yield _Slot(name, read_component(component), parameter)
 
 
-def _parameters(function: Callable[..., Any]) -> list[Parameter]:
-    """Return the parameters of a function, their annotations evaluated where that is possible."""
-    target = function
-    while isinstance(target, functools.partial):
-        target = target.func
-    if not inspect.isroutine(target):
-        target = type(target).__call__
-    try:
-        hints = typing.get_type_hints(inspect.unwrap(target), include_extras=True)
-    except Exception:  # noqa: BLE001 - annotations may raise anything; they stay text then
-        hints = {}
-    parameters = inspect.signature(function).parameters.values()
-    return [each.replace(annotation=hints.get(each.name, each.annotation)) for each in parameters]
-
-
 def _parameters_beyond(function: Callable[..., Any], slots: Sequence[_Slot]) -> bool:
     """Whether a function has parameters that Gradio leaves to their defaults."""
     filled = {slot.name for slot in slots}
     kinds = (*POSITIONAL, Parameter.KEYWORD_ONLY)
-    return any(each.name not in filled for each in _parameters(function) if each.kind in kinds)
+    return any(each.name not in filled for each in parameters_of(function) if each.kind in kinds)
 
 
 def _signature(slots: Sequence[_Slot], *, has_context: bool) -> inspect.Signature:

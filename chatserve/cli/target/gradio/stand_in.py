@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
+from chatserve.chat_function.signature import GradioProgress, GradioRequest
 from chatserve.cli.target.gradio.parameters import EVENTS
 from chatserve.cli.target.gradio.record import Interface as Recorded
 from chatserve.cli.target.gradio.record import Record
 from chatserve.core.types import ChatMessage
 
 logger = logging.getLogger("gradio")
-Item = TypeVar("Item")
 
 VERSION: Final = "6.31.0"
 """The release whose names files find; some ask for it."""
@@ -78,10 +78,11 @@ def make_package(record: Record) -> Anything:
     class TabbedInterface(Blocks):
         """A page of several."""
 
-    classes = (Blocks, Interface, TabbedInterface, ChatInterface, Error, Progress, ChatMessage)
+    classes = (Blocks, Interface, TabbedInterface, ChatInterface, Error, ChatMessage)
     names: dict[str, Any] = {each.__name__: each for each in classes}
     functions = (validate, update, skip, mount_gradio_app)
     names |= {each.__name__: each for each in functions} | {"MessageDict": dict}
+    names |= {"Request": GradioRequest, "Progress": GradioProgress}
     names |= {name: _say(name) for name in ("Info", "Warning", "Success")}
     return Anything("gradio", names)
 
@@ -173,21 +174,6 @@ class Error(Exception):
     ) -> None:
         self.message, self.duration, self.visible, self.title = message, duration, visible, title
         super().__init__(message)
-
-
-class Progress:
-    """Progress of a function; as the default of a parameter it is shown nowhere."""
-
-    __module__ = "gradio.helpers"
-
-    def __init__(self, track_tqdm: bool = False) -> None:
-        self.track_tqdm = track_tqdm
-
-    def __call__(self, *_args: Any, **_given: Any) -> None: ...
-
-    def tqdm(self, iterable: Iterable[Item], *_args: Any, **_given: Any) -> Iterable[Item]:
-        """Return what is iterated over."""
-        return iterable
 
 
 def _say(kind: str) -> Callable[..., None]:
