@@ -32,6 +32,7 @@ def test_function_is_served_under_its_name_in_the_module(tmp_path: Path, text: s
 
 
 PAIRS = "def predict(message, history):\n    return ' '.join(user for user, bot in history)\n"
+PARTS = "def predict(message, history):\n    return ' '.join(m['content'][0]['text'] for m in history)\n"
 DELTAS = "def predict(message, history):\n    yield 'a'\n    yield 'b'\n"
 FILES = "def predict(message, history):\n    return str(len(message['files']))\n"
 
@@ -44,6 +45,13 @@ def test_pairs_are_recognized_and_the_first_lines_say_why(tmp_path: Path):
             "  history   tuples, as line 2 says `for user, bot in history` (--history messages otherwise)"
             in server.log.splitlines()
         )
+
+
+def test_parts_of_gradio_6_are_recognized(tmp_path: Path):
+    with serve(write(tmp_path, PARTS), cwd=tmp_path) as server:
+        session = server.ask("one")["session_id"]
+        assert server.ask("two", session)["text"] == "one "
+        assert "  history   gradio6, as line 2 says `m['content'][0]['text']`" in server.log
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,19 @@ CARRIED: list[tuple[str, str, Callable[[Target], Any], Any]] = [
     ("type", "predict, type='messages'", lambda t: options(t).history, "messages"),
     ("chatbot", "predict, chatbot=gr.Chatbot(type='tuples')", lambda t: options(t).history, "tuples"),
     ("multimodal", "predict, multimodal=True", lambda t: options(t).multimodal, True),
+    ("chatbot", "predict, chatbot=gr.Chatbot([[None, 'Hi']])", lambda t: greeting(t), ["Hi"]),
+    (
+        "chatbot",
+        "predict, chatbot=gr.Chatbot(value=[{'role': 'assistant', 'content': 'Hi'}, gr.ChatMessage('there')])",
+        lambda t: greeting(t),
+        ["Hi", "there"],
+    ),
+    (
+        "chatbot",
+        "predict, chatbot=gr.Chatbot(value=[['a', 'b']], height=3)",
+        lambda t: (greeting(t), notes(t)["not carried over"]),
+        ([], "chatbot's height, chatbot's value"),
+    ),
     (
         "additional_inputs",
         "predict, additional_inputs=gr.Number(3, label='How many')",
@@ -155,6 +168,14 @@ CARRIED: list[tuple[str, str, Callable[[Target], Any], Any]] = [
 ]
 
 
+def greeting(target: Target) -> list[str]:
+    """Return what a new session begins with."""
+    with ChatClient(target.app) as client:
+        session = client.session()
+        session.send("a")
+        return [message["content"] for message in session.messages[:-2]]
+
+
 def _examples(target: Target) -> Any:
     return next(iter(target.app.chats.values())).examples
 
@@ -164,3 +185,7 @@ def test_parameter_is_carried_over(name: str, arguments: str, seen: Callable[[Ta
     target = load(arguments)
     assert seen(target) == expected
     assert not re.search(rf"\b{name}=", arguments) or name in notes(target)["carried over"]
+
+
+def test_every_parameter_that_is_carried_over_has_a_case():
+    assert {each[0] for each in CARRIED} == {name for name, fate in PARAMETERS.items() if fate == "carried over"}

@@ -11,14 +11,12 @@ from types import ModuleType
 from typing import Any, Final
 
 from chatserve.app import ChatServer
-from chatserve.chat_function import ChatOptions
 from chatserve.cli.target.functions import code_of, find_candidates, preferred
 from chatserve.cli.target.gradio import ChatReading, Interface, Record, adapt, find_wiring, read_interfaces, recording
 from chatserve.cli.target.importing import import_module, read_tree, run_main, tree_of
 from chatserve.cli.target.place import Source, TargetError, locate
 from chatserve.cli.target.shapes import read_shape
 from chatserve.core.errors import ConfigurationError
-from chatserve.formats.history import HISTORY_FORMATS
 
 OPTIONS: Final = ("history", "yields", "multimodal", "name")
 """What the command line can say of a chat function, in place of `@app.chat`."""
@@ -242,10 +240,7 @@ def _target(loaded: _Loaded, app: ChatServer, taken: str, notes: Iterable[Note] 
 
 def _register(app: ChatServer, function: Callable[..., Any], options: Mapping[str, Any], loaded: _Loaded) -> None:
     try:
-        known = {k: v for k, v in options.items() if k in ChatOptions.model_fields}
-        if known.get("history") in {"gradio5", "gradio6"} - set(HISTORY_FORMATS):
-            known["history"] = "messages"
-        app.chat(**known)(function)
+        app.chat(**options)(function)
     except ConfigurationError as error:
         raise TargetError(f"{loaded.name}: {error.detail}") from None
 

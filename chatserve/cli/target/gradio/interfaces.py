@@ -189,22 +189,22 @@ def _verdict(said: Any) -> Any:
     return None if not messages else "; ".join(map(str, messages)) if all(messages) else False
 
 
-def greeting_of(chatbot: Any) -> str | None:
-    """Return the first messages of a `gr.Chatbot`, if they are words of the assistant, as pairs or as messages."""
+def greeting_of(chatbot: Any) -> list[Any] | None:
+    """Return the first messages of a `gr.Chatbot`, if they are texts of the assistant, as pairs or as messages."""
     value = given_to(chatbot).get("value") if is_gradio(chatbot) else None
-    texts = [_words(entry) for entry in value] if isinstance(value, list | tuple) else []
-    return "\n\n".join(text for text in texts if text) if texts and all(texts) else None
+    entries = [_said_first(entry) for entry in value] if isinstance(value, list | tuple) else []
+    return entries if entries and None not in entries else None
 
 
-def _words(entry: Any) -> str | None:
-    """Return the assistant's text of an entry, or None if it is anything else."""
-    if isinstance(entry, list | tuple) and len(entry) == 2:
-        return _text(entry[1]) if entry[0] is None else None
+def _said_first(entry: Any) -> Any:
+    """Return an entry that is a text of the assistant, and None for any other."""
+    if isinstance(entry, list | tuple):
+        return _text(entry[1]) if len(entry) == 2 and entry[0] is None else None
     if isinstance(entry, Mapping):
         role, content = entry.get("role", "assistant"), entry.get("content")
     else:
         role, content = getattr(entry, "role", None), getattr(entry, "content", None)
-    return _text(content) if role == "assistant" else None
+    return entry if role == "assistant" and _text(content) else None
 
 
 # what is carried over
