@@ -4,7 +4,7 @@ import asyncio
 import gc
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
@@ -290,26 +290,48 @@ async def test_turn_runs_though_the_slot_became_free_while_it_was_written_down(s
         assert (await engine.end_of(await within(second))).turn.status == "completed"
 
 
-async def test_waiting_turn_runs_in_the_context_of_the_request_that_submitted_it(store: Store) -> None:
+@pytest.mark.parametrize("kind", ["async", "async generator", "sync", "generator", "returns a coroutine"])
+async def test_function_runs_in_the_context_of_the_request_that_submitted_it(store: Store, kind: str) -> None:
     caller: ContextVar[str] = ContextVar("caller")
-    gate = Gate()
+    begun, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
 
-    async def predict(message: str, history: History) -> str:
+    def wait_in_thread(message: str) -> str:
         if message == "first":
-            await gate.gate.wait()
+            loop.call_soon_threadsafe(begun.set)
+            assert gate.wait(support.WAIT_S)
         return caller.get()
+
+    async def wait(message: str, history: History) -> str:
+        return await asyncio.to_thread(wait_in_thread, message)
+
+    async def wait_and_yield(message: str, history: History) -> AsyncIterator[str]:
+        yield await wait(message, history)
+
+    def wait_and_yield_in_thread(message: str, history: History) -> Iterator[str]:
+        yield f"{caller.get()} "
+        yield f"{caller.get()} {wait_in_thread(message)}"
+
+    functions: dict[str, Callable[..., Any]] = {
+        "async": wait,
+        "async generator": wait_and_yield,
+        "sync": lambda message, history: wait_in_thread(message),
+        "generator": wait_and_yield_in_thread,
+        "returns a coroutine": lambda message, history: wait(message, history),
+    }
 
     async def submit(name: str, text: str, session_id: str) -> RunningTurn:
         caller.set(name)
         return await engine.start(text, session_id)
 
-    async with open_engine(predict, store=store, concurrency_limit=1) as engine:
+    async with open_engine(functions[kind], store=store, concurrency_limit=1) as engine:
         first = await asyncio.create_task(submit("ann", "first", "s_a"))
+        await within(begun.wait())
         second = await asyncio.create_task(submit("bob", "second", "s_b"))
         assert second.turn.status == "queued"
-        gate.gate.set()
-        said = [(await engine.end_of(turn)).messages[0].text for turn in (first, second)]
-        assert said == ["ann", "bob"]
+        gate.set()
+        said = [(await engine.end_of(turn)).messages[0].text.split() for turn in (first, second)]
+        assert [set(words) for words in said] == [{"ann"}, {"bob"}]
 
 
 async def test_waiting_turn_runs_when_the_one_before_it_could_not_begin(store: Store) -> None:
