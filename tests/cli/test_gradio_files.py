@@ -278,6 +278,23 @@ def answer(message, history): return message
     assert load(folder, text).taken == "the ChatServer 'app'"
 
 
+ANSWERS: list[tuple[str, Any]] = [
+    ("gr.Code('print(1)', language='python')", "print(1)"),
+    ("[gr.HTML('<b>x</b>')]", "<b>x</b>"),
+    ("gr.ChatMessage(role='assistant', content='hi')", "hi"),
+    ("{'role': 'assistant', 'content': gr.Markdown('x')}", "x"),
+    ("gr.JSON({'a': 1})", [{"type": "data", "data": {"a": 1}, "name": "json"}]),
+]
+
+
+@pytest.mark.parametrize(("answer", "content"), ANSWERS, ids=[each[0] for each in ANSWERS])
+def test_answer_of_the_stand_in_is_shown_as_gradios_own(folder: Path, answer: str, content: Any):
+    text = f"import gradio as gr\ndef predict(message, history): return {answer}\ngr.ChatInterface(predict)\n"
+    with ChatClient(load(folder, text).app) as client:
+        (message,) = client.session().send("a").messages
+    assert message["content"] == content
+
+
 def test_packages_are_not_given_the_stand_in(folder: Path):
     packages = folder / "site-packages" / "library_of_tests.py"
     packages.parent.mkdir()

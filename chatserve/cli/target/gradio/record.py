@@ -50,7 +50,7 @@ def is_chatbot(component: Any) -> bool:
 
 def given_to(component: object) -> dict[str, Any]:
     """Return the arguments that a component was made with, by name."""
-    attributes = vars(component)
+    attributes = getattr(component, "__dict__", {})
     given: dict[str, Any] | None = attributes.get("given")
     if given is not None:
         return given
@@ -60,7 +60,7 @@ def given_to(component: object) -> dict[str, Any]:
 
 def read(component: object, name: str, default: Any = None) -> Any:
     """Return an attribute of a component, as Gradio resolved it or as it was given."""
-    attributes = vars(component)
+    attributes = getattr(component, "__dict__", {})
     if name in attributes:
         return attributes[name]
     return given_to(component).get(name, default)
