@@ -1,10 +1,11 @@
-"""Places in which an object's `repr` or a path of the server could reach a client, and none does.
+"""Places in which an object's `repr`, a path of the server or a bound keyword could reach a client, and none does.
 
 Each answer is asked for natively, as a stream, over OpenAI's, Anthropic's and Gradio's protocols; and what the session,
 its export and the service's own documents say is searched too.
 """
 
 import datetime
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "done of a progress": reporting(lambda ctx: ctx.progress(SECRET)),  # type: ignore[arg-type]
     "state": reporting(lambda ctx: ctx.session.state.update(a=SECRET)),
     "title": reporting(lambda ctx: setattr(ctx.session, "title", SECRET)),
+    "bound keyword": functools.partial(lambda message, history, key: "done", key=PRIVATE),
+    "default that is an object": lambda message, history, client=SECRET: "done",
 }
 
 
