@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatserve.core.types import (
@@ -110,6 +110,9 @@ def test_limit_leaves_no_result_without_its_call(limit: int, told: list[str]):
     assert short(limited.last(limited.render(branch))) == told
 
 
+PROPERTY = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 # --- any branch --------------------------------------------------------------------------------------------------
 
 _PARTS: Any = st.sampled_from(
@@ -178,12 +181,14 @@ def as_messages(name: str, entries: Sequence[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", HISTORY_FORMATS)
+@PROPERTY
 @given(branch=branches())
 def test_any_branch_is_told_as_a_model_can_take_it(name: str, branch: list[Message]):
     check_messages(as_messages(name, shape(name).render(branch)))
 
 
 @pytest.mark.parametrize("name", HISTORY_FORMATS)
+@PROPERTY
 @given(branch=branches(), more=branches("u"))
 def test_what_is_settled_is_told_the_same_whatever_follows(name: str, branch: list[Message], more: list[Message]):
     form = shape(name)

@@ -294,6 +294,15 @@ def imported_turns(record: SessionRecord) -> list[tuple[Turn, TurnPlace]]:
     return [(turn, TurnPlace(base_head=parents.get(turn.user_message_id or ""))) for turn in turns]
 
 
+def imported_messages(record: SessionRecord) -> tuple[Message, ...]:
+    """Return the messages of a record; those of turns that were open at the export get the status of these turns."""
+    prompts = {turn.user_message_id for turn in record.turns if turn.status in TURN_OPEN}
+    return tuple(
+        branches.change_message(message, status="interrupted") if message.message_id in prompts else message
+        for message in record.messages
+    )
+
+
 def last_begun(turns: Iterable[Turn]) -> Turn | None:
     """Return the turn that began last, or None. Turns that never began have no version."""
     return max((turn for turn in turns if turn.version), key=lambda turn: turn.version or 0, default=None)

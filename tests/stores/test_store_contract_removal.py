@@ -111,6 +111,7 @@ async def test_open_turn_is_imported_as_interrupted(store: Store) -> None:
     await store.import_session(record)
     turn = (await store.get_turn(OWNER, "t_1")).turn
     assert (turn.status, turn.finish_reason, turn.finished_at) == ("interrupted", "interrupted", 101.0)
+    assert [message.status for message in await store.read_branch(OWNER, "s_1", "u_1")] == ["interrupted"]
     assert (await store.begin_turn(begin(2))).turn.status == "running"
 
 

@@ -25,7 +25,10 @@ def is_plain(message: Message) -> bool:
     """Whether all of a message is told, whatever stands beside it."""
     if message.status is not None or message.role == "tool":
         return False
-    return not any(isinstance(part, _TOOLS) for part in message.content)
+    content = message.content
+    if len(content) == 1:
+        return not isinstance(content[0], _TOOLS)
+    return not any(isinstance(part, _TOOLS) for part in content)
 
 
 def units_of(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:

@@ -325,7 +325,7 @@ class MemoryStore:
         room = self._rooms[session.session_id] = Room(copied(session))
         for file in record.files:
             self._files.add(replace(file, session_id=session.session_id))
-        self._add_messages(room, record.messages)
+        self._add_messages(room, transitions.imported_messages(record))
         for turn, place in transitions.imported_turns(record):
             room.turns[turn.turn_id], room.places[turn.turn_id] = turn, place
             self._room_of_turn[turn.turn_id] = room

@@ -40,7 +40,7 @@ def import_session(db: Connection, record: SessionRecord) -> Session:
         tables.insert_sessions(db, [session])
         for file in record.files:
             _write_file(db, session, file)
-        tables.add_messages(db, (session, record.messages))
+        tables.add_messages(db, (session, transitions.imported_messages(record)))
         tables.insert_turns(db, ended)
     except IntegrityError:
         raise refusals.session_exists(session.session_id) from None
