@@ -93,6 +93,9 @@ IDIOMS: list[tuple[str, str | None]] = [
     ("for h in history:\n    if isinstance(h['content'], tuple): n = 1", "gradio5"),
     ("for h in history:\n    c = h.get('content')\n    if isinstance(c, (list, tuple)): n = 1", "gradio5"),
     ("n = [m for m in history if type(m['content']) is tuple]", "gradio5"),
+    ("n = [m['metadata'] for m in history if m['role'] == 'user']", "gradio5"),
+    ("n = [m['options'] for m in history if m['content'][0]['text']]", "gradio6"),
+    ("n = [m['content'] for m in history if not m.get('metadata')]", "messages"),
     # nothing
     ("return str(len(history))", None),
     ("for h in history: print(h)", None),

@@ -5,10 +5,11 @@ The first thing that it does with an entry tells its shape:
 - `tuples`: it takes a pair apart or adds one, as in `for user, bot in history`, `history[-1][0]`, `zip(*history)`;
 - `messages`: it reads or adds a message, as in `entry["role"]`, `entry.get("content")`, `[*history, {"role": …}]`;
 - `gradio6`: it reads parts of a message's content, as in `entry["content"][0]["text"]`;
-- `gradio5`: it tells a file by its type, as in `isinstance(entry["content"], tuple)`.
+- `gradio5`: it tells a file by its type, as in `isinstance(entry["content"], tuple)`, or reads what each message has
+  in Gradio alone, as in `entry["metadata"]`.
 
-The last two go before `messages`, as reading messages is a part of them. What is done in functions of the same file
-that the history is passed to counts too.
+The last two go before `messages`, as reading messages is a part of them, and `gradio6` before `gradio5`. What is done
+in functions of the same file that the history is passed to counts too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ ShapeName: TypeAlias = Literal["tuples", "messages", "gradio5", "gradio6"]
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 _KEYS: Final = frozenset({"role", "content"})
+_ALWAYS_IN_GRADIO: Final = frozenset({"metadata", "options"})
 _PART_KEYS: Final = frozenset({"text", "type", "file", "path"})
 _SAME: Final = frozenset({"list", "tuple", "reversed", "sorted", "iter", "copy", "deepcopy"})
 """Functions and methods whose result has the entries of what they are given."""
@@ -43,7 +45,7 @@ class Shape:
 def shape_in(function: Function, history: str, tree: ast.Module) -> Shape | None:
     """Return the shape in which a function's source takes the entries of its parameter `history`, if it says so."""
     found = sorted(_Reader(tree).read(function, history), key=lambda each: each.place)
-    special = next((each for each in found if each.name in ("gradio6", "gradio5")), None)
+    special = next((each for name in ("gradio6", "gradio5") for each in found if each.name == name), None)
     first = next(iter(found), None)
     if first is None:
         return None
@@ -230,11 +232,16 @@ def _evidence(node: ast.AST, names: _Names) -> ShapeName | None:
         return "tuples"
     if names.key_of(node, names.is_part) in _PART_KEYS:
         return "gradio6"
-    if _asks_for_a_tuple(node, names):
+    if _asks_for_a_tuple(node, names) or _relies_on_metadata(node, names):
         return "gradio5"
     if names.key_of(node, names.is_entry) in _KEYS or _adds(node, names, _is_message):
         return "messages"
     return None
+
+
+def _relies_on_metadata(node: ast.AST, names: _Names) -> bool:
+    """Whether a node reads, without a default, what messages of other shapes need not have."""
+    return isinstance(node, ast.Subscript) and names.key_of(node, names.is_entry) in _ALWAYS_IN_GRADIO
 
 
 def _takes_a_pair(node: ast.AST, names: _Names) -> bool:
