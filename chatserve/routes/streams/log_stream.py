@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -46,7 +47,7 @@ class LogStream(Response):
         self._engine = engine
         self._reader = reader
         self._cursor = reader.cursor
-        self._reply = reply
+        self._reply = replace(reply, headers={})  # a stream lasts; it keeps nothing of its head
         self._begun = begun
         self._ping_ticks = max(1, round(engine.settings.ping_interval_s / engine.pace.tick_s))
         self._server_send: Send | None = None
@@ -59,6 +60,7 @@ class LogStream(Response):
         self._server_send = scope.get(SERVER_SEND)
         try:
             await self._begin(send)
+            self.raw_headers, self._begun = [], _NOTHING
             await self._listen(receive)
             if self._sending is None or not self._sending.done():
                 await self._leave()

@@ -146,14 +146,16 @@ class Gradio:
         delivery = QueueDelivery(inbox, encoder)
         if not waiting:
             return (yield from _refusals_alone(inbox, encoder, delivery, request.now))
-        first_seq = yield from FindFirstSeq(session_hash)
-        ended = [record for record in waiting if record.turn.done_seq and 0 < (record.turn.first_seq or 0) < first_seq]
-        after = inbox.cursor(but=[record.turn.turn_id for record in ended])
+        gone = [record for record in waiting if record.turn.done_seq]
+        if gone:
+            first_seq = yield from FindFirstSeq(session_hash)
+            gone = [record for record in gone if 0 < (record.turn.first_seq or 0) < first_seq]
+        after = inbox.cursor(but=[record.turn.turn_id for record in gone])
         return StreamReply(
             OfSession(waiting[0].turn.session_id, after),
             encoder,
             form=FORM,
-            opening=b"".join([encoder.encode(event) for record in ended for event in record.as_numbered()]),
+            opening=b"".join([encoder.encode(event) for record in gone for event in record.as_numbered()]),
             serves=inbox,
             delivery=delivery,
             extras=delivery,
