@@ -1,5 +1,8 @@
 """Fixtures every test may use, and what worker processes need."""
 
+import asyncio
+import functools
+import inspect
 from collections.abc import Generator
 from typing import Any
 
@@ -10,6 +13,22 @@ LONGEST_FIRST = tuple(
     for start in ("routes/test_openapi_conformance", "faults/", "clients/", "examples/", "cli/", "test_")
 )
 """Where tests start servers, browsers and clients. Workers that begin with these files end at the same time."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """End a coroutine that hangs well before its timeout: the signal would leave its event loop hanging for ever."""
+    test = pyfuncitem.obj
+    if inspect.iscoroutinefunction(test):
+        marker = pyfuncitem.get_closest_marker("timeout")
+        limit_s = 0.75 * float(marker.args[0] if marker else pyfuncitem.config.getini("timeout"))
+
+        @functools.wraps(test)
+        async def in_time(*args: Any, **given: Any) -> None:
+            async with asyncio.timeout(limit_s):
+                await test(*args, **given)
+
+        pyfuncitem.obj = in_time
 
 
 @pytest.fixture(scope="session")

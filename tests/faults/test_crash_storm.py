@@ -51,8 +51,8 @@ class Storm:
 @pytest.mark.parametrize(
     ("durability", "kills"),
     [
-        ("turns", 20),
-        ("events", 10),
+        pytest.param("turns", 20, marks=pytest.mark.timeout(180)),
+        pytest.param("events", 10, marks=pytest.mark.timeout(180)),
         pytest.param("turns", 200, marks=[pytest.mark.storm, pytest.mark.timeout(900)]),
         pytest.param("events", 100, marks=[pytest.mark.storm, pytest.mark.timeout(900)]),
     ],
