@@ -412,6 +412,11 @@ async def test_retry_of_a_known_key_is_the_same_turn(tmp_path: Path, store: str)
         assert again.headers["idempotency-replayed"] == "true"
         other = await client.post(path, json={"inputs": {"loud": True}}, headers=headers)
         assert problem(other) == (422, "idempotency_conflict")
+        assert (await client.delete(f"/sessions/{session_id}/messages")).status_code == 200
+        once_more = await client.post(path, json={}, headers=headers)
+        assert (once_more.status_code, once_more.json()["turn_id"]) == (200, first.json()["turn_id"])
+        unknown = await client.post(path, json={}, headers={"idempotency-key": "k2"})
+        assert problem(unknown) == (409, "nothing_to_undo")
 
 
 # --- fork --------------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ from chatserve.routes.http.requests import (
     JsonBody,
     etag,
     headers_of,
+    idempotency_key,
     if_match,
     owner_of,
     read_flag,
@@ -229,7 +230,10 @@ class HistoryRoutes:
         """
         body, raw = await read_model(request, RetryBody, self.engine.settings)
         owner, session_id = owner_of(request), request.path_params["session_id"]
-        prompt, chat = await self._prompt(owner, session_id, body.message_id)
+        try:
+            prompt, chat = await self._prompt(owner, session_id, body.message_id)
+        except NothingToUndo as refusal:
+            return await self._answer_again(Asked(request, raw), body, refusal)
         chat = self.engine.chat(body.chat) if body.chat else chat
         target = body.message_id and prompt.message_id  # without an id, the turn picks the last message when it begins
         call = _with_input(_call(body, "retry", chat, target), prompt)
@@ -273,6 +277,16 @@ class HistoryRoutes:
         place = SessionPlace(request.path_params["session_id"])
         turn = await self.engine.submit(turn_request(self.engine, asked, call, place))
         return await self.answers.answer(request, turn, stream=body.stream)
+
+    async def _answer_again(self, asked: Asked, body: RunBody, refusal: NothingToUndo) -> Response:
+        """Answer a retry that was sent before with its turn, even if it could not start now. Raises: `refusal`."""
+        if idempotency_key(headers_of(asked.request)) is None:
+            raise refusal
+        chat = self.engine.chat(body.chat) if body.chat else self._default_chat
+        try:
+            return await self._run(asked, body, replace(_call(body, "retry", chat, None), when_busy="reject"))
+        except MessageUnknown:
+            raise refusal from None
 
     async def _prompt(self, owner: str, session_id: str, message_id: str | None) -> tuple[Message, Chat]:
         """Return the message to answer again, and the chat that answered it.
