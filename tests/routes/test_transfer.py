@@ -275,6 +275,7 @@ BROKEN: list[tuple[list[Any], Any]] = [
     (["files", 0, "size"], 2),
     (["files", 0, "data"], "not base64!"),
     (["files", 0, "data"], "eA==eA=="),
+    (["files", 0, "data"], "\u0089\u00bb"),
     (["files", 0, "path"], "/etc/passwd"),
 ]
 

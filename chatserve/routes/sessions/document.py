@@ -7,7 +7,6 @@ messages form a tree, and that its ids are free. Pure: uses no store and no fold
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -173,7 +172,7 @@ def _with_files(message: Message, files: Mapping[str, StoredFile]) -> Message:
 def _bytes(file: StoredFile, data: str) -> bytes:
     try:
         content = base64.b64decode(data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise _contradiction(f"files: the data of {file.file_id!r} is not base64: {error}") from error
     if len(content) != file.size:
         raise _contradiction(f"files: {file.file_id!r} has {len(content)} bytes, not {file.size}")
